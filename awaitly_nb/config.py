@@ -1,0 +1,333 @@
+"""Settings, and where they come from: `configure()`, then `AWAITLY_NB_*`, then the project's file, then the user's.
+
+Hides the files, the environment and the platform's folders from all other modules, which see one frozen `Settings`.
+A project folder may be a stranger's, so it can make checks stricter but never looser. Imports nothing heavy: tomllib
+where a file is there to be read, platformdirs where the user's own folders are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from awaitly_nb.errors import InvalidOptionError, MisuseError
+from awaitly_nb.units import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = [
+    "Setting",
+    "Settings",
+    "cache_directory",
+    "configure",
+    "explain",
+    "generation",
+    "secret_path",
+    "settings",
+    "trusted_secrets_path",
+    "user_directory",
+]
+
+_APP = "awaitly_nb"
+_FOLDER = ".awaitly"
+_STARTED_IN: Final = Path.cwd()
+"""Where the process began to use this package: a later `os.chdir` in some cell must not move the cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is in force; see `explain` for where each value comes from.
+
+    Attributes
+    ----------
+    cache_dir
+        Folder of the default disk cache, or None for the rules of `cache_directory`.
+    ttl
+        Seconds for which entries of the default cache are served; None means for ever.
+    size_limit
+        Bytes that the default cache may hold; None means no bound, and nothing is ever evicted.
+    verify
+        `"on"` treats an entry that fails verification as absent, `"strict"` raises, `"off"` trusts the folder.
+    track_files
+        Whether files read by a step count as its inputs.
+    cache_errors
+        Which failures are kept: `"returned"`, `"all"` or `"none"`.
+    executor
+        Where steps run when nobody says otherwise.
+    mmap
+        Whether large values are read back through a private memory map.
+    """
+
+    cache_dir: Path | None = None
+    ttl: float | None = None
+    size_limit: int | None = None
+    verify: Literal["on", "strict", "off"] = "on"
+    track_files: bool = True
+    cache_errors: Literal["returned", "all", "none"] = "returned"
+    executor: str = "inline"
+    mmap: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting with its value and where that came from, as `%awaitly config` shows it."""
+
+    name: str
+    value: object
+    source: str
+
+
+_DEFAULTS: Final = Settings()
+_SECRETS = frozenset({"secret", "trusted_secrets", "trust"})
+
+_configured: dict[str, object] = {}
+_memo: tuple[object, Settings] | None = None
+_generation = 0
+
+
+def configure(**values: Any) -> None:  # Any: each option has its own type, checked by its parser
+    """Set defaults for this process; they win over the environment and over every file.
+
+    Parameters
+    ----------
+    **values
+        Any field of `Settings`, as in `configure(ttl="7d", size_limit="20GB")`. None means the built-in default.
+
+    Raises
+    ------
+    MisuseError
+        There is no such setting.
+    InvalidOptionError
+        A value is out of its range; nothing is changed then.
+
+    Examples
+    --------
+    >>> import awaitly_nb as aw
+    >>> aw.configure(ttl="7d")
+    >>> aw.configure(ttl=None)
+    """
+    global _memo, _generation  # noqa: PLW0603 - settings are one per process by nature
+    parsed = {}
+    for name, value in values.items():
+        if name not in _PARSERS:
+            raise MisuseError(f"configure({name}=...): there is no such setting; there are {', '.join(_PARSERS)}")
+        default = getattr(_DEFAULTS, name)
+        parsed[name] = default if value is None else _PARSERS[name](value, name, Path.cwd())
+    _configured.update(parsed)
+    _memo = None
+    _generation += 1
+
+
+def generation() -> int:
+    """Return a number that is new after each `configure()`, for those who keep what they made of the settings."""
+    return _generation
+
+
+def settings() -> Settings:
+    """Return the settings in force: some microseconds, because files are read again only when one of them changed."""
+    global _memo  # noqa: PLW0603 - settings are one per process by nature
+    stamp = (*map(os.environ.get, _VARIABLES), *_file_stamps())
+    if _memo is None or _memo[0] != stamp:
+        found = {name: value for name, (value, _) in _resolve().items()}
+        _memo = (stamp, Settings(**found))
+    return _memo[1]
+
+
+def explain() -> list[Setting]:
+    """Return every setting with its value and where that came from."""
+    return [Setting(name, *found) for name, found in _resolve().items()]
+
+
+def cache_directory(start: Path | None = None) -> Path:
+    """Return the folder of the default disk cache; it need not exist yet.
+
+    `cache_dir` where it is set; else `.awaitly` beside the nearest `pyproject.toml` or `.git`, going up from `start`;
+    else `.awaitly` in `start`; and where that cannot be written, a folder of its own in the user's cache directory.
+
+    Parameters
+    ----------
+    start
+        Where to begin; by default the notebook's folder.
+    """
+    chosen = settings().cache_dir
+    if chosen is not None:
+        return chosen
+    start = _start() if start is None else Path(start).absolute()
+    home = _nearest(start, "pyproject.toml", ".git") or start
+    folder = home / _FOLDER
+    if os.access(folder if folder.exists() else home, os.W_OK | os.X_OK):
+        return folder
+    import platformdirs
+
+    # Named after the place it stands for, so that two read-only projects never share one folder.
+    digest = hashlib.blake2b(os.fsencode(home), digest_size=4).hexdigest()
+    return Path(platformdirs.user_cache_path(_APP, appauthor=False)) / f"{home.name or 'root'}-{digest}"
+
+
+def user_directory() -> Path:
+    """Return the user's own folder for settings and secrets; never inside a project."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_path(_APP, appauthor=False))
+
+
+def secret_path() -> Path:
+    """Return the file of the user's signing secret."""
+    return user_directory() / "secret"
+
+
+def trusted_secrets_path() -> Path:
+    """Return the file of the secrets of others that the user trusts."""
+    return user_directory() / "trusted_secrets"
+
+
+def _start() -> Path:
+    # A Jupyter server names the notebook of a kernel it starts; processes started by that kernel inherit the name.
+    if (notebook := os.environ.get("JPY_SESSION_NAME")) and "ipykernel" in sys.modules:
+        folder = Path(notebook).parent
+        if folder.is_absolute() and folder.is_dir():
+            return folder
+    return _STARTED_IN
+
+
+@lru_cache(maxsize=64)
+def _nearest(start: Path, *names: str) -> Path | None:
+    # Remembered, so that a file that appears later does not move the cache of a running kernel.
+    return next((d for d in (start, *start.parents) if any((d / name).exists() for name in names)), None)
+
+
+def _project_file() -> Path | None:
+    folder = _nearest(_start(), "pyproject.toml")
+    return folder and folder / "pyproject.toml"
+
+
+def _file_stamps() -> Iterator[object]:
+    for path in (_project_file(), _user_file()):
+        try:
+            yield path and (path, os.stat(path).st_mtime_ns)  # noqa: PTH116 - half the time of Path.stat
+        except OSError:
+            yield None
+
+
+def _user_file() -> Path:
+    return _user_file_under(os.environ.get("XDG_CONFIG_HOME"), os.environ.get("HOME"))
+
+
+@lru_cache(maxsize=8)
+def _user_file_under(*homes: str | None) -> Path:  # noqa: ARG001 - the variables that platformdirs looks at
+    return user_directory() / "config.toml"
+
+
+def _resolve() -> dict[str, tuple[Any, str]]:  # Any: each setting has its own type
+    found: dict[str, tuple[Any, str]] = {name: (getattr(_DEFAULTS, name), "default") for name in _PARSERS}
+    user = _user_file()
+    found |= _from_file(user, _table(user), str(user))
+    if (project := _project_file()) is not None:
+        found |= _from_project(project)
+    for name, variable in zip(_PARSERS, _VARIABLES, strict=True):
+        if text := os.environ.get(variable):
+            found[name] = (_PARSERS[name](text, variable, _start()), variable)
+    return found | {name: (value, "configure()") for name, value in _configured.items()}
+
+
+def _from_file(path: Path, table: dict[str, Any], source: str) -> dict[str, tuple[Any, str]]:
+    found = {}
+    for name, value in table.items():
+        if name not in _PARSERS:
+            raise InvalidOptionError(f"{source}: there is no setting {name!r}; there are {', '.join(_PARSERS)}")
+        found[name] = (_PARSERS[name](value, f"{source}: {name}", path.parent), source)
+    return found
+
+
+def _from_project(path: Path) -> dict[str, tuple[Any, str]]:
+    table = _table(path).get("tool", {}).get(_APP, {})
+    source = f"{path} [tool.{_APP}]"
+    # Whoever wrote the folder's files wrote its cache too: it may ask for more care, never for less.
+    if _SECRETS & table.keys() or table.get("verify", "strict") != "strict":
+        refused = ", ".join(sorted(_SECRETS & table.keys())) or f"verify = {table['verify']!r}"
+        raise InvalidOptionError(
+            f"{source}: {refused} may not come from a project; set it in {_user_file()}, "
+            "by an AWAITLY_NB_* variable, or by aw.configure()"
+        )
+    return _from_file(path, table, source)
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidOptionError(f"cannot read settings from {path}: {exc}") from exc
+    if path.name == "pyproject.toml" and _APP not in text:
+        return {}
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise InvalidOptionError(f"cannot read settings from {path}: {exc}") from exc
+
+
+def _path(value: object, name: str, folder: Path) -> Path:
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise InvalidOptionError(f"{name}={value!r} is no folder; give a path")
+    return folder.absolute() / Path(value).expanduser()
+
+
+def _duration(value: Any, name: str, folder: Path) -> float:  # noqa: ARG001 - parsers share one signature
+    return parse_duration(_number(value), name=name)
+
+
+def _size(value: Any, name: str, folder: Path) -> int:  # noqa: ARG001 - parsers share one signature
+    return parse_size(value, name=name)
+
+
+def _number(value: Any) -> Any:  # Any: as it came
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _switch(value: object, name: str, folder: Path) -> bool:  # noqa: ARG001 - parsers share one signature
+    word = str(value).strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off"}:
+        return False
+    raise InvalidOptionError(f"{name}={value!r} is neither true nor false")
+
+
+def _one_of(*words: str) -> Callable[[object, str, Path], str]:
+    def parse(value: object, name: str, folder: Path) -> str:  # noqa: ARG001 - parsers share one signature
+        if value not in words:
+            raise InvalidOptionError(f"{name}={value!r} is none of {', '.join(map(repr, words))}")
+        return str(value)
+
+    return parse
+
+
+def _word(value: object, name: str, folder: Path) -> str:  # noqa: ARG001 - parsers share one signature
+    if not isinstance(value, str) or not value:
+        raise InvalidOptionError(f'{name}={value!r} is no name of an executor, such as "inline" or "thread"')
+    return value
+
+
+_PARSERS: Final[dict[str, Callable[[Any, str, Path], Any]]] = {  # Any: each setting has its own type
+    "cache_dir": _path,
+    "ttl": _duration,
+    "size_limit": _size,
+    "verify": _one_of("on", "strict", "off"),
+    "track_files": _switch,
+    "cache_errors": _one_of("returned", "all", "none"),
+    "executor": _word,
+    "mmap": _switch,
+}
+_VARIABLES: Final = tuple(f"AWAITLY_NB_{name.upper()}" for name in _PARSERS)

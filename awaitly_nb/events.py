@@ -1,0 +1,420 @@
+"""What a run did, as frozen records, and the one rule of delivery: a listener never breaks a run.
+
+A run is told as `workflow_start`, then its steps, then exactly one of `workflow_success`, `workflow_error` and
+`workflow_cancelled`. A fresh keyed step is `step_cache_miss`, `step_start`, `step_success` or `step_error`,
+`step_complete`; a kept one is a single `step_cache_hit`. Only `engine` emits. Imports only `result` and `errors`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
+
+from awaitly_nb.errors import ListenerWarning
+from awaitly_nb.result import Err, Ok, Result
+
+__all__ = [
+    "Emitter",
+    "Event",
+    "Listener",
+    "PersistFailed",
+    "StepCacheHit",
+    "StepCacheMiss",
+    "StepComplete",
+    "StepFailed",
+    "StepRetriesExhausted",
+    "StepRetry",
+    "StepStart",
+    "StepSuccess",
+    "StepWaiting",
+    "WorkflowCancelled",
+    "WorkflowFailed",
+    "WorkflowStart",
+    "WorkflowSuccess",
+    "is_persist_error",
+    "is_step_cache_hit",
+    "is_step_cache_miss",
+    "is_step_complete",
+    "is_step_error",
+    "is_step_retry",
+    "is_step_start",
+    "is_step_success",
+    "is_step_waiting",
+    "is_workflow_cancelled",
+    "is_workflow_error",
+    "is_workflow_start",
+    "is_workflow_success",
+    "observe",
+]
+
+_log = logging.getLogger(__name__)
+
+AnyResult: TypeAlias = Result[Any, Any]  # Any: results of the user's steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a run.
+
+    Attributes
+    ----------
+    run_id, workflow
+        Which run of which workflow.
+    at
+        When, aware UTC.
+    """
+
+    type: ClassVar[str] = "event"
+    run_id: str
+    workflow: str
+    at: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as plain JSON data; what JSON cannot hold is shown by its repr, so that this never fails."""
+        data: dict[str, Any] = {"type": self.type}
+        for f in fields(self):
+            data[f.name] = _plain(getattr(self, f.name), 0)
+        return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowStart(Event):
+    """A run began; `resumed` is the resume state in force, or None."""
+
+    type: ClassVar[str] = "workflow_start"
+    resumed: Any = None  # Any: a ResumeState, which lives in a layer above
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowSuccess(Event):
+    """A run ended well."""
+
+    type: ClassVar[str] = "workflow_success"
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowFailed(Event):
+    """A run ended with an error."""
+
+    type: ClassVar[str] = "workflow_error"
+    error: Any  # Any: the user's error
+    cause: object = None
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowCancelled(Event):
+    """A run was interrupted or cancelled.
+
+    Attributes
+    ----------
+    last_step_key
+        Key of the last keyed step that finished, or None.
+    error
+        The step error that was on its way out, if any.
+    reason
+        Name of the exception that ended the run.
+    """
+
+    type: ClassVar[str] = "workflow_cancelled"
+    last_step_key: str | None = None
+    error: Any = None  # Any: the user's error
+    reason: str = "CancelledError"
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StepEvent(Event):
+    step_id: str
+    step_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCacheHit(_StepEvent):
+    """A step's result was at hand, and its function was not called.
+
+    Attributes
+    ----------
+    result
+        The kept result.
+    source
+        `"run"` (earlier in this run), `"resumed"`, or `"cache"`.
+    computed_at, computed_s
+        When the result was computed, and the seconds it took then; None where nobody wrote it down.
+    size_bytes
+        Size of the stored value, where known.
+    stale_code
+        True when the step's code has changed since.
+    duration_s
+        Seconds that looking it up took.
+    """
+
+    type: ClassVar[str] = "step_cache_hit"
+    result: AnyResult
+    source: Literal["run", "resumed", "cache"]
+    computed_at: datetime | None = None
+    computed_s: float | None = None
+    size_bytes: int | None = None
+    stale_code: bool = False
+    duration_s: float = 0.0
+    replayed: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCacheMiss(_StepEvent):
+    """A step's result was not at hand; `reason` says why, in one line."""
+
+    type: ClassVar[str] = "step_cache_miss"
+    reason: str = "first run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepWaiting(_StepEvent):
+    """Another kernel is computing the step's key; `holder` says who, and since when."""
+
+    type: ClassVar[str] = "step_waiting"
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStart(_StepEvent):
+    """A step's function is about to be called."""
+
+    type: ClassVar[str] = "step_start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StepEnd(_StepEvent):
+    result: AnyResult
+    duration_s: float
+    replayed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSuccess(_StepEnd):
+    """A step's function returned."""
+
+    type: ClassVar[str] = "step_success"
+    result: Ok[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed(_StepEnd):
+    """A step came to an error, after its last attempt."""
+
+    type: ClassVar[str] = "step_error"
+    result: Err[Any]
+
+    @property
+    def error(self) -> Any:  # Any: the user's error
+        """The error itself."""
+        return self.result.error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepComplete(_StepEnd):
+    """A step is done, its result is stored where it is to be stored.
+
+    Attributes
+    ----------
+    stored
+        True when a cache kept the result.
+    size_bytes
+        Size of the stored value, where known.
+    """
+
+    type: ClassVar[str] = "step_complete"
+    stored: bool = False
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRetry(_StepEvent):
+    """A step failed and will be tried again; `attempt` is the number of the next attempt, from 2."""
+
+    type: ClassVar[str] = "step_retry"
+    attempt: int
+    delay_s: float
+    error: Any = None  # Any: the user's error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRetriesExhausted(_StepEvent):
+    """The last of several attempts failed."""
+
+    type: ClassVar[str] = "step_retries_exhausted"
+    attempts: int
+    error: Any = None  # Any: the user's error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersistFailed(_StepEvent):
+    """A result could not be stored; the run has it all the same."""
+
+    type: ClassVar[str] = "persist_error"
+    error: BaseException
+
+
+Listener: TypeAlias = Callable[[Any], object]  # Any: narrowed by the guards below
+
+
+def _guard(kind: type[Event], event: object) -> bool:
+    return isinstance(event, kind)
+
+
+def is_workflow_start(event: object) -> TypeGuard[WorkflowStart]:
+    """Tell whether `event` begins a run."""
+    return _guard(WorkflowStart, event)
+
+
+def is_workflow_success(event: object) -> TypeGuard[WorkflowSuccess]:
+    """Tell whether `event` ends a run well."""
+    return _guard(WorkflowSuccess, event)
+
+
+def is_workflow_error(event: object) -> TypeGuard[WorkflowFailed]:
+    """Tell whether `event` ends a run with an error."""
+    return _guard(WorkflowFailed, event)
+
+
+def is_workflow_cancelled(event: object) -> TypeGuard[WorkflowCancelled]:
+    """Tell whether `event` ends a run that was interrupted."""
+    return _guard(WorkflowCancelled, event)
+
+
+def is_step_cache_hit(event: object) -> TypeGuard[StepCacheHit]:
+    """Tell whether `event` is a kept result."""
+    return _guard(StepCacheHit, event)
+
+
+def is_step_cache_miss(event: object) -> TypeGuard[StepCacheMiss]:
+    """Tell whether `event` says that nothing was kept."""
+    return _guard(StepCacheMiss, event)
+
+
+def is_step_start(event: object) -> TypeGuard[StepStart]:
+    """Tell whether `event` is the start of a step's function."""
+    return _guard(StepStart, event)
+
+
+def is_step_success(event: object) -> TypeGuard[StepSuccess]:
+    """Tell whether `event` is a step's success."""
+    return _guard(StepSuccess, event)
+
+
+def is_step_error(event: object) -> TypeGuard[StepFailed]:
+    """Tell whether `event` is a step's failure."""
+    return _guard(StepFailed, event)
+
+
+def is_step_complete(event: object) -> TypeGuard[StepComplete]:
+    """Tell whether `event` is the end of a step that ran."""
+    return _guard(StepComplete, event)
+
+
+def is_step_retry(event: object) -> TypeGuard[StepRetry]:
+    """Tell whether `event` announces another attempt."""
+    return _guard(StepRetry, event)
+
+
+def is_step_waiting(event: object) -> TypeGuard[StepWaiting]:
+    """Tell whether `event` says that another kernel is computing the step."""
+    return _guard(StepWaiting, event)
+
+
+def is_persist_error(event: object) -> TypeGuard[PersistFailed]:
+    """Tell whether `event` is a result that could not be stored."""
+    return _guard(PersistFailed, event)
+
+
+_observers: list[Listener] = []
+
+
+def observe(listener: Listener) -> Callable[[], None]:
+    """Call `listener` with every event of every run in this process, as the panel does; return what ends that."""
+    _observers.append(listener)
+
+    def stop() -> None:
+        if listener in _observers:
+            _observers.remove(listener)
+
+    return stop
+
+
+class Emitter:
+    """Delivers the events of one run, until it is closed.
+
+    A listener that raises is reported once and then left out: it watches the run, it is no part of it.
+    """
+
+    __slots__ = ("_closed", "_listeners")
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners = list(listeners)
+        self._closed = False
+
+    @property
+    def idle(self) -> bool:
+        """True when nobody listens, so that events need not be made."""
+        return self._closed or not (self._listeners or _observers)
+
+    def emit(self, event: Event) -> None:
+        """Give `event` to every listener; do nothing once closed."""
+        if self._closed:
+            return
+        for listener in (*self._listeners, *_observers):
+            try:
+                listener(event)
+            except Exception as exc:  # noqa: BLE001 - the stranger is the user's listener
+                for listeners in (self._listeners, _observers):
+                    if listener in listeners:
+                        listeners.remove(listener)
+                _report(
+                    f"listener {listener!r} raised {type(exc).__name__}: {exc} on {event.type}; "
+                    "it is not called again, and the run goes on"
+                )
+
+    def close(self) -> None:
+        """Deliver nothing from now on."""
+        self._closed = True
+
+
+def _report(message: str) -> None:
+    try:
+        warnings.warn(message, ListenerWarning, stacklevel=3)
+    except ListenerWarning:  # where warnings are errors, a listener still does not break the run
+        _log.warning(message)
+
+
+_DEEPEST = 20  # a list that contains itself ends here too
+_LARGEST = 2**53  # what a browser's numbers hold exactly
+
+
+def _plain(value: object, depth: int) -> Any:  # Any: JSON data
+    match value:
+        case None | bool() | str():
+            return value
+        case int() if abs(value) <= _LARGEST:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case datetime():
+            return value.isoformat()
+        case Ok(v) if depth < _DEEPEST:
+            return {"ok": True, "value": _plain(v, depth + 1)}
+        case Err(e) if depth < _DEEPEST:
+            return {"ok": False, "error": _plain(e, depth + 1), "cause": _plain(value.cause, depth + 1)}
+        case dict() if depth < _DEEPEST and all(isinstance(k, str) for k in value):
+            return {k: _plain(v, depth + 1) for k, v in value.items()}
+        case list() | tuple() if depth < _DEEPEST:
+            return [_plain(v, depth + 1) for v in value]
+    try:
+        return repr(value)
+    except Exception as exc:  # noqa: BLE001 - the stranger is the user's __repr__
+        return f"<{type(value).__name__} whose repr raised {type(exc).__name__}>"

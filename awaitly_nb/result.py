@@ -1,0 +1,170 @@
+"""`Ok` and `Err`: what a step or a run came to, as a value.
+
+Both are frozen and can be matched (`case aw.Ok(v)`). A private `Mark` rides along outside equality and repr: where and
+when the result was computed. Caches and states keep it beside the value, so one object carries all that the engine
+needs to decide whether a kept result still answers. Imports nothing but `errors`, until
+Jupyter asks to draw one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
+
+from awaitly_nb.errors import UnwrapError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+__all__ = ["Err", "Mark", "Ok", "Result", "err", "mark_of", "ok", "with_mark"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
+D = TypeVar("D")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Where a result came from: all that is known of it beside its value.
+
+    Attributes
+    ----------
+    step_id, workflow
+        The step and the workflow (or decorated function, or cell) that computed it.
+    at
+        When it was computed, aware UTC.
+    duration_s
+        Seconds that computing it took.
+    ttl_s
+        Seconds after `at` for which it may be served; None means for ever.
+    code
+        The code mark of the step's function (see `keys.code`).
+    origin
+        `"returned"` for a value, a returned `Err` or an error that `error=` declared, `"throw"` for an exception.
+    parts
+        Named parts of an automatic key, as plain data (see `keys.parts`).
+    files
+        Files that were read while it was computed, as plain data (see `keys.files`).
+    size_bytes
+        Size of the stored value; None where the result was never encoded.
+    """
+
+    step_id: str | None = None
+    workflow: str | None = None
+    at: datetime | None = None
+    duration_s: float | None = None
+    ttl_s: float | None = None
+    code: str | None = None
+    origin: Literal["returned", "throw"] = "returned"
+    parts: Mapping[str, Any] | None = None  # Any: plain JSON data
+    files: tuple[Any, ...] = ()  # Any: plain JSON data
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ok(Generic[T_co]):
+    """A success.
+
+    Examples
+    --------
+    >>> import awaitly_nb as aw
+    >>> aw.Ok(3).unwrap()
+    3
+    """
+
+    value: T_co
+    _mark: Mark | None = field(default=None, compare=False, repr=False, kw_only=True)
+
+    @property
+    def ok(self) -> Literal[True]:
+        """True: this is a success."""
+        return True
+
+    @property
+    def cause(self) -> None:
+        """None: a success has no cause."""
+        return
+
+    def _repr_html_(self) -> str:
+        from awaitly_nb.notebook.html import result_html
+
+        return result_html(self)
+
+    def unwrap(self) -> T_co:
+        """Return the value."""
+        return self.value
+
+    def unwrap_or(self, default: object) -> T_co:  # noqa: ARG002 - the same signature as Err.unwrap_or
+        """Return the value."""
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Err(Generic[E_co]):
+    """A failure.
+
+    Two failures are equal when their errors are: the cause is evidence, not identity, and an exception never equals
+    the one restored from disk.
+
+    Examples
+    --------
+    >>> import awaitly_nb as aw
+    >>> match aw.err("NOT_FOUND"):
+    ...     case aw.Err("NOT_FOUND"):
+    ...         print("no such user")
+    no such user
+    >>> aw.err("NOT_FOUND").unwrap_or(0)
+    0
+    """
+
+    error: E_co
+    cause: object = field(default=None, compare=False)
+    _mark: Mark | None = field(default=None, compare=False, repr=False, kw_only=True)
+
+    @property
+    def ok(self) -> Literal[False]:
+        """False: this is a failure."""
+        return False
+
+    def _repr_html_(self) -> str:
+        from awaitly_nb.notebook.html import result_html
+
+        return result_html(self)
+
+    def unwrap(self) -> NoReturn:
+        """Raise the cause when it is an exception, else `UnwrapError`."""
+        if isinstance(self.cause, BaseException):
+            raise self.cause
+        raised_by = self.error if isinstance(self.error, BaseException) else None
+        message = f"unwrap() of Err({self.error!r}); look at .ok first, or use unwrap_or"
+        raise UnwrapError(message, error=self.error) from raised_by
+
+    def unwrap_or(self, default: D) -> D:
+        """Return `default`."""
+        return default
+
+
+Result: TypeAlias = Ok[T] | Err[E]
+
+
+def ok(value: T) -> Ok[T]:
+    """Return `Ok(value)`."""
+    return Ok(value)
+
+
+def err(error: E, cause: object = None) -> Err[E]:
+    """Return `Err(error, cause)`."""
+    return Err(error, cause)
+
+
+def mark_of(result: Result[Any, Any]) -> Mark | None:
+    """Return where `result` came from, or None where nobody wrote it down."""
+    return result._mark  # noqa: SLF001 - the one reader of the field
+
+
+def with_mark(result: Result[T, E], mark: Mark | None) -> Result[T, E]:
+    """Return `result` with `mark` in place of its own."""
+    return replace(result, _mark=mark)
