@@ -1,0 +1,180 @@
+"""Whose code it is: the user's, which is read, or an installed package's, which counts by name and version.
+
+Hides how installed code is told from the user's: everything under the standard library or a `site-packages` folder is
+installed, everything else is the user's, editable installs included. This package itself always counts as installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from functools import lru_cache
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "awaitly_object",
+    "import_label",
+    "is_installed_path",
+    "is_own_path",
+    "is_user_class",
+    "is_user_code",
+    "is_user_module",
+    "package_version",
+    "top_package",
+]
+
+_OWN_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib costs more here
+_PROMPTS = ("<ipython", "<stdin", "<python-input", "<doctest")
+_MARKERS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+@lru_cache(maxsize=1)
+def _installed_roots() -> tuple[str, ...]:
+    import sysconfig
+
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    roots = {sysconfig.get_path(name) for name in names} | {os.path.dirname(os.__file__)}  # noqa: PTH120
+    roots |= {os.path.realpath(root) for root in roots if root}
+    return (*sorted(root.rstrip(os.sep) + os.sep for root in roots if root), _OWN_ROOT + os.sep)
+
+
+@lru_cache(maxsize=4096)
+def is_installed_path(filename: str) -> bool:
+    """Tell whether a file belongs to the standard library, an installed package or this one."""
+    if filename.startswith("<frozen"):
+        return True
+    return any(marker in filename for marker in _MARKERS) or filename.startswith(_installed_roots())
+
+
+def is_own_path(filename: str) -> bool:
+    """Tell whether a file belongs to this package."""
+    return filename.startswith(_OWN_ROOT + os.sep)
+
+
+def is_user_code(code: CodeType, module: str | None = None) -> bool:
+    """Tell whether `code`, of a function of `module`, is the user's.
+
+    Code that some library made with `exec` names no file; then its module decides.
+    """
+    filename = code.co_filename
+    if is_installed_path(filename):
+        return False
+    if filename.startswith("<") and module and module != "__main__" and not filename.startswith(_PROMPTS):
+        found = sys.modules.get(module)
+        if found is not None and not is_user_module(found):
+            return False
+    return True
+
+
+def is_user_module(module: ModuleType) -> bool:
+    """Tell whether `module` is the user's."""
+    name = module.__name__
+    if name == "__main__":
+        return True
+    origin = module.__dict__.get("__file__")
+    if isinstance(origin, str):
+        return not is_installed_path(origin)
+    spec = module.__dict__.get("__spec__")
+    if spec is not None:
+        locations = getattr(spec, "submodule_search_locations", None)
+        if locations:  # a namespace package: its folders decide
+            return not all(is_installed_path(os.path.join(str(path), "")) for path in locations)  # noqa: PTH118
+        return False  # built in or frozen
+    return True  # made by hand, as tests and notebooks do
+
+
+def is_user_class(cls: type) -> bool:
+    """Tell whether `cls` was defined in the user's code."""
+    name = getattr(cls, "__module__", None)
+    if not isinstance(name, str) or name == "builtins":
+        return False
+    module = sys.modules.get(name)
+    if module is not None:
+        return is_user_module(module)
+    for member in vars(cls).values():
+        if isinstance(member, FunctionType):
+            return is_user_code(member.__code__)
+    return True
+
+
+def awaitly_object(value: object) -> bool:
+    """Tell whether `value` is one of this package's own working objects (a workflow, a cache), which hold no input."""
+    module = type(value).__module__
+    return (
+        isinstance(module, str)
+        and (module == "awaitly_nb" or module.startswith("awaitly_nb."))
+        and not module.startswith(("awaitly_nb.result", "awaitly_nb.errors", "awaitly_nb.keys", "awaitly_nb.resume"))
+    )
+
+
+def top_package(module: str) -> str:
+    """Return the first name of a dotted module name."""
+    return module.partition(".")[0]
+
+
+def import_label(value: object) -> str:
+    """Return the name under which installed code is found, as in `pandas.concat`."""
+    if isinstance(value, ModuleType):
+        return value.__name__
+    owner = getattr(value, "__module__", None)
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or type(value).__qualname__
+    if not isinstance(owner, str):
+        owner = type(value).__module__
+    return f"{owner}.{name}"
+
+
+@lru_cache(maxsize=1024)
+def package_version(top: str) -> str | None:
+    """Return the full version of an installed package, or None for the standard library and what has none."""
+    if top in sys.stdlib_module_names or top in ("builtins", "__main__"):
+        return None
+    version = getattr(sys.modules.get(top), "__dict__", {}).get("__version__")
+    if isinstance(version, str):
+        return version
+    from importlib import metadata
+
+    with suppress(metadata.PackageNotFoundError, ValueError):
+        return metadata.version(top)
+    # A distribution of another name, as scikit-learn for `sklearn`. Loaded or not, the answer has to be the same.
+    written = _written_version(top)
+    if written is not None:
+        return written
+    for name in sorted(_distributions().get(top, ())):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None
+
+
+def _written_version(top: str) -> str | None:
+    """Return the version that a package states in its source: asking all distributions takes a second."""
+    import importlib.util
+    import re
+
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for name in ("__init__.py", "_version.py", "version.py"):
+            try:
+                with open(os.path.join(folder, name), encoding="utf-8") as source:  # noqa: PTH118, PTH123
+                    found = re.search(
+                        r"^__version__\s*(?::\s*str\s*)?=\s*[\"']([^\"']+)[\"']", source.read(), re.MULTILINE
+                    )
+            except (OSError, UnicodeDecodeError):
+                continue
+            if found is not None:
+                return found.group(1)
+    return None
+
+
+@lru_cache(maxsize=1)
+def _distributions() -> Mapping[str, list[str]]:
+    from importlib import metadata
+
+    return metadata.packages_distributions()

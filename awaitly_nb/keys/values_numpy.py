@@ -1,0 +1,207 @@
+"""Codes of numpy arrays and scalars: dtype, byte order, shape, and contents by raw bits, whatever the memory layout.
+
+A contiguous array is hashed where it lies; any other is gathered through a small buffer. Bytes that are no content
+never count: the padding in structured and long double elements. A `memmap` is the array that it maps.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import xxhash
+
+from awaitly_nb.keys.values_containers import add_items
+from awaitly_nb.keys.values_scalars import encode_int, encode_text
+from awaitly_nb.keys.values_walk import Encoder, Refusal, Walk, node, seal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from hashlib import blake2b
+
+    import numpy as np
+
+__all__ = ["add_array", "add_dtype", "encoder_for", "raw_digest"]
+
+_GATHER = 1 << 16
+"""Elements gathered at once from an array that is not contiguous."""
+
+
+def encoder_for(base: type, cls: type) -> Encoder | None:
+    """Return how instances of `cls`, which derives from numpy's `base`, are read; None leaves it to class and state."""
+    np = sys.modules.get("numpy")
+    if np is None:
+        return None
+    if base is np.ma.MaskedArray:
+        return _masked
+    if base is np.ndarray:
+        return _array if cls in (np.ndarray, np.memmap) else _subclass
+    if base is np.memmap and cls is np.memmap:
+        return _array
+    if base is np.generic and cls.__module__.partition(".")[0] == "numpy":
+        return _scalar
+    if base is np.dtype:
+        return _dtype
+    if base is np.ufunc:
+        return _ufunc
+    return None
+
+
+def add_array(walk: Walk, parts: blake2b, array: np.ndarray[Any, Any]) -> None:
+    """Add the dtype, the shape and the contents of an array to a node."""
+    add_dtype(walk, parts, array.dtype)
+    parts.update(encode_text(",".join(map(str, array.shape))))
+    _add_contents(walk, parts, array)
+
+
+def add_dtype(walk: Walk, parts: blake2b, dtype: np.dtype[Any]) -> None:
+    """Add a dtype to a node."""
+    if dtype.names is not None:
+        parts.update(
+            b"(" + encode_text(dtype.type.__name__) + encode_int(dtype.itemsize) + encode_int(len(dtype.names))
+        )
+        for name in dtype.names:
+            field, offset = dtype.fields[name][:2]  # type: ignore[index]  # it has names, so it has fields
+            parts.update(encode_text(name) + encode_int(offset))
+            add_dtype(walk, parts, field)
+    elif dtype.subdtype is not None:
+        parts.update(b"[" + encode_text(str(dtype.shape)))
+        add_dtype(walk, parts, dtype.base)
+    elif dtype.kind == "T":
+        parts.update(b"T" + encode_text(str(dtype)))
+        parts.update(walk.encode(getattr(dtype, "na_object", None)))
+    else:
+        parts.update(b"=" + encode_text(dtype.str))
+        if dtype.type.__module__.partition(".")[0] != "numpy":  # bfloat16 and its like are all "void" to `str`
+            parts.update(encode_text(f"{dtype.type.__module__}.{dtype.type.__qualname__}"))
+
+
+def raw_digest(array: np.ndarray[Any, Any]) -> bytes:
+    """Return the digest of the bytes of a plain array in C order."""
+    import numpy as np
+
+    bulk = xxhash.xxh3_128()
+    if array.size == 0 or array.dtype.itemsize == 0:
+        return bulk.digest()
+    if array.flags.c_contiguous:
+        # A view as bytes, because datetime64 and others do not offer the buffer protocol.
+        bulk.update(np.asarray(array).reshape(-1).view(np.uint8).data)
+        return bulk.digest()
+    for piece in _gather(np.asarray(array)):
+        bulk.update(piece.view(np.uint8).data)
+    return bulk.digest()
+
+
+def _gather(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the elements in C order in contiguous pieces, each a view where it can be one, else a small copy."""
+    import numpy as np
+
+    rows = array.shape[0]
+    width = array.size // rows
+    if width > _GATHER and array.ndim > 1:
+        for row in array:
+            yield from _gather(row)
+        return
+    step = max(1, _GATHER // width)
+    for start in range(0, rows, step):
+        yield np.ascontiguousarray(array[start : start + step]).reshape(-1)
+
+
+def _add_contents(walk: Walk, parts: blake2b, array: np.ndarray[Any, Any]) -> None:
+    import numpy as np
+
+    dtype = array.dtype
+    if dtype.names is not None:
+        for name in dtype.names:
+            _add_contents(walk, parts, np.asarray(array)[name])
+    elif dtype.kind in "OT":
+        shape = array.shape
+        add_items(walk, parts, np.asarray(array).flat, lambda i: _position(i, shape))
+    elif dtype.char in "gG" and np.finfo(dtype).nmant == 63 and dtype.itemsize in (16, 32):  # noqa: PLR2004 - x87
+        # 80 bits in 128: the rest is whatever the memory held before.
+        bulk = xxhash.xxh3_128()
+        for piece in _gather(array.reshape(1) if array.ndim == 0 else array) if array.size else ():
+            bulk.update(np.ascontiguousarray(piece.view(np.uint8).reshape(-1, 16)[:, :10]).data)
+        parts.update(bulk.digest())
+    else:
+        parts.update(raw_digest(array))
+
+
+def _position(index: int, shape: tuple[int, ...]) -> str:
+    place: list[int] = []
+    for length in reversed(shape):
+        index, at = divmod(index, length)
+        place.append(at)
+    return f"[{', '.join(map(str, reversed(place)))}]"
+
+
+def _array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
+    parts = node("ndarray")
+    add_array(walk, parts, value)
+    return seal(parts)
+
+
+def _subclass(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
+    import numpy as np
+
+    parts = node("ndarray subclass")
+    parts.update(walk.class_code(type(value), known="numpy"))
+    add_array(walk, parts, value.view(np.ndarray))
+    parts.update(walk.part(getattr(value, "__dict__", None), ".__dict__"))
+    return seal(parts)
+
+
+def _masked(walk: Walk, value: np.ma.MaskedArray[Any, Any]) -> bytes:
+    import numpy as np
+
+    parts = node("masked")
+    parts.update(walk.class_code(type(value), known="numpy"))
+    data = np.ma.getdata(value)
+    add_array(walk, parts, data)  # what lies under the mask counts: `.data` shows it
+    add_array(walk, parts, np.ma.getmaskarray(value))
+    fill = value._fill_value  # type: ignore[attr-defined]  # noqa: SLF001 - the property would set it
+    if fill is None:  # as pickling fills it in
+        fill = np.ma.default_fill_value(value)
+    parts.update(walk.part(np.array(fill, data.dtype), ".fill_value"))
+    parts.update(b"h" if value.hardmask else b"s")
+    return seal(parts)
+
+
+def _scalar(walk: Walk, value: np.generic) -> bytes:
+    import numpy as np
+
+    parts = node("numpy scalar")
+    array = np.asarray(value)
+    if array.dtype.kind in "fc" and np.isnan(array):
+        if array.dtype.kind == "f":
+            array = np.full((), np.nan, array.dtype)
+        else:
+            real, imag = (np.nan if np.isnan(part) else part for part in (value.real, value.imag))
+            array = np.array(complex(real, imag), array.dtype)
+    add_array(walk, parts, array)
+    return seal(parts)
+
+
+def _dtype(walk: Walk, value: np.dtype[Any]) -> bytes:
+    parts = node("dtype")
+    add_dtype(walk, parts, value)
+    return seal(parts)
+
+
+def _ufunc(_walk: Walk, value: np.ufunc) -> bytes:
+    import numpy as np
+
+    if getattr(np, value.__name__, None) is not value:
+        return _foreign_ufunc(value)
+    parts = node("ufunc")
+    parts.update(encode_text(value.__name__))
+    return seal(parts)
+
+
+def _foreign_ufunc(value: np.ufunc) -> bytes:
+    special = sys.modules.get("scipy.special")
+    if special is not None and getattr(special, value.__name__, None) is value:
+        parts = node("ufunc")
+        parts.update(encode_text(f"scipy.special.{value.__name__}"))
+        return seal(parts)
+    raise Refusal("a ufunc made at run time does not say what it computes", "pass the Python function it was made from")

@@ -1,0 +1,385 @@
+"""Fingerprints of single values: refusals and their paths, user code that runs, stand-ins, files, names."""
+
+import dataclasses
+import io
+import logging
+import os
+import pickle
+import socket
+import sqlite3
+import sys
+import threading
+import typing
+from pathlib import Path
+
+import pytest
+
+import awaitly_nb as aw
+from awaitly_nb.errors import MisuseError, UnkeyableError
+from awaitly_nb.keys import fingerprint
+from awaitly_nb.keys.registry import file, file_digest, register_key
+
+
+def refusal(value, path="value"):
+    with pytest.raises(UnkeyableError) as caught:
+        fingerprint(value, path=path)
+    return caught.value
+
+
+def test_a_fingerprint_is_32_lower_hexadecimal_digits():
+    assert len(key := fingerprint({"a": [1, 2.5, None]})) == 32
+    assert set(key) <= set("0123456789abcdef")
+
+
+# Frozen, so that a change of the encoding cannot pass unseen: it would miss every entry that users have.
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (None, "e3486181a62c04e2a6ec427f89c8dfcc"),
+        (1, "74b28e246c2d1a0a2876f2f9bdd06a22"),
+        ("text", "442985213d228aec05c3c43d0917f342"),
+        ([1, 2.5, {"a": (b"x", {3})}], "b2e6644c42d6841ce941d546855793d2"),
+        (list(range(5000)), "d41332295fdce3a7e14a0e635bb9c91e"),
+        (Path("a/b"), "dc2177b7f0a4998ff73f49ab94bc9b52"),
+    ],
+)
+def test_keys_of_this_encoding_are_frozen(value, key):
+    if os.name == "nt" and isinstance(value, Path):
+        pytest.skip("a Windows path is another class")
+    assert fingerprint(value) == key
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: (i for i in ()), "use it up"),
+        (lambda: iter([1]), "use it up"),
+        (lambda: map(str, [1]), "use it up"),
+        (threading.Lock, "no state"),
+        (threading.RLock, "no state"),
+        (lambda: sqlite3.connect(":memory:"), "connection"),
+        (socket.socket, "no state"),
+        (object, "bare object"),
+        (lambda: sys._getframe(), "no state"),
+    ],
+)
+def test_what_has_no_content_is_refused_with_a_way_out(make, word):
+    value = make()
+    error = refusal({"model": [1, value]}, "cfg")
+    assert error.path == "cfg['model'][1]"
+    assert str(error).startswith("cannot key cfg['model'][1] (")
+    assert word in str(error)
+    assert any(way in str(error) for way in ("key=", "pass ", "use an enum"))
+    if hasattr(value, "close"):
+        value.close()
+
+
+def test_an_open_file_is_refused_and_one_in_memory_is_not(tmp_path):
+    place = tmp_path / "f"
+    place.write_text("x")
+    with place.open() as stream:
+        assert "aw.file" in str(refusal(stream))
+    assert fingerprint(io.BytesIO(b"a")) == fingerprint(io.BytesIO(b"a")) != fingerprint(io.BytesIO(b"b"))
+    assert fingerprint(io.StringIO("a")) != fingerprint(io.BytesIO(b"a"))
+
+
+def test_figures_are_refused():
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    assert "figure" in str(refusal(figure))
+
+
+def test_a_lazy_polars_frame_is_refused():
+    polars = pytest.importorskip("polars")
+    assert ".collect()" in str(refusal(polars.DataFrame({"a": [1]}).lazy()))
+
+
+def test_cycles_are_refused_with_their_path():
+    loop = {"a": [1]}
+    loop["a"].append({"me": loop})
+    error = refusal(loop, "cfg")
+    assert error.path == "cfg['a'][1]['me']"
+    assert "contains itself" in str(error)
+
+
+class Node:
+    def __init__(self):
+        self.parent = None
+        self.children = []
+
+
+def test_a_cycle_between_objects_is_refused_with_its_path():
+    top, child = Node(), Node()
+    top.children.append(child)
+    child.parent = top
+    assert refusal(top, "tree").path == "tree.children[0].parent"
+
+
+def test_endless_depth_is_refused_not_a_recursion_error():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    try:
+        assert "too deeply" in str(refusal(deep))
+    finally:
+        while deep:  # taken apart by hand, as collecting it recurses too
+            deep = deep.pop()
+
+
+@dataclasses.dataclass
+class Config:
+    model: object
+    sizes: list = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Frozen:
+    model: object
+
+
+class Pair(typing.NamedTuple):
+    first: object
+    second: object
+
+
+def test_paths_name_fields_items_and_members():
+    lock = threading.Lock()
+    assert refusal(Config(lock), "cfg").path == "cfg.model"
+    assert refusal(Frozen({"x": lock}), "cfg").path == "cfg.model['x']"
+    assert refusal(Pair(1, lock), "pair").path == "pair.second"
+    assert refusal({1: {"a": (0, lock)}}, "v").path == "v[1]['a'][1]"
+    assert refusal(Config(1, [lock]), "cfg").path == "cfg.sizes[0]"
+    assert refusal({"k": {lock}}, "v").path == "v['k']<member lock>"
+
+
+def test_paths_name_columns_and_rows():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1, 2], "b": pandas.Series([1, threading.Lock()], dtype=object)})
+    assert refusal(frame, "raw").path == "raw['b'][1]"
+
+
+def test_a_refusal_survives_pickling():
+    error = refusal({"a": threading.Lock()}, "cfg")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.path) == (str(error), "cfg['a']")
+
+
+class Hostile:
+    def __init__(self, raised):
+        self.raised = raised
+
+    def __reduce_ex__(self, protocol):
+        raise self.raised
+
+    def __repr__(self):
+        raise self.raised
+
+    def __eq__(self, other):
+        raise self.raised
+
+    __hash__ = object.__hash__
+
+    def __getattr__(self, name):
+        raise self.raised
+
+
+@pytest.mark.parametrize(
+    "raised", [ValueError("v"), RecursionError(), MemoryError(), StopIteration(), AttributeError("x")]
+)
+def test_code_of_the_value_raises_nothing_but_unkeyable(raised):
+    assert isinstance(refusal([Hostile(raised)]), UnkeyableError)
+    assert isinstance(refusal({Hostile(raised): 1}), UnkeyableError)
+    assert isinstance(refusal({Hostile(raised)}), UnkeyableError)
+    assert refusal({Hostile(raised): threading.Lock()}).path.startswith("value<key 0>")
+
+
+def test_an_interrupt_passes():
+    with pytest.raises(KeyboardInterrupt):
+        fingerprint([Hostile(KeyboardInterrupt())])
+
+
+class Odd:
+    def __init__(self, answer):
+        self.answer = answer
+
+    def __reduce_ex__(self, protocol):
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 3, (), (1,), (Odd, 3), (Odd, (), {}, iter([object()])), (1, 2, 3, 4, 5, 6, 7)]
+)
+def test_a_strange_reduction_is_refused_or_read_but_never_raises(answer):
+    assert isinstance(refusal(Odd(answer)), UnkeyableError)
+
+
+class Keyed:
+    def __init__(self, content, noise=None):
+        self.content, self.noise = content, noise
+
+    def __awaitly_key__(self):
+        if self.content == "raise":
+            raise ValueError("no key today")
+        return self.content
+
+
+def test_a_class_gives_its_own_stand_in():
+    assert fingerprint(Keyed(1, "a")) == fingerprint(Keyed(1, "b")) != fingerprint(Keyed(2, "a"))
+    assert fingerprint(Keyed(1)) != fingerprint(1)
+    assert "no key today" in str(refusal([Keyed("raise")]))
+    assert refusal([Keyed(threading.Lock())]).path == "value[0].__awaitly_key__()"
+    assert len(fingerprint(Keyed)) == 32  # the class itself is no instance
+
+
+class Registered:
+    def __init__(self, a, lock):
+        self.a, self.lock = a, lock
+
+
+class Derived(Registered):
+    pass
+
+
+def test_a_registered_type_and_its_subclasses_are_read_by_the_function():
+    refusal(Registered(1, threading.Lock()))
+    register_key(Registered, lambda value: value.a)
+    assert fingerprint(Registered(1, threading.Lock())) == fingerprint(Registered(1, threading.Lock()))
+    assert fingerprint(Registered(1, None)) != fingerprint(Registered(2, None))
+    assert fingerprint(Registered(1, None)) != fingerprint(Derived(1, None))
+    register_key(Registered, lambda value: 0)  # the later one counts
+    assert fingerprint(Registered(1, None)) == fingerprint(Registered(2, None))
+
+
+class ByName:
+    def __init__(self, a):
+        self.a, self.lock = a, threading.Lock()
+
+
+def test_a_type_is_registered_by_name_without_its_class():
+    register_key(f"{__name__}.ByName", lambda value: value.a)
+    assert fingerprint(ByName(1)) == fingerprint(ByName(1)) != fingerprint(ByName(2))
+
+
+def test_a_type_is_registered_by_the_name_that_its_library_shows():
+    register_key("http.cookies.Morsel", lambda value: 1)
+    from http import cookies
+
+    shown = type("Shown", (), {"__module__": "elsewhere"})
+    cookies.AwaitlyShown = shown
+    try:
+        register_key("http.cookies.AwaitlyShown", lambda value: value.a)
+        one, two = shown(), shown()
+        one.a, two.a, one.b, two.b = 1, 1, threading.Lock(), 2
+        assert fingerprint(one) == fingerprint(two)
+    finally:
+        del cookies.AwaitlyShown
+
+
+@pytest.mark.parametrize(("kind", "fn"), [(3, len), ("", len), (".", len), (int, "no function"), (None, len)])
+def test_a_registration_that_cannot_work_is_misuse(kind, fn):
+    with pytest.raises(MisuseError):
+        register_key(kind, fn)
+
+
+def test_a_file_is_keyed_by_content_and_a_path_by_name(tmp_path):
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text("x,y")
+    second.write_text("x,y")
+    assert fingerprint(file(first)) == fingerprint(file(second))
+    assert fingerprint(first) != fingerprint(second)
+    assert fingerprint(file(first)) != fingerprint(first)
+    second.write_text("x,z")
+    assert fingerprint(file(first)) != fingerprint(file(second))
+    assert Path(file(first)).read_text() == "x,y"
+    assert file(file(first)) == file(str(first))
+
+
+def test_a_suffix_counts_because_readers_go_by_it(tmp_path):
+    for name in ("a.csv", "a.gz"):
+        (tmp_path / name).write_bytes(b"x")
+    assert fingerprint(file(tmp_path / "a.csv")) != fingerprint(file(tmp_path / "a.gz"))
+
+
+def test_a_rewritten_file_of_one_size_and_time_is_seen(tmp_path):
+    place = tmp_path / "f"
+    place.write_bytes(b"one")
+    stat = place.stat()
+    before = file_digest(place)
+    place.write_bytes(b"two")
+    os.utime(place, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert file_digest(place) != before
+
+
+def test_an_unchanged_file_is_read_once(tmp_path, monkeypatch):
+    place = tmp_path / "f"
+    place.write_bytes(b"one")
+    later = lambda: place.stat().st_mtime + 60  # noqa: E731
+    digest = file_digest(place, clock=later)
+    monkeypatch.setattr(Path, "open", lambda *a, **k: pytest.fail("it was read again"))
+    assert file_digest(place, clock=later) == digest
+
+
+def test_a_fresh_file_is_read_again_as_its_time_may_not_move(tmp_path):
+    place = tmp_path / "f"
+    place.write_bytes(b"one")
+    stat = place.stat()
+    now = lambda: stat.st_mtime  # noqa: E731
+    first = file_digest(place, clock=now)
+    with place.open("r+b") as stream:
+        stream.write(b"two")
+    assert file_digest(place, clock=now) != first
+
+
+def test_a_folder_is_keyed_by_names_and_contents(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "x").write_text("x")
+    same = fingerprint(file(tmp_path / "one"))
+    assert same == fingerprint(file(tmp_path / "two"))
+    (tmp_path / "two" / "deep" / "x").rename(tmp_path / "two" / "x")
+    assert fingerprint(file(tmp_path / "two")) != same
+
+
+def test_a_missing_file_is_refused_with_its_path(tmp_path):
+    error = refusal({"raw": file(tmp_path / "nope")}, "cfg")
+    assert error.path == "cfg['raw']"
+    assert "nope" in str(error)
+    with pytest.raises(MisuseError):
+        file(3)
+
+
+def test_a_dataset_is_refused_as_it_is_only_a_plan(tmp_path):
+    dataset = pytest.importorskip("pyarrow.dataset")
+    (tmp_path / "a.csv").write_text("x\n1")
+    assert "aw.file" in str(refusal(dataset.dataset(tmp_path, format="csv")))
+
+
+def test_loggers_modules_and_builtins_go_by_name():
+    assert fingerprint(logging.getLogger("a")) == fingerprint(logging.getLogger("a"))
+    assert fingerprint(logging.getLogger("a")) != fingerprint(logging.getLogger("b"))
+    assert fingerprint(os) != fingerprint(sys)
+    assert fingerprint(len) != fingerprint(max)
+
+
+def test_results_are_read_without_the_mark_that_rides_along():
+    from awaitly_nb.result import Mark, with_mark
+
+    plain = aw.Ok([1])
+    assert fingerprint(with_mark(plain, Mark(step_id="s", duration_s=1.0))) == fingerprint(plain)
+    assert fingerprint(aw.Ok([1])) != fingerprint(aw.Ok([2]))
+    assert fingerprint(aw.Err("a")) != fingerprint(aw.Ok("a"))
+    assert fingerprint(aw.Err("a")) != fingerprint(aw.Err("a", cause="b"))
+
+
+def test_a_key_does_not_depend_on_the_walk_before_it():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1]})
+    alone = fingerprint([frame, frame])
+    fingerprint([pandas.DataFrame, frame])
+    assert fingerprint([frame, frame]) == alone
+
+
+def test_many_shared_parts_are_read_in_linear_time():
+    tree = [0.5]
+    for _ in range(200):
+        tree = [tree, tree]
+    assert len(fingerprint(tree)) == 32
