@@ -1,0 +1,31 @@
+"""Copies of values, made the way a cache would: what is done to one does not show in the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.codec.pickling import UndecodableError, decode, encode
+from awaitly_nb.errors import EncodeError
+from awaitly_nb.result import Ok
+
+if TYPE_CHECKING:
+    from awaitly_nb.result import Result
+
+__all__ = ["copied"]
+
+_UNCHANGING = (type(None), bool, int, float, complex, str, bytes)
+
+
+def copied(result: Result[Any, Any]) -> Result[Any, Any]:
+    """Return `result` with a value of its own; the same object where it cannot change, or cannot be copied.
+
+    A value that no pickler takes is shared: it could not be kept anywhere else either.
+    """
+    if not isinstance(result, Ok) or type(result.value) in _UNCHANGING:
+        return result
+    try:
+        encoded = encode(result.value)
+        return replace(result, value=decode(encoded.stream, [bytearray(buffer) for buffer in encoded.buffers]))
+    except (EncodeError, UndecodableError):
+        return result

@@ -1,0 +1,179 @@
+"""The per-user key that signs entries, and the keys of others that the user trusts.
+
+The key lives in the user's configuration directory, never in a cache folder: whoever can plant a file in the cache must
+not be able to sign it. `AWAITLY_NB_SECRET` sets one, for machines that share a cache.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import warnings
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from awaitly_nb.errors import CacheUnusableWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["Keyring", "Secret", "default_keyring", "read_or_create"]
+
+VARIABLE = "AWAITLY_NB_SECRET"
+_DECISIVE = (VARIABLE, "XDG_CONFIG_HOME", "HOME", "APPDATA")
+_SIZE = 32
+_PERSON = b"awaitly entry"
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A signing key.
+
+    Attributes
+    ----------
+    key
+        The key itself; kept out of every repr and log.
+    id
+        A public name of the key, from which nothing can be learned of it.
+    """
+
+    key: bytes = field(repr=False)
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", blake2b(self.key, digest_size=8, person=b"awaitly id").hexdigest())
+
+    def sign(self, *parts: bytes | bytearray | memoryview) -> str:
+        """Return the signature of `parts` as 32 hexadecimal digits; the split between parts counts."""
+        lengths = ",".join([str(len(part)) for part in parts]).encode()
+        digest = blake2b(lengths, key=self.key, digest_size=16, person=_PERSON)
+        for part in parts:
+            digest.update(part)
+        return digest.hexdigest()
+
+    def verify(self, signature: str, *parts: bytes | bytearray | memoryview) -> bool:
+        """Tell whether `signature` is that of `parts`."""
+        return signature.isascii() and compare_digest(signature, self.sign(*parts))
+
+
+class Keyring:
+    """The secret that signs here, and those that are trusted beside it.
+
+    Parameters
+    ----------
+    own
+        Signs what is stored.
+    trusted_path
+        A file of further secrets, or what names it: one a line, 64 hexadecimal digits, a comment after `#`. Looked at
+        when an entry names a secret that is not known yet, so that trusting one needs no restart.
+    """
+
+    __slots__ = ("_trusted", "own", "trusted_path")
+
+    def __init__(self, own: Secret, trusted_path: Path | Callable[[], Path] | None = None) -> None:
+        self.own = own
+        self.trusted_path = trusted_path
+        self._trusted: dict[str, Secret] = {}
+
+    def find(self, secret_id: str) -> Secret | None:
+        """Return the secret called `secret_id`, or None if it is not trusted here."""
+        if secret_id == self.own.id:
+            return self.own
+        if secret_id not in self._trusted and self.trusted_path is not None:
+            path = self.trusted_path() if callable(self.trusted_path) else self.trusted_path
+            self._trusted = {secret.id: secret for secret in _read_trusted(path)}
+        return self._trusted.get(secret_id)
+
+
+_keyrings: dict[tuple[str | None, ...], Keyring] = {}
+
+
+def default_keyring() -> Keyring:
+    """Return the keyring of the user who runs this process."""
+    # The variables that decide where it lies. Looked up at every call, and nothing else: this is on the road of a hit.
+    environment = tuple(map(os.environ.get, _DECISIVE))
+    if (keyring := _keyrings.get(environment)) is None:
+        # Imported here so that a process which never signs does not read the configuration.
+        from awaitly_nb.config import secret_path, trusted_secrets_path
+
+        with _lock:
+            text = environment[0]
+            own = Secret(blake2b(text.encode(), digest_size=_SIZE).digest()) if text else read_or_create(secret_path())
+            keyring = _keyrings.setdefault(environment, Keyring(own, trusted_secrets_path))
+    return keyring
+
+
+def read_or_create(path: Path) -> Secret:
+    """Return the secret kept at `path`, made on first use; several processes at once agree on one.
+
+    Where it can be neither read nor made, a secret for this process alone, with a warning.
+    """
+    try:
+        return _read(path) or _create(path)
+    except OSError as exc:
+        warnings.warn(
+            f"cannot use the signing secret {path} ({exc}); what this process stores cannot be verified by the next: "
+            f"make its folder writable, or set {VARIABLE}",
+            CacheUnusableWarning,
+            stacklevel=2,
+        )
+        return Secret(os.urandom(_SIZE))
+
+
+def _read(path: Path) -> Secret | None:
+    try:
+        with path.open("rb") as file:
+            info = os.fstat(file.fileno())
+            key = file.read(_SIZE + 1)
+    except FileNotFoundError:
+        return None
+    if len(key) != _SIZE:
+        raise OSError(f"it holds no secret; remove the file to have a new one made: {path}")
+    if hasattr(os, "getuid") and info.st_uid == os.getuid() and stat.S_IMODE(info.st_mode) & 0o077:
+        path.chmod(0o600)
+    return Secret(key)
+
+
+def _create(path: Path) -> Secret:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}-{os.getpid()}-{os.urandom(4).hex()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, made with O_EXCL and its mode
+            file.write(os.urandom(_SIZE))
+        # A link appears whole or not at all, and never replaces: of two creators both end with the first one's secret.
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            if not path.exists():
+                draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    secret = _read(path)
+    if secret is None:
+        raise FileNotFoundError(f"{path} vanished while it was made")
+    return secret
+
+
+def _read_trusted(path: Path) -> list[Secret]:
+    """Return the secrets in the file at `path`: one a line, 64 hexadecimal digits, a comment after `#`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        text = line.partition("#")[0].strip()
+        if len(text) == 2 * _SIZE:
+            try:
+                found.append(Secret(bytes.fromhex(text)))
+            except ValueError:
+                continue
+    return found
