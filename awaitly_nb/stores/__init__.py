@@ -1,0 +1,103 @@
+"""Where named bytes are kept: one small contract, and short adapters that know nothing of results.
+
+A record is a name, a small readable head (JSON text) and a large body. A store has one verb that writes, `swap`, and it
+is atomic: a reader sees the record before it or after it, never in between. What the bytes mean is decided above, once,
+in `caches` and `resume`; signatures, expiry and merging are not a store's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from awaitly_nb.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+__all__ = ["ABSENT", "ANY", "Body", "DamagedRecordError", "Expect", "Record", "Store", "Version"]
+
+Body: TypeAlias = "bytes | bytearray | memoryview"
+
+Version: TypeAlias = "str"
+"""An opaque token that is new with every write of a record."""
+
+
+class _Token:
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+ANY: Final = _Token("ANY")
+"""`swap` writes whatever is there."""
+
+ABSENT: Final = _Token("ABSENT")
+"""`swap` writes only where no record is."""
+
+Expect: TypeAlias = "Version | _Token"
+
+
+class DamagedRecordError(StoreError):
+    """The bytes of one record are not what was written: gone, cut short, or somebody else's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as a store returned it.
+
+    Attributes
+    ----------
+    name
+        Its name; any `str` that UTF-8 can hold, up to 1,000 characters.
+    head
+        Small readable JSON text.
+    body
+        The bytes, or None where only heads were asked for. May be a private mapping of a file: writable, never shared.
+    version
+        Changes with every write.
+    written_at
+        When it was written by the store's own clock, aware UTC.
+    """
+
+    name: str
+    head: str
+    body: Body | None
+    version: Version
+    written_at: datetime
+
+
+class Store(Protocol):
+    """Named records with one atomic `swap`. Synchronous and safe to call from several threads.
+
+    A method that cannot do its work raises `StoreError` and leaves every record as it was.
+    """
+
+    def read(self, name: str) -> Record | None:
+        """Return the record called `name` with its body, or None."""
+
+    def scan(self, prefix: str = "", *, bodies: bool = False) -> Iterator[Record]:
+        """Yield the records whose names begin with `prefix`, literally, in the order of their first writing.
+
+        Without `bodies` no body is read. One round trip to a server.
+        """
+
+    def swap(self, name: str, head: str, body: Sequence[Body], *, expect: Expect = ANY) -> Version | None:
+        """Write a record, the body being the concatenation of the parts of `body`, and return its new version.
+
+        Returns None, having done nothing, where `expect` does not hold.
+        """
+
+    def delete(self, names: Iterable[str]) -> int:
+        """Remove these records, and return how many there were."""
+
+    def now(self) -> datetime:
+        """Return the store's own time, aware UTC: all leases of a server live by its clock."""
+
+    def close(self) -> None:
+        """Release what this store opened itself; harmless twice."""

@@ -1,0 +1,347 @@
+"""One SQLite connection to diskcache's database for each folder and process.
+
+It is new after a fork, and when the file is replaced.
+
+The folder is an ordinary diskcache folder: `diskcache.Cache` makes it, and can read, count and check it. Rows are read
+and written here all the same, for three reasons. Listing through diskcache unpickles keys. It keeps a connection per
+thread, and only a single one tells by SQLite's `data_version` that *somebody else* has written. And its writes leave a
+transaction open where the disk was full at the commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import weakref
+from pathlib import Path
+from time import monotonic as _monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from awaitly_nb.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+__all__ = ["DATABASE", "DamagedDatabaseError", "Database"]
+
+DATABASE: Final = "cache.db"
+
+# The folder remembers the settings of whoever opened it last, so they are compared at every open: a cache that evicts
+# by itself would lose finished steps.
+_SETTINGS: Final[dict[str, Any]] = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**62,
+    "statistics": 0,
+    "tag_index": 0,
+    "disk_min_file_size": 2**15,
+    "sqlite_journal_mode": "wal",
+    "sqlite_synchronous": 1,
+    "sqlite_mmap_size": 2**26,
+    "sqlite_cache_size": 2**13,
+}
+_NETWORK_SETTINGS: Final = {**_SETTINGS, "sqlite_journal_mode": "delete", "sqlite_mmap_size": 0}
+_NETWORKS: Final = (
+    "nfs",
+    "cifs",
+    "smb",
+    "afs",
+    "ceph",
+    "lustre",
+    "gpfs",
+    "glusterfs",
+    "9p",
+    "fuse.sshfs",
+    "fuse.rclone",
+)
+_NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+_BUSY_S: Final = 60.0
+_LOOK_EVERY_S: Final = 1e-4  # how long a look at the path holds: a hit in a tight loop must not pay for a system call
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_MARKS: Final = {
+    ".gitignore": "# Made by awaitly_nb.\n*\n",
+    "CACHEDIR.TAG": (
+        "Signature: 8a477f597d28d172789f06886806bc55\n"
+        "# This file marks a cache folder of awaitly_nb. See https://bford.info/cachedir/\n"
+    ),
+}
+
+
+class DamagedDatabaseError(StoreError):
+    """The database file is no sound SQLite database."""
+
+
+class Database:
+    """The connection to the database of one folder, opened when first needed.
+
+    Hold `lock` around whatever takes more than one statement.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = os.fspath(directory / DATABASE)
+        self.lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._ask: Callable[..., Any]
+        self._epoch = 0  # grows with every new connection, so that what was remembered of an older one is not trusted
+        self._settings = _SETTINGS
+        self._how = "rwc"
+        self._look_at = 0.0
+        self.seen = 0
+        """The version as it was read last; 0 before that and after a fork."""
+        self.created = False
+        """Whether this process found no tables here and had them made; reset by whoever acts on it."""
+        _live.add(self)
+
+    def connection(self) -> sqlite3.Connection:
+        """Return the open connection, opening it first where needed; raises StoreError."""
+        return self._connection or self._open()
+
+    def fresh(self) -> sqlite3.Connection:
+        """Return a connection to the file that is at the path *now*: it may have been deleted or replaced."""
+        if self._connection is not None and not self.is_current():
+            self.close()
+        return self._connection or self._open()
+
+    def is_current(self) -> bool:
+        """Tell whether the open connection's file is still the one at the path."""
+        try:
+            info = os.stat(self.path)  # noqa: PTH116 - Path.stat costs three times as much, and this is on every road
+        except OSError:
+            return False
+        return (info.st_dev, info.st_ino) == self._identity
+
+    def looked(self) -> sqlite3.Connection:
+        """Return a connection to the file that was at the path a moment ago at most; hold `lock`."""
+        if _monotonic() > self._look_at:
+            connection = self.fresh()
+            self._look_at = _monotonic() + _LOOK_EVERY_S
+            return connection
+        return self._connection or self._open()
+
+    def version(self) -> int:
+        """Return a number that changes when anybody else has written, and that no later connection returns again."""
+        try:
+            with self.lock:  # the one connection in two threads at once is a crash of the interpreter, not an exception
+                if _monotonic() > self._look_at or self._connection is None:
+                    self.looked()
+                # Of these lines a repeated hit consists: the bound method spares it two look-ups.
+                version: int = self._epoch + self._ask("PRAGMA data_version").fetchone()[0]
+                self.seen = version
+                return version
+        except sqlite3.Error as exc:
+            raise self.explain(exc) from exc
+
+    def row(self, sql: str, values: tuple[Any, ...]) -> Any:  # Any: columns as a stranger may have written them
+        """Return the first row of a query, or None."""
+        try:
+            with self.lock:
+                return self.looked().execute(sql, values).fetchone()
+        except sqlite3.Error as exc:
+            raise self.explain(exc) from exc
+
+    def transaction(self) -> Transaction:
+        """Return a context that writes: on the file that is there now, all or nothing."""
+        return Transaction(self)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn SQLite's errors into the store's."""
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise self.explain(exc) from exc
+        except UnicodeEncodeError as exc:
+            raise _unkeepable(exc) from exc
+
+    def explain(self, exc: sqlite3.Error) -> StoreError:
+        """Return the store's error for one of SQLite's."""
+        if (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF in _DAMAGE:
+            return DamagedDatabaseError(f"the database {self.path} is damaged ({exc})")
+        return StoreError(f"the database {self.path} cannot be used ({exc})")
+
+    def close(self) -> None:
+        """Close the connection; the next use opens a new one."""
+        with self.lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
+
+    def reader(self) -> sqlite3.Connection:
+        """Return a connection of its own for a long listing, so that it blocks nobody; the caller closes it."""
+        self.connection()
+        return self._plain(self._how)
+
+    @property
+    def on_network(self) -> bool:
+        """Whether the folder lies on a network file system, where neither maps nor `data_version` can be relied on."""
+        return self._settings is _NETWORK_SETTINGS
+
+    def _open(self) -> sqlite3.Connection:
+        with self.lock, self.explained():
+            if self._connection is not None:
+                return self._connection
+            make_folder(self.directory)
+            connection = self._connect()
+            try:
+                info = Path(self.path).stat()
+            except OSError as exc:
+                connection.close()
+                raise StoreError(f"the database {self.path} vanished while it was opened") from exc
+            self._identity = (info.st_dev, info.st_ino)
+            self._epoch += 1 << 40
+            self.seen = 0
+            self._connection = connection
+            self._ask = connection.execute
+            return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        self._settings = _NETWORK_SETTINGS if is_network(self.directory) else _SETTINGS
+        try:
+            return self._connect_as("rwc")
+        except sqlite3.OperationalError as exc:
+            if os.access(self.directory, os.W_OK) or exc.sqlite_errorcode & 0xFF not in _NOT_WRITABLE:
+                raise
+        # A folder that can only be read. Immutable is the last resort: it looks at no write-ahead log.
+        try:
+            return self._connect_as("ro")
+        except sqlite3.OperationalError:
+            return self._connect_as("ro&immutable=1")
+
+    def _connect_as(self, how: str) -> sqlite3.Connection:
+        connection = self._plain(how)
+        try:
+            held = _settings_hold(connection, self._settings)
+            if held is not True and how == "rwc":
+                self._settle()
+                self.created |= held is None
+            for pragma in ("synchronous", "mmap_size", "cache_size"):
+                connection.execute(f"PRAGMA {pragma} = {self._settings['sqlite_' + pragma]}")
+        except BaseException:
+            connection.close()
+            raise
+        self._how = how
+        return connection
+
+    def _plain(self, how: str) -> sqlite3.Connection:
+        # As a plain path where that is enough: making a URI loads modules that nothing else here needs.
+        place = self.path if how == "rwc" else f"{Path(self.path).as_uri()}?mode={how}"
+        return sqlite3.connect(place, uri=how != "rwc", timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+
+    def _settle(self) -> None:
+        """Have diskcache make the tables, and set what it remembers."""
+        import diskcache
+
+        try:
+            diskcache.Cache(os.fspath(self.directory), timeout=_BUSY_S, **self._settings).close()
+        except diskcache.Timeout as exc:
+            raise StoreError(f"the database {self.path} is locked by somebody else") from exc
+
+
+class Transaction:
+    """`with database.transaction() as connection`; a class, because a generator would take as long as a statement."""
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._database.lock.acquire()
+        try:
+            self._connection = self._database.fresh()
+            self._connection.execute("BEGIN IMMEDIATE")
+        except BaseException as exc:
+            self._database.lock.release()
+            if isinstance(exc, sqlite3.Error):
+                raise self._database.explain(exc) from exc
+            raise
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        connection = self._connection
+        try:
+            if exc is None:
+                connection.execute("COMMIT")
+        except sqlite3.Error as failed:
+            exc = failed
+        finally:
+            # A commit on a full disk fails and may leave the transaction open.
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            self._database.lock.release()
+        if isinstance(exc, sqlite3.Error):
+            raise self._database.explain(exc) from exc
+        if isinstance(exc, UnicodeEncodeError):
+            raise _unkeepable(exc) from exc
+
+
+def _unkeepable(exc: UnicodeEncodeError) -> StoreError:
+    return StoreError(f"a name holds what UTF-8 cannot ({exc})")
+
+
+def _settings_hold(connection: sqlite3.Connection, settings: dict[str, Any]) -> bool | None:
+    """Tell whether the folder has our settings; None where it has no tables yet."""
+    try:
+        rows = connection.execute("SELECT key, value FROM Settings").fetchall()
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # no such table
+            return None
+        raise
+    found = dict(rows)
+    return all(found.get(key) == value for key, value in settings.items())
+
+
+def make_folder(directory: Path) -> None:
+    """Make a cache folder that only its owner can enter, that git ignores and backups skip; raises StoreError."""
+    if directory.is_dir():
+        return
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, text in _MARKS.items():
+            with contextlib.suppress(FileExistsError), (directory / name).open("x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as exc:
+        raise StoreError(f"the cache folder {directory} cannot be made ({exc})") from exc
+
+
+def is_network(directory: Path, mounts: str = "/proc/self/mounts") -> bool:
+    """Tell whether a folder lies on a network file system, as far as the system tells."""
+    try:
+        lines = Path(mounts).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False  # not Linux
+    place, best, kind = os.path.realpath(directory), -1, ""
+    for line in lines:
+        _, point, found, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if len(point) >= best and (place + "/").startswith(point.rstrip("/") + "/"):
+            best, kind = len(point), found
+    return kind.startswith(_NETWORKS)
+
+
+_live: weakref.WeakSet[Database] = weakref.WeakSet()
+_inherited: list[sqlite3.Connection] = []
+
+
+def _after_fork() -> None:
+    # A connection must not be used, and not even be closed, on the far side of a fork: SQLite would drop or touch the
+    # parent's locks. The child keeps it, untouched, and opens its own.
+    for database in list(_live):
+        database.lock = threading.RLock()
+        if database._connection is not None:  # noqa: SLF001 - this module's own class
+            _inherited.append(database._connection)  # noqa: SLF001
+            database._connection = None  # noqa: SLF001
+            database.seen = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,81 @@
+"""Reading what can still be read of a damaged database. Reads plain text and bytes only, and never writes."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+__all__ = ["Salvaged", "readable_rows", "sound"]
+
+Salvaged: TypeAlias = "tuple[str, str, bytes, float, float | None]"
+"""Name, head, body, when it was written and when it expires."""
+
+_STEP = 64
+
+
+def sound(path: str | os.PathLike[str]) -> bool:
+    """Tell whether the file at `path` is a whole SQLite database with diskcache's tables."""
+    try:
+        with contextlib.closing(_open(path)) as connection:
+            connection.execute("SELECT count(*) FROM Settings").fetchone()
+            connection.execute("SELECT 1 FROM Cache LIMIT 1").fetchone()
+            return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
+    except sqlite3.Error:
+        return False
+
+
+def readable_rows(path: str | os.PathLike[str]) -> Iterator[Salvaged]:
+    """Yield the small records of a damaged database, stepping over the pages that cannot be read."""
+    try:
+        connection = _open(path)
+    except sqlite3.Error:
+        return
+    with contextlib.closing(connection):
+        for low in range(0, _last_row(connection) + 1, _STEP):
+            yield from _range(connection, low, low + _STEP)
+
+
+def _open(path: str | os.PathLike[str]) -> sqlite3.Connection:
+    uri = Path(path).absolute().as_uri() + "?mode=rw"  # rw: the write-ahead log is read too; nothing is created
+    return sqlite3.connect(uri, uri=True, timeout=5, isolation_level=None)
+
+
+def _last_row(connection: sqlite3.Connection) -> int:
+    try:
+        return int(connection.execute("SELECT max(rowid) FROM Cache").fetchone()[0] or 0)
+    except sqlite3.Error:
+        return 100_000 if _has_table(connection) else -1  # the way to the end is broken: try a good many
+
+
+def _has_table(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Cache'").fetchone() is not None
+    except sqlite3.Error:
+        return False
+
+
+def _range(connection: sqlite3.Connection, low: int, high: int) -> Iterator[Salvaged]:
+    sql = (
+        "SELECT key, tag, value, store_time, expire_time FROM Cache NOT INDEXED WHERE rowid >= ? AND rowid < ?"
+        " AND raw = 1 AND filename IS NULL AND typeof(key) = 'text' AND typeof(tag) = 'text' AND typeof(value) = 'blob'"
+    )
+    try:
+        rows = connection.execute(sql, (low, high)).fetchall()
+    except (sqlite3.Error, UnicodeDecodeError):
+        if high - low > 1:  # halve it, until the damage is passed by
+            middle = (low + high) // 2
+            yield from _range(connection, low, middle)
+            yield from _range(connection, middle, high)
+        return
+    for name, head, value, written, expires in rows:
+        yield name, head, value, _number(written) or 0.0, _number(expires)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,294 @@
+"""Records in a folder on disk: rows of diskcache's database, and large bodies in value files beside it.
+
+Writing is file first, row second, commit, then the old file is removed: a kill between any two of them leaves an
+orphan file, never a dangling row. Names are plain text; a row whose name or head is anything else was not written by
+this class and is passed over, undecoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from awaitly_nb.errors import StoreError
+from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError, Record
+from awaitly_nb.stores.disk.database import Database, make_folder
+from awaitly_nb.stores.disk.files import ValueFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from awaitly_nb.stores import Body, Expect, Version
+
+__all__ = ["FILE_FROM", "DiskStore", "process_token"]
+
+FILE_FROM: Final = 2**15
+"""Bodies of this size and more go into a file, as diskcache does it."""
+
+_RAW, _BINARY = 1, 2  # diskcache's modes of a value
+_BATCH: Final = 500
+
+_SELECT = "SELECT tag, access_time, store_time, size, filename, value FROM Cache WHERE key = ? AND raw = 1"
+_SELECT_OLD = "SELECT rowid, access_time, filename FROM Cache WHERE key = ? AND raw = 1"
+_INSERT = (
+    "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value)"
+    " VALUES (?, 1, ?, ?, ?, 0, ?, ?, ?, ?, ?)"
+)
+_UPDATE = (
+    "UPDATE Cache SET store_time = ?, expire_time = ?, access_time = ?, access_count = 0, tag = ?, size = ?, mode = ?,"
+    " filename = ?, value = ? WHERE rowid = ?"
+)
+_ALIVE = " AND (expire_time IS NULL OR (expire_time >= :now AND 2 * store_time - expire_time <= :now))"
+
+_process_token = os.urandom(8).hex()
+
+
+def process_token() -> str:
+    """Return the sixteen hexadecimal digits that name this process in the files it writes."""
+    return _process_token
+
+
+def _new_token() -> None:
+    global _process_token  # noqa: PLW0603 - a forked child is another process
+    _process_token = os.urandom(8).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_token)
+
+
+class DiskStore:
+    """A `Store` in a folder, for many processes and threads at once.
+
+    Parameters
+    ----------
+    directory
+        The folder; made when something is first read or written.
+    mmap
+        Whether large bodies may be read through private maps.
+    clock
+        Seconds since the epoch.
+    """
+
+    def __init__(self, directory: str | Path, *, mmap: bool = True, clock: Callable[[], float] = time.time) -> None:
+        self.directory = Path(directory).expanduser().absolute()
+        self.database = Database(self.directory)
+        self._clock = clock
+        self._mapped = mmap
+
+    @property
+    def files(self) -> ValueFiles:
+        """The folder's value files."""
+        return ValueFiles(self.directory, token=_process_token, mapped=self._mapped and not self.database.on_network)
+
+    def read(self, name: str) -> Record | None:
+        """Return the record called `name` with its body, or None."""
+        found = self.fetch(name)
+        return None if found is None else Record(name, found[0], found[1], found[2], _instant(found[3]))
+
+    def fetch(self, name: str) -> tuple[str, Body, Version, float] | None:
+        """Return head, body, version and time of writing of a record, or None: `read` on the road of a hit."""
+        while True:
+            row = self.database.row(_SELECT, (name,))
+            if row is None:
+                return None
+            head, version, written, size, filename, value = row
+            try:
+                body: Body = value if type(value) is bytes else self._body(filename, size)
+            except FileNotFoundError:
+                # Replaced or deleted since the row was read, or a row that lost its file.
+                if self.version(name) == _version(version):
+                    raise DamagedRecordError(f"value file {filename} is gone") from None
+                continue
+            return head if type(head) is str else "", body, _version(version), written
+
+    def _body(self, filename: object, size: object) -> Body:
+        if filename is None:
+            return b""
+        if not (isinstance(filename, str) and isinstance(size, int)):
+            raise DamagedRecordError(f"a row names {filename!r}, which is no value file of this folder")
+        return self.files.read(filename, size)
+
+    def version(self, name: str) -> Version | None:
+        """Return the version of a record without reading it, or None."""
+        row = self.database.row(_SELECT_OLD, (name,))
+        return None if row is None else _version(row[1])
+
+    def scan(self, prefix: str = "", *, bodies: bool = False) -> Iterator[Record]:
+        """Yield the records whose names begin with `prefix`, literally, in the order of their first writing."""
+        sql = "SELECT key, tag, access_time, store_time, size, filename" + (", value" if bodies else "")
+        where, values = _named(prefix)
+        with self.database.explained():
+            reader = self.database.reader()
+            try:
+                for name, head, version, written, size, filename, *value in reader.execute(
+                    f"{sql} FROM Cache WHERE {where} ORDER BY rowid",
+                    values,
+                ):
+                    body = (value[0] if type(value[0]) is bytes else self._body(filename, size)) if bodies else None
+                    yield Record(name, head, body, _version(version), _instant(written))
+            finally:
+                reader.close()
+
+    def names(self, prefix: str = "", *, alive_at: float | None = None) -> list[str]:
+        """Return the names that begin with `prefix`, in the order of their first writing, alive at that time."""
+        where, values = _named(prefix)
+        if alive_at is not None:
+            where, values["now"] = where + _ALIVE, alive_at
+        sql = f"SELECT key FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - made of constants
+        with self.database.lock, self.database.explained():
+            return [name for (name,) in self.database.connection().execute(sql, values)]
+
+    def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
+        """Return name, head and number of hits of the records whose names begin with `prefix`, oldest first."""
+        where, values = _named(prefix)
+        sql = f"SELECT key, tag, access_count FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - constants
+        with self.database.explained(), contextlib.closing(self.database.reader()) as reader:
+            return reader.execute(sql, values).fetchall()
+
+    def sizes(self) -> list[tuple[str, str, int]]:
+        """Return name, head and bytes on disk of every record, oldest first."""
+        sql = (
+            "SELECT key, tag, size + coalesce(length(value), 0) + length(tag) FROM Cache"
+            " WHERE raw = 1 AND typeof(key) = 'text' AND typeof(tag) = 'text' ORDER BY rowid"
+        )
+        with self.database.explained(), contextlib.closing(self.database.reader()) as reader:
+            return reader.execute(sql).fetchall()
+
+    def volume(self) -> int:
+        """Return how many bytes the folder takes, without reading any record."""
+        pages, page, files = (
+            self.database.row(sql, ())[0]
+            for sql in ("PRAGMA page_count", "PRAGMA page_size", "SELECT value FROM Settings WHERE key = 'size'")
+        )
+        return int(pages) * int(page) + int(files)
+
+    def filenames(self) -> set[str]:
+        """Return the value files that rows name."""
+        sql = "SELECT filename FROM Cache WHERE filename IS NOT NULL"
+        with self.database.explained(), contextlib.closing(self.database.reader()) as reader:
+            return {name for (name,) in reader.execute(sql)}
+
+    def adopt(
+        self, name: str, head: str, filename: str, size: int, *, written_at: float, expires_at: float | None
+    ) -> bool:
+        """Give a value file its row again; return False where the name has a row already."""
+        version = int.from_bytes(os.urandom(6), "little")
+        with self.database.transaction() as connection:
+            if connection.execute(_SELECT_OLD, (name,)).fetchone() is not None:
+                return False
+            columns = (written_at, expires_at, version, head, size, _BINARY, filename, None)
+            connection.execute(_INSERT, (name, *columns))
+        return True
+
+    def count_hits(self, hits: Mapping[str, int]) -> None:
+        """Add to the numbers of hits."""
+        with self.database.transaction() as connection:
+            connection.executemany(
+                "UPDATE Cache SET access_count = access_count + ? WHERE key = ? AND raw = 1",
+                [(count, name) for name, count in hits.items()],
+            )
+
+    def swap(
+        self,
+        name: str,
+        head: str,
+        body: Sequence[Body],
+        *,
+        expect: Expect = ANY,
+        written_at: float | None = None,
+        expires_at: float | None = None,
+    ) -> Version | None:
+        """Write a record as one transaction, and return its new version, or None where `expect` does not hold."""
+        size = sum([len(part) if type(part) is bytes else memoryview(part).nbytes for part in body])
+        filename, value, mode = None, None, _RAW
+        if size < FILE_FROM:
+            value, size = b"".join(body), 0  # diskcache counts files only
+        else:
+            make_folder(self.directory)  # first, or it would be made as a mere parent of the file, open to all
+            try:
+                filename, size = self.files.write(name, head, body)
+            except OSError as exc:
+                raise StoreError(f"cannot write a value file in {self.directory} ({exc})") from exc
+            mode = _BINARY
+        version = int.from_bytes(os.urandom(6), "little")
+        columns = (
+            self._clock() if written_at is None else written_at,
+            expires_at,
+            version,
+            head,
+            size,
+            mode,
+            filename,
+            value,
+        )
+        try:
+            with self.database.transaction() as connection:
+                old = connection.execute(_SELECT_OLD, (name,)).fetchone()
+                held = expect is ANY or (old is None if expect is ABSENT else old and _version(old[1]) == expect)
+                if held and old is None:
+                    connection.execute(_INSERT, (name, *columns))
+                elif held:
+                    connection.execute(_UPDATE, (*columns, old[0]))
+        except BaseException:
+            if filename is not None:
+                self.files.remove(filename)
+            raise
+        stale = filename if not held else old[2] if old else None
+        if isinstance(stale, str):
+            self.files.remove(stale)
+        return _version(version) if held else None
+
+    def delete(self, names: Iterable[str], *, version: Version | None = None) -> int:
+        """Remove these records, only where they have `version` if one is given; return how many there were."""
+        wanted = list(names)
+        stale: list[str | None] = []
+        with self.database.transaction() as connection:
+            for start in range(0, len(wanted), _BATCH):
+                batch = wanted[start : start + _BATCH]
+                marks = ",".join("?" * len(batch))
+                rows = connection.execute(
+                    f"SELECT rowid, access_time, filename FROM Cache WHERE raw = 1 AND key IN ({marks})",  # noqa: S608
+                    batch,
+                ).fetchall()
+                if version is not None:
+                    rows = [row for row in rows if _version(row[1]) == version]
+                connection.executemany("DELETE FROM Cache WHERE rowid = ?", [(row[0],) for row in rows])
+                stale += [row[2] for row in rows]
+        files = self.files
+        for filename in stale:
+            if isinstance(filename, str):
+                files.remove(filename)
+        return len(stale)
+
+    def now(self) -> datetime:
+        """Return the clock's time, aware UTC."""
+        return _instant(self._clock())
+
+    def close(self) -> None:
+        """Close the connection; harmless twice, and the next use opens a new one."""
+        self.database.close()
+
+
+def _version(access_time: Any) -> Version:  # Any: whatever a planted row holds
+    return f"{int(access_time):012x}" if isinstance(access_time, int | float) else repr(access_time)
+
+
+def _instant(seconds: Any) -> datetime:  # Any: whatever a planted row holds
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _named(prefix: str) -> tuple[str, dict[str, Any]]:
+    """Return the condition for plain rows whose name begins with `prefix`, with its values."""
+    where = "raw = 1 AND typeof(key) = 'text' AND typeof(tag) = 'text'"
+    if not prefix:
+        return where, {}
+    # A range, so that the index serves it. Nothing sorts after the last code point, so no name is missed.
+    return where + " AND key >= :low AND key < :high", {"low": prefix, "high": prefix + "\U0010ffff" * 2}
