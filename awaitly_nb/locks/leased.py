@@ -1,0 +1,126 @@
+"""Single flight across machines: a lease in a store that they share, by the store's own clock.
+
+A server cannot see that a holder died, so a lease runs out; a living holder renews it from a thread of its own. Keys
+share a fixed number of leases, so that the store does not fill with them: two keys that meet wait for each other
+without need, and never compute wrongly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+from awaitly_nb.errors import StoreError
+from awaitly_nb.locks.records import host_name
+from awaitly_nb.stores import ABSENT
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from awaitly_nb.stores import Expect, Store
+
+__all__ = ["LeasedFlight"]
+
+_LEASES: Final = 4096
+_POLL_S: Final = 0.05
+
+
+class LeasedFlight:
+    """The right to compute one key among all machines that use a store.
+
+    Parameters
+    ----------
+    store
+        Where the lease lies.
+    name
+        What is being computed.
+    ttl_s
+        Seconds after which a holder that no longer renews counts as dead.
+    """
+
+    def __init__(self, store: Store, name: str, *, ttl_s: float = 30.0) -> None:
+        self._store = store
+        number = int.from_bytes(blake2b(name.encode("utf-8"), digest_size=4).digest(), "little") % _LEASES
+        self._record = f"\x1eflight\x1f{number}"
+        self._ttl_s = ttl_s
+        self._version: str | None = None
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+
+    def try_acquire(self) -> bool:
+        """Take the flight if nobody has it; a store that cannot be asked counts as free, for the work goes on."""
+        if self._version is not None:
+            return True
+        try:
+            record = self._store.read(self._record)
+            expect: Expect = ABSENT
+            if record is not None:
+                if _until(record.head) > self._store.now().timestamp():
+                    return False
+                expect = record.version
+            self._version = self._store.swap(self._record, self._head(self._ttl_s), [], expect=expect)
+        except StoreError:
+            return True
+        if self._version is None:
+            return False
+        self._done = threading.Event()
+        threading.Thread(target=self._renew, args=(self._done,), name="awaitly_nb lease", daemon=True).start()
+        return True
+
+    def release(self) -> None:
+        """Give it back; harmless where it is not held."""
+        with self._lock:
+            self._done.set()
+            version, self._version = self._version, None
+            if version is not None:
+                # Written as run out instead of removed: between a look and a removal another may have taken it.
+                try:
+                    self._store.swap(self._record, self._head(-1.0), [], expect=version)
+                except StoreError:
+                    return  # It runs out by itself.
+
+    def holder(self) -> str | None:
+        """Return who computes this key, as in "kernel 4711 on host, since 12:03:10", or None where that is unknown."""
+        try:
+            record = self._store.read(self._record)
+            note: dict[str, Any] = json.loads(record.head) if record is not None else {}
+            since = datetime.fromtimestamp(note["at"], UTC).astimezone()
+            return f"kernel {int(note['pid'])} on {note['host']}, since {since:%H:%M:%S}"
+        except (StoreError, ValueError, KeyError, TypeError):
+            return None
+
+    def __enter__(self) -> LeasedFlight:
+        while not self.try_acquire():
+            threading.Event().wait(_POLL_S)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _renew(self, done: threading.Event) -> None:
+        while not done.wait(self._ttl_s / 3):
+            with self._lock:
+                if done.is_set() or self._version is None:
+                    return
+                try:
+                    self._version = self._store.swap(self._record, self._head(self._ttl_s), [], expect=self._version)
+                except StoreError:
+                    continue  # Tried again before it runs out.
+
+    def _head(self, ttl_s: float) -> str:
+        now = self._store.now().timestamp()
+        note = {"pid": os.getpid(), "host": host_name(), "at": now, "until": now + ttl_s}
+        return json.dumps(note)
+
+
+def _until(head: str) -> float:
+    try:
+        return float(json.loads(head)["until"])
+    except (ValueError, KeyError, TypeError):
+        return 0.0

@@ -1,0 +1,220 @@
+"""Single flight across kernels: one byte range of one file per key, locked as a POSIX record lock.
+
+Record locks belong to the process, so the system frees a dead holder's at once, and a forked child that lives on does
+not keep them: that is why they are not `flock` locks. The same rule bites the other way: closing *any* descriptor of
+the file drops all locks of the process on it. So there is one descriptor per file and process, and it stays open.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from datetime import datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+__all__ = ["KernelFlight", "RecordLocks"]
+
+_FIRST: Final = 1 << 40  # locked bytes lie beyond any content: the start of the file holds the readable slots
+_SLOTS: Final = 4096
+_SLOT_BYTES: Final = 128
+
+
+class RecordLocks:
+    """The locks of one file. Safe to call from several threads; usable again after a fork.
+
+    Parameters
+    ----------
+    path
+        The lock file; it and its folder are made when first needed.
+    clock
+        Seconds since the epoch, for `holder`.
+    """
+
+    def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = Path(path)
+        self._clock = clock
+
+    def flight(self, name: str) -> KernelFlight:
+        """Return the right to compute `name`, not yet taken."""
+        return KernelFlight(self, int.from_bytes(blake2b(name.encode("utf-8"), digest_size=6).digest(), "little"))
+
+    def try_lock(self, number: int) -> bool:
+        """Take lock `number` if nobody has it, in this process or another; raise OSError if the file cannot be used."""
+        file = _file(self.path)
+        with _registry_lock:
+            if number in file.held or not _lock_range(file.descriptor, _FIRST + number):
+                return False
+            file.held.add(number)
+        note = {"n": number, "pid": os.getpid(), "host": host_name()[:40], "at": int(self._clock())}
+        data = json.dumps(note).encode("ascii", "replace").ljust(_SLOT_BYTES)
+        _write_at(file.descriptor, data, number % _SLOTS * _SLOT_BYTES)
+        return True
+
+    def unlock(self, number: int) -> None:
+        """Give lock `number` back."""
+        with _registry_lock:
+            for file in _files.get(os.fspath(self.path), ()):
+                if number in file.held:
+                    file.held.discard(number)
+                    _unlock_range(file.descriptor, _FIRST + number)
+
+    def holder(self, number: int) -> str | None:
+        """Return who took lock `number` last, as a reader wants to see it; None where nobody knows."""
+        try:
+            data = _read_at(_file(self.path).descriptor, _SLOT_BYTES, number % _SLOTS * _SLOT_BYTES)
+            note = json.loads(data)
+            if note["n"] != number:
+                return None
+            since = datetime.fromtimestamp(note["at"]).astimezone()
+            return f"kernel {int(note['pid'])} on {note['host']}, since {since:%H:%M:%S}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def host_name() -> str:
+    """Return this machine's name; the module `socket`, which knows it too, takes milliseconds to load."""
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "this machine")
+
+
+class KernelFlight:
+    """The right to compute one key, among all kernels that share a cache folder.
+
+    A context manager too: `with flight:` waits until it is free.
+    """
+
+    __slots__ = ("_held", "_locks", "_number")
+
+    def __init__(self, locks: RecordLocks, number: int) -> None:
+        self._locks = locks
+        self._number = number
+        self._held = False
+
+    def try_acquire(self) -> bool:
+        """Take the flight if nobody has it; a file that cannot be locked counts as free, for the work goes on."""
+        if not self._held:
+            try:
+                self._held = self._locks.try_lock(self._number)
+            except OSError:
+                return True
+        return self._held
+
+    def release(self) -> None:
+        """Give it back; harmless where it is not held."""
+        if self._held:
+            self._held = False
+            self._locks.unlock(self._number)
+
+    def holder(self) -> str | None:
+        """Return who computes this key, as in "kernel 4711 on host, since 12:03:10", or None where that is unknown."""
+        return self._locks.holder(self._number)
+
+    def __enter__(self) -> KernelFlight:
+        pause = 0.001
+        while not self.try_acquire():
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class _File:
+    """The one descriptor of a lock file in this process, and which of its locks are held."""
+
+    __slots__ = ("descriptor", "held", "identity")
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        self.descriptor = os.open(path, flags, 0o600)
+        info = os.fstat(self.descriptor)
+        self.identity = (info.st_dev, info.st_ino)
+        self.held: set[int] = set()
+
+
+_registry_lock = threading.RLock()
+_files: dict[str, list[_File]] = {}  # newest last; older ones are of a file that was deleted since
+
+
+def _file(path: Path) -> _File:
+    text = os.fspath(path)
+    with _registry_lock:
+        known = _files.setdefault(text, [])
+        if known:
+            try:
+                info = path.stat()
+                if (info.st_dev, info.st_ino) == known[-1].identity:
+                    return known[-1]
+            except OSError:
+                pass  # deleted: made anew below
+        known.append(_File(path))
+        return known[-1]
+
+
+def _forget() -> None:
+    # A forked child holds none of its parent's locks. Closing the inherited descriptors drops only the child's own.
+    global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _registry_lock = threading.RLock()
+    for files in _files.values():
+        for file in files:
+            os.close(file.descriptor)
+    _files.clear()
+
+
+if sys.platform == "win32":  # pragma: no cover - exercised on Windows only
+    import msvcrt
+
+    def _lock_range(descriptor: int, offset: int) -> bool:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock_range(descriptor: int, offset: int) -> None:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+    def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+        with _registry_lock:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            os.write(descriptor, data)
+
+    def _read_at(descriptor: int, size: int, offset: int) -> bytes:
+        with _registry_lock:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.read(descriptor, size)
+
+else:
+    import fcntl
+
+    def _lock_range(descriptor: int, offset: int) -> bool:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+        except (BlockingIOError, PermissionError):  # POSIX allows either for "somebody has it"
+            return False
+        return True
+
+    def _unlock_range(descriptor: int, offset: int) -> None:
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
+
+    def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+        os.pwrite(descriptor, data, offset)
+
+    def _read_at(descriptor: int, size: int, offset: int) -> bytes:
+        return os.pread(descriptor, size, offset)
+
+    os.register_at_fork(after_in_child=_forget)
