@@ -1,0 +1,149 @@
+"""What is wrong with a cache folder, and putting it right.
+
+A look changes nothing and decodes no value. Mending removes only what can never be served: files without a row, rows
+without their file, entries that are damaged; a damaged database is set aside and rebuilt. Entries of a foreign secret
+stay, because they may be somebody's.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from awaitly_nb.caches.held import SEPARATOR
+from awaitly_nb.caches.repair import adopt_files, rebuild, sweep
+from awaitly_nb.caches.writers import is_alive
+from awaitly_nb.codec.envelope import EnvelopeError, check_buffers, open_envelope
+from awaitly_nb.errors import StoreError
+from awaitly_nb.stores import DamagedRecordError
+from awaitly_nb.stores.disk.database import DATABASE, is_network
+from awaitly_nb.stores.disk.salvage import sound
+from awaitly_nb.units import show_size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from awaitly_nb.caches.folder import Folder
+
+__all__ = ["Report", "examine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found in a cache folder; what `mended` says was put right.
+
+    Attributes
+    ----------
+    directory
+        The folder.
+    entries, size_bytes
+        How much is kept.
+    healthy
+        True when nothing has to be done.
+    problems
+        One line each, for people.
+    mended
+        What was done about them, one line each.
+    notes
+        What is worth knowing, and is no fault.
+    """
+
+    directory: Path
+    entries: int = 0
+    size_bytes: int = 0
+    problems: tuple[str, ...] = ()
+    mended: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def healthy(self) -> bool:
+        """True when nothing has to be done."""
+        return not self.problems or bool(self.mended)
+
+    def __str__(self) -> str:
+        lines = [f"{self.directory}: {self.entries} entries, {show_size(self.size_bytes)}"]
+        lines += [f"  problem: {line}" for line in self.problems]
+        lines += [f"  mended:  {line}" for line in self.mended]
+        lines += [f"  note:    {line}" for line in self.notes]
+        if not self.problems:
+            lines.append("  nothing is wrong")
+        return "\n".join(lines)
+
+
+def examine(folder: Folder, *, mend: bool) -> Report:
+    """Look a cache folder over, and put it right if asked."""
+    path = folder.directory
+    if not path.is_dir():
+        return Report(path, notes=("the folder does not exist yet",))
+    problems: list[str] = []
+    mended: list[str] = []
+    notes = _about_folder(path, problems, mended, mend=mend)
+    if (path / DATABASE).exists() and not sound(path / DATABASE):
+        problems.append("the database is damaged")
+        if not mend:
+            return Report(path, problems=tuple(problems), notes=tuple(notes))
+        folder.store.close()
+        rebuild(folder, "the database is damaged")
+        mended.append("the database was set aside and rebuilt")
+    try:
+        entries, size = _about_entries(folder, problems, mended, notes, mend=mend)
+    except StoreError as exc:
+        return Report(path, problems=(*problems, str(exc)), mended=tuple(mended), notes=tuple(notes))
+    return Report(path, entries, size, tuple(problems), tuple(mended), tuple(notes))
+
+
+def _about_folder(path: Path, problems: list[str], mended: list[str], *, mend: bool) -> list[str]:
+    notes = []
+    mode = path.stat().st_mode
+    if os.name == "posix" and mode & (stat.S_IWOTH | stat.S_IWGRP):
+        problems.append(f"others can write to the folder (mode {stat.S_IMODE(mode):o})")
+        if mend:
+            path.chmod(0o700)
+            mended.append("the folder was made private")
+    if is_network(path):
+        notes.append("on a network file system: slower, and nothing is kept in memory")
+    notes += [f"a damaged database was set aside earlier: {found.name}" for found in path.glob("cache.db.damaged-*")]
+    return notes
+
+
+def _about_entries(
+    folder: Folder, problems: list[str], mended: list[str], notes: list[str], *, mend: bool
+) -> tuple[int, int]:
+    store = folder.store
+    bad: dict[str, str] = {}
+    foreign = entries = size = 0
+    for name, head, length in store.sizes():
+        entries, size = entries + 1, size + length
+        try:
+            found = store.fetch(name)
+            if found is None:
+                continue
+            check_buffers(open_envelope(name, head, found[1], folder.keyring))
+        except EnvelopeError as exc:
+            if exc.reason == "foreign":
+                foreign += 1
+            elif exc.reason != "newer":
+                bad[name] = str(exc)
+        except (DamagedRecordError, sqlite3.Error) as exc:
+            bad[name] = str(exc)
+    problems += [f"{name.partition(SEPARATOR)[2]!r} cannot be served: {why}" for name, why in bad.items()]
+    if bad and mend:
+        mended.append(f"{folder.delete(bad)} entries that cannot be served were removed")
+    if foreign:
+        notes.append(f"{foreign} entries were signed with a secret that is not trusted here: `awaitly-nb trust`")
+    named = store.filenames()
+    orphans = [found for found in store.files.paths() if found not in named and not _being_written(folder, found)]
+    if orphans:
+        problems.append(f"{len(orphans)} files belong to no entry")
+        if mend:
+            kept = adopt_files(folder)
+            mended.append(f"{len(sweep(folder))} files that belong to no entry were removed, {kept} found their entry")
+    return entries - (len(bad) if mend else 0), size
+
+
+def _being_written(folder: Folder, path: str) -> bool:
+    token = folder.store.files.token_of(path)
+    return token is not None and is_alive(folder, token)

@@ -1,0 +1,435 @@
+"""`StepCache` over any store: expiry, namespaces, verification, entries. A folder on disk adds its in-memory tier.
+
+A record's name is the namespace, a separator and the key, so that caches of several workflows lie in one store and each
+sees plain keys.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import sys
+import time
+import warnings
+from datetime import UTC, datetime
+from fnmatch import translate
+from typing import TYPE_CHECKING, Any, Literal
+
+from awaitly_nb.caches.bounds import evict, refuse_if_too_large
+from awaitly_nb.caches.entry import Entry, Missed
+from awaitly_nb.caches.held import SEPARATOR, Held, fresh_ok, hold, open_held, seal_held
+from awaitly_nb.caches.tier import MAX_ENTRY_BYTES
+from awaitly_nb.codec.envelope import EnvelopeError, read_head
+from awaitly_nb.codec.pickling import UndecodableError, decode_plain
+from awaitly_nb.codec.secrets import default_keyring
+from awaitly_nb.errors import (
+    CacheError,
+    CacheUnusableWarning,
+    DamagedEntryWarning,
+    ForeignSecretWarning,
+    InvalidOptionError,
+    MisuseError,
+    StoreError,
+    UnverifiedEntryError,
+)
+from awaitly_nb.stores import DamagedRecordError
+from awaitly_nb.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
+
+    import pandas as pd
+
+    from awaitly_nb.caches.folder import Folder
+    from awaitly_nb.codec.secrets import Keyring
+    from awaitly_nb.locks.leased import LeasedFlight
+    from awaitly_nb.locks.records import KernelFlight
+    from awaitly_nb.result import Mark, Result
+    from awaitly_nb.stores import Body, Store
+
+__all__ = ["SEPARATOR", "StoredCache", "Verify", "entry_of", "frame_of", "live_heads"]
+
+Verify = Literal["on", "strict", "off"]
+AnyResult = "Result[Any, Any]"  # Any: results of the user's steps
+
+
+class StoredCache:
+    """Kept results in a store. Made by `create_disk_cache` and `create_shared_cache`."""
+
+    def __init__(
+        self,
+        store: Store | Folder,
+        *,
+        namespace: str = "",
+        ttl: float | timedelta | str | None = None,
+        verify: Verify = "on",
+        clock: Callable[[], float] = time.time,
+        folder: Folder | None = None,
+        keyring: Callable[[], Keyring] = default_keyring,
+        size_limit: int | None = None,
+    ) -> None:
+        if SEPARATOR in namespace:
+            raise InvalidOptionError(f"namespace={namespace!r} holds the separator U+001F; leave it out")
+        if verify not in ("on", "strict", "off"):
+            raise InvalidOptionError(f"verify={verify!r} is unknown; use 'on', 'strict' or 'off'")
+        self.namespace = namespace
+        self._store = store
+        self._folder = folder
+        self._prefix = namespace + SEPARATOR
+        self._ttl_s = None if ttl is None else parse_duration(ttl, name="ttl")
+        self._verify = verify
+        self._clock = clock
+        self._keyring = keyring
+        self._size_limit = size_limit
+        self._told: set[object] = set() if folder is None else folder.told
+        self._held: Mapping[str, Held] = {}
+        if folder is not None and verify != "off":
+            # What was not verified must not be served to a cache that verifies, so "off" has no part in the tier.
+            self._held = folder.tier.entries
+            self._stamp = folder.store.database.version
+
+    def __repr__(self) -> str:
+        where = self._folder.directory if self._folder is not None else type(self._store).__name__
+        return f"<cache {self.namespace!r} in {where}>"
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """What all handles of one namespace of one folder have in common; None over a server."""
+        return None if self._folder is None else (str(self._folder.directory), self.namespace)
+
+    # Looking up
+
+    def get(self, key: str) -> Result[Any, Any] | None:
+        """Return the result kept under `key`, or None if absent, expired or unverifiable."""
+        try:
+            # The first lines of `lookup` once more: a call costs a tenth of what this road may cost.
+            held = self._held.get(self._prefix + key)
+            if held is not None and held.plain and held.expires_at is None and held.stamp == self._stamp():
+                held.hits += 1
+                return fresh_ok(decode_plain(held.stream), held.mark)
+        except Exception:  # noqa: BLE001, S110 - `lookup` finds the reason
+            pass
+        found = self.lookup(key)
+        return None if isinstance(found, Missed) else found
+
+    def lookup(self, key: str) -> Result[Any, Any] | Missed:
+        """Return the result kept under `key`, or why there is none.
+
+        Raises
+        ------
+        UnverifiedEntryError
+            The entry does not verify, and the cache was made with `verify="strict"`.
+        """
+        try:
+            # The first lines of `get` once more, for the engine.
+            held = self._held.get(self._prefix + key)
+            if held is not None and held.plain and held.expires_at is None and held.stamp == self._stamp():
+                held.hits += 1
+                return fresh_ok(decode_plain(held.stream), held.mark)
+        except Exception:  # noqa: BLE001, S110 - below the reason is found
+            pass
+        name = self._name(key)
+        try:
+            if self._folder is None:
+                return self._look_up(name)
+            # The road of a repeated hit: no row is read, nothing parsed, nothing verified twice.
+            if (held := self._held.get(name)) is not None:
+                stamp = self._folder.stamp()
+                if held.stamp == stamp or held.version == self._folder.version(name):
+                    held.stamp = stamp  # Somebody may have written something, but not to this entry.
+                    return self._serve(held)
+            return self._look_up_in(self._folder, name)
+        except StoreError as exc:
+            return self._unusable(exc, name)
+        except EnvelopeError as exc:
+            return self._refuse(exc, name)
+
+    def _look_up(self, name: str) -> Result[Any, Any] | Missed:
+        record = self._store.read(name)
+        if record is None:
+            return Missed()
+        body = memoryview(record.body or b"")
+        held = open_held(name, record.head, body, self._keyring(), verify=self._verify != "off")
+        return self._serve(held, once=not body.readonly)
+
+    def _look_up_in(self, folder: Folder, name: str) -> Result[Any, Any] | Missed:
+        # Both are read before the row: what this process or another writes meanwhile makes the entry stale, not wrong.
+        writes, stamp = folder.tier.writes, folder.seen_stamp()
+        found = folder.fetch(name)
+        if found is None:
+            return Missed("absent", "removed from the cache" if name in folder.removed else "")
+        head, body, version, _ = found
+        verify = self._verify != "off"
+        held = open_held(name, head, body, folder.keyring, verify=verify, checked=version in folder.checked)
+        if held.buffers:
+            folder.checked.add(version)
+        if not verify or held.size_bytes > MAX_ENTRY_BYTES or folder.store.database.on_network:
+            return self._serve(held, once=type(body) is not bytes)
+        held.own_bytes()
+        held.stamp, held.version = stamp, version
+        folder.tier.put(name, held, writes=writes)
+        return self._serve(held)
+
+    def _serve(self, held: Held, *, once: bool = False) -> Result[Any, Any] | Missed:
+        if held.expires_at is not None and not held.alive(now := self._clock()):
+            return Missed("expired", _expired(held, now), held.mark)
+        held.hits += 1
+        try:
+            return held.result(once=once)
+        except UndecodableError as exc:
+            return Missed("undecodable", str(exc), held.mark)
+
+    def has(self, key: str) -> bool:
+        """Tell whether `get` would find something, without decoding it."""
+        name = self._name(key)
+        if self._folder is not None:
+            try:
+                return name in self._folder.names(name, alive_at=self._clock())
+            except StoreError as exc:
+                self._unusable(exc)
+                return False
+        return any(found == name for found, _, _ in self._heads(name))
+
+    # Writing
+
+    def set(self, key: str, result: Result[Any, Any], *, ttl: float | timedelta | str | None = None) -> None:
+        """Keep `result` under `key` for `ttl` (seconds, a timedelta, or text such as "7d"); None means the cache's own.
+
+        Raises
+        ------
+        EncodeError
+            Its value cannot be turned into bytes.
+        CacheError
+            It could not be written; nothing of it is left behind.
+        """
+        name = self._name(key)
+        ttl_s = self._ttl_s if ttl is None else parse_duration(ttl, name="ttl")
+        keyring = self._keyring() if self._folder is None else self._folder.keyring
+        held, encoded = hold(result, now=self._clock(), ttl_s=ttl_s, keyring=keyring)
+        head, body = seal_held(name, held, encoded, keyring)
+        if self._size_limit is not None:
+            refuse_if_too_large(key, encoded.size_bytes + len(head), self._size_limit)
+        try:
+            if self._folder is None:
+                self._store.swap(name, head, body)
+            else:
+                self._write(self._folder, name, held, head, body)
+                if self._size_limit is not None:
+                    evict(self._folder, self._size_limit, spare=name)
+        except StoreError as exc:
+            raise CacheError(f"could not keep {key!r}: {exc}") from exc
+
+    @staticmethod
+    def _write(folder: Folder, name: str, held: Held, head: str, body: Sequence[Body]) -> None:
+        folder.removed.discard(name)
+        writes = folder.tier.drop(name)
+        held.stamp = folder.seen_stamp()
+        version = folder.swap(name, head, body, written_at=held.stored_at, expires_at=held.expires_at)
+        held.version = version or ""
+        if held.size_bytes > MAX_ENTRY_BYTES or folder.store.database.on_network:
+            folder.tier.drop(name)
+        else:
+            held.own_bytes()
+            folder.tier.replace(name, held, writes=writes)
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`; return whether there was something to remove."""
+        try:
+            return self._store.delete([self._name(key)]) > 0
+        except StoreError as exc:
+            raise CacheError(f"could not delete {key!r}: {exc}") from exc
+
+    def clear(self) -> None:
+        """Remove every key of this cache's namespace."""
+        try:
+            if self._folder is not None:
+                self._folder.delete(self._folder.names(self._prefix))
+            else:
+                self._store.delete([record.name for record in self._store.scan(self._prefix)])
+        except StoreError as exc:
+            raise CacheError(f"could not clear namespace {self.namespace!r}: {exc}") from exc
+
+    def single_flight(self, key: str) -> KernelFlight | LeasedFlight:
+        """Return the right to compute `key` among all kernels that use this folder, or this server."""
+        if self._folder is not None:
+            return self._folder.locks.flight(self._name(key))
+        from awaitly_nb.locks.leased import LeasedFlight
+
+        return LeasedFlight(self._store, self._name(key))
+
+    # Listing
+
+    def keys(self) -> list[str]:
+        """Return the live keys, oldest first."""
+        skip = len(self._prefix)
+        try:
+            if self._folder is not None:
+                return [name[skip:] for name in self._folder.names(self._prefix, alive_at=self._clock())]
+            return [name[skip:] for name, _, _ in self._heads(self._prefix)]
+        except StoreError as exc:
+            self._unusable(exc)
+            return []
+
+    def entries(self, pattern: str = "*") -> list[Entry]:
+        """Return what is known of the live keys that match the glob `pattern`, oldest first; decodes no value."""
+        try:
+            matches, skip = _matcher(pattern), len(self._prefix)
+            return [
+                entry_of(*found) for found in self._heads(self._prefix) if matches is None or matches(found[0][skip:])
+            ]
+        except StoreError as exc:
+            self._unusable(exc)
+            return []
+
+    def marks(self, step_id: str, *, limit: int = 20) -> Iterator[Mark]:
+        """Yield the marks of the kept results of a step, newest first; decodes no value."""
+        try:
+            dated = [
+                (head.get("created_at") or 0.0, name)
+                for name, head, _ in self._heads(self._prefix)
+                if head.get("step_id") == step_id
+            ]
+            for _, name in heapq.nlargest(limit, dated):
+                if (record := self._store.read(name)) is not None:
+                    yield open_held(
+                        name, record.head, record.body or b"", self._keyring(), verify=True, checked=True
+                    ).mark
+        except (StoreError, EnvelopeError):
+            return  # no more is known; whoever serves the entry tells why
+
+    def size_of(self, key: str) -> int | None:
+        """Return the size of the kept value in bytes, or None where nothing is kept."""
+        held = self._held.get(self._prefix + key)
+        return None if held is None else held.size_bytes
+
+    def _repr_html_(self) -> str:
+        from awaitly_nb.notebook.html import cache_html
+
+        return cache_html(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the entries as a pandas DataFrame, one row per key."""
+        return frame_of(self.entries())
+
+    # Details
+
+    def _name(self, key: str) -> str:
+        if type(key) is not str or not key:
+            raise MisuseError(f'{key!r} is no key: use a text that is not empty, as in key=f"user:{{id}}"')
+        if not key.isascii():
+            try:
+                key.encode()
+            except UnicodeEncodeError:
+                raise MisuseError(f"{key!r} is no key: it holds half of a character, which no store can keep") from None
+        return self._prefix + key
+
+    def _heads(self, prefix: str) -> Iterator[tuple[str, dict[str, Any], int]]:
+        if self._folder is not None:
+            rows = self._folder.heads(prefix)
+        else:
+            rows = [(record.name, record.head, 0) for record in self._store.scan(prefix)]
+        return live_heads(rows, self._clock())
+
+    def _refuse(self, exc: EnvelopeError, name: str) -> Missed:
+        key = name.partition(SEPARATOR)[2]
+        if self._verify == "strict":
+            raise UnverifiedEntryError(f"{key!r} was not served: {exc}") from exc
+        if exc.reason == "foreign":
+            self._tell(
+                ("foreign", exc.secret),
+                f"entries of {self!r} were signed with a secret that is not trusted here ({exc.secret}); they stay, "
+                "and are computed again when needed. If they are yours: `awaitly-nb trust`",
+                ForeignSecretWarning,
+            )
+        else:
+            self._tell((name, str(exc)), f"{key!r} counts as absent: {exc}", DamagedEntryWarning)
+        return Missed("damaged" if exc.reason == "damaged" else "unverified", str(exc))
+
+    def _unusable(self, exc: StoreError, name: str = "") -> Missed:
+        if isinstance(exc, DamagedRecordError):
+            key = name.partition(SEPARATOR)[2]
+            if self._verify == "strict":
+                raise UnverifiedEntryError(f"{key!r} was not served: {exc}") from exc
+            self._tell((name, str(exc)), f"{key!r} counts as absent: {exc}", DamagedEntryWarning)
+            return Missed("damaged", str(exc))
+        self._tell("unusable", f"{self!r} cannot be used, so steps are computed: {exc}", CacheUnusableWarning)
+        return Missed("unusable", str(exc))
+
+    def _tell(self, what: object, message: str, category: type[Warning]) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            warnings.warn(message, category, stacklevel=_depth_of_caller())
+
+
+def _depth_of_caller() -> int:
+    """Return the stack level, as `_tell` counts it, of the first line outside this package."""
+    frame, depth = sys._getframe(1), 1  # noqa: SLF001 - warnings' own skip_file_prefixes needs Python 3.12
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("awaitly_nb."):
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def _expired(held: Held, now: float) -> str:
+    from awaitly_nb.units import show_age
+
+    assert held.expires_at is not None
+    return f"expired {show_age(datetime.fromtimestamp(held.expires_at, UTC), datetime.fromtimestamp(now, UTC))}"
+
+
+def head_alive(head: dict[str, Any], now: float) -> bool:
+    """Tell whether an entry may be served at `now`, by what its head says."""
+    stored_at, expires_at = head.get("stored_at"), head.get("expires_at")
+    if not isinstance(expires_at, int | float) or not isinstance(stored_at, int | float):
+        return True
+    return 2 * stored_at - expires_at <= now <= expires_at
+
+
+def _matcher(pattern: str) -> Callable[[str], object] | None:
+    """Return what tells whether a key matches the glob, case-sensitively; None where every key does."""
+    return None if pattern == "*" else re.compile(translate(pattern)).match
+
+
+def live_heads(rows: Iterable[tuple[str, str, int]], now: float) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """Yield name, head and hits of the entries that may be served at `now`."""
+    for name, text, hits in rows:
+        head = read_head(text)
+        if head is not None and ("expires_at" not in head or head_alive(head, now)):
+            yield name, head, hits
+
+
+def entry_of(name: str, head: dict[str, Any], hits: int = 0) -> Entry:
+    """Return what a head tells, without believing it: it is shown to people, and nothing else is done with it."""
+    namespace, _, key = name.partition(SEPARATOR)
+    get = head.get
+    step_id, workflow, size, seconds = get("step_id"), get("workflow"), get("size_bytes"), get("duration_s")
+    return Entry(
+        key=key,
+        namespace=namespace,
+        step_id=step_id if type(step_id) is str else None,
+        workflow=workflow if type(workflow) is str else None,
+        ok=get("ok") is True,
+        size_bytes=size if type(size) is int else None,
+        created_at=_instant(get("created_at")),
+        duration_s=seconds if type(seconds) in _NUMBERS else None,
+        expires_at=_instant(get("expires_at")) if "expires_at" in head else None,
+        hits=hits,
+    )
+
+
+_NUMBERS = (float, int)
+
+
+def _instant(value: Any) -> datetime | None:  # Any: as a stranger wrote it
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def frame_of(entries: list[Entry]) -> pd.DataFrame:
+    """Return entries as a DataFrame."""
+    import pandas as pd
+
+    columns = [*Entry.__slots__, "age_s"]
+    return pd.DataFrame([[getattr(entry, column) for column in columns] for entry in entries], columns=columns)

@@ -1,0 +1,410 @@
+"""What storage costs, as ratios against diskcache, NumPy and pickle measured beside it in the same run.
+
+`run()` gives the rows, `python -m tests.benchmarks.bench_storage` prints them. Each comparison alternates between the
+two sides in short rounds and takes the median ratio, so that what else the machine does hits both.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import diskcache
+import numpy as np
+import pandas as pd
+
+import awaitly_nb.caches as caches
+from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb.result import Mark, Ok, with_mark
+
+Row = dict[str, Any]
+SMALL = {"id": 1, "name": "x" * 100, "scores": [1.0, 2.5, 3.25], "tags": ["a", "b"], "none": None}
+
+
+def compare(ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int, loops: int) -> tuple[float, str]:
+    """Return the median ratio of the two, and both medians as text."""
+    ratios, us, them = [], [], []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for _ in range(loops):
+            theirs()
+        middle = time.perf_counter()
+        for _ in range(loops):
+            ours()
+        end = time.perf_counter()
+        us.append((end - middle) / loops)
+        them.append((middle - start) / loops)
+        ratios.append(us[-1] / them[-1])
+    return statistics.median(ratios), f"{_show(statistics.median(us))} against {_show(statistics.median(them))}"
+
+
+def _show(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f} us" if seconds < 1e-3 else f"{seconds * 1e3:.1f} ms"
+
+
+def row(name: str, at_most: float, measured: tuple[float, str]) -> Row:
+    return {"name": name, "ratio": measured[0], "at_most": at_most, "detail": measured[1]}
+
+
+def small_values(folder: Path) -> list[Row]:
+    """Repeated hit, first hit and store of a small value."""
+    cache = caches.create_disk_cache(folder / "ours")
+    peer = diskcache.Cache(os.fspath(folder / "peer"))
+    result = with_mark(Ok(SMALL), Mark(step_id="s", workflow="w", duration_s=1.0))
+    cache.set("k", result)
+    peer.set("k", SMALL)
+    rows = [
+        row(
+            "small value, repeated hit",
+            0.65,
+            compare(partial(cache.get, "k"), partial(peer.get, "k"), rounds=151, loops=200),
+        )
+    ]
+    names = [f"key{i}" for i in range(3000)]
+    ours, theirs = iter(names), iter(names)
+    rows.append(
+        row(
+            "small value, store",
+            1.5,
+            compare(lambda: cache.set(next(ours), result), lambda: peer.set(next(theirs), SMALL), rounds=150, loops=20),
+        )
+    )
+    forget_folders()
+    cold = caches.create_disk_cache(folder / "ours")
+    cold.get("k")
+    ours, theirs = iter(names), iter(names)
+    rows.append(
+        row(
+            "small value, first hit in a process, verified",
+            2.5,
+            compare(lambda: cold.get(next(ours)), lambda: peer.get(next(theirs)), rounds=150, loops=20),
+        )
+    )
+    return rows
+
+
+_FRESH = """
+import time
+start = time.perf_counter()
+{body}
+print(time.perf_counter() - start)
+"""
+
+
+def fresh_process(folder: Path) -> list[Row]:
+    """Import, open and first hit, each in a new process."""
+    caches.create_disk_cache(folder / "ours").set("k", Ok(SMALL))
+    diskcache.Cache(os.fspath(folder / "peer")).set("k", SMALL)
+    ours = _FRESH.format(
+        body=f"import awaitly_nb.caches as c; assert c.create_disk_cache({os.fspath(folder / 'ours')!r}).get('k').ok"
+    )
+    theirs = _FRESH.format(body=f"import diskcache; assert diskcache.Cache({os.fspath(folder / 'peer')!r}).get('k')")
+
+    def seconds(code: str) -> float:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(11)]
+    us, them = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(a / b for a, b in pairs)
+    return [row("fresh process: import, open, first hit", 3.0, (ratio, f"{_show(us)} against {_show(them)}"))]
+
+
+def large_array(folder: Path, megabytes: int = 256) -> list[Row]:
+    """An array of doubles: store it, load it and sum it."""
+    array = np.random.default_rng(1).random(megabytes * 131072)
+    cache = caches.create_disk_cache(folder / "ours")
+    file = folder / "array.npy"
+
+    def store() -> None:
+        cache.set("array", Ok(array))
+
+    def save() -> None:
+        file.unlink(missing_ok=True)
+        np.save(file, array)
+
+    store(), save()
+    rows = [row(f"{megabytes} MB array, store", 1.3, compare(store, save, rounds=7, loops=1))]
+
+    def load() -> None:
+        cache._folder.checked.clear()  # a fresh process has checked no buffer yet
+        cache.get("array").unwrap().sum()
+
+    measured = compare(load, lambda: np.load(file, mmap_mode="c").sum(), rounds=9, loops=1)
+    rows.append(row(f"{megabytes} MB array, fresh load and sum, checksummed", 1.8, measured))
+    return rows
+
+
+def frame(*, arrow: bool, length: int = 1_000_000) -> pd.DataFrame:
+    """A DataFrame of mixed columns."""
+    random = np.random.default_rng(2)
+    words = np.array([f"word {i}" for i in range(1000)])
+    text = pd.Series(random.choice(words, length), dtype="str" if arrow else object)
+    return pd.DataFrame(
+        {
+            "n": random.integers(0, 1000, length),
+            "x": random.random(length),
+            "at": pd.date_range("2020-01-01", periods=length, freq="s"),
+            "kind": pd.Categorical(random.choice(["a", "b", "c"], length)),
+            "text": text,
+        }
+    )
+
+
+def frames(folder: Path) -> list[Row]:
+    """A DataFrame of a million mixed rows."""
+    rows = []
+    cache = caches.create_disk_cache(folder / "ours")
+    file = folder / "frame.pickle"
+    for arrow, at_most in ((True, 0.6), (False, 1.0)):
+        data = frame(arrow=arrow)
+        kind = "Arrow strings" if arrow else "object strings"
+
+        def use(loaded: pd.DataFrame) -> None:
+            loaded["x"].sum()
+            loaded["text"].iloc[-1]
+
+        def store(data: pd.DataFrame = data) -> None:
+            cache.set("frame", Ok(data))
+
+        def dump(data: pd.DataFrame = data) -> None:
+            file.unlink(missing_ok=True)
+            with file.open("wb") as out:
+                pickle.dump(data, out, protocol=5)
+
+        def load() -> None:
+            cache._folder.checked.clear()  # a fresh process has checked no buffer yet
+            use(cache.get("frame").unwrap())
+
+        def undump() -> None:
+            with file.open("rb") as source:
+                use(pickle.load(source))
+
+        store(), dump()
+        if arrow:
+            rows.append(row(f"DataFrame, {kind}, store", 1.3, compare(store, dump, rounds=7, loops=1)))
+        rows.append(
+            row(
+                f"DataFrame, {kind}, fresh load and use, checksummed",
+                at_most,
+                compare(load, undump, rounds=9, loops=1),
+            )
+        )
+    return rows
+
+
+_PEAK = """
+import resource, sys
+import numpy as np
+from awaitly_nb import caches
+from awaitly_nb.result import Ok
+cache = caches.create_disk_cache(sys.argv[1])
+cache.set("warm", Ok(np.zeros(1_000_000)))
+cache.get("warm")
+def anonymous():
+    # What this process alone has in memory: pages of a mapped file are the system's, and go when it needs them.
+    with open("/proc/self/smaps_rollup") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Anonymous:")) * 1024
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+if sys.argv[2] == "store":
+    array = np.random.default_rng(1).random(33_554_432)
+    before = peak()
+    cache.set("array", Ok(array))
+    print(peak() - before)
+else:
+    before = anonymous()
+    array = cache.get("array").unwrap()
+    array.sum()
+    print(anonymous() - before)
+"""
+
+
+def peak_memory(folder: Path) -> list[Row]:
+    """Memory above the value itself, for 256 MB; the ratio is to 1 MB, so that it reads as megabytes."""
+    rows = []
+    for verb in ("store", "load"):
+        done = subprocess.run(
+            [sys.executable, "-c", _PEAK, folder / "peak", verb], capture_output=True, text=True, check=True
+        )
+        megabytes = int(done.stdout) / 2**20
+        rows.append(row(f"256 MB array, memory above the value, {verb}", 32, (megabytes, "in MB")))
+    return rows
+
+
+def ten_thousand_first_hits(folder: Path) -> list[Row]:
+    """Ten thousand different keys in a fresh process, at the level of the cache."""
+    cache = caches.create_disk_cache(folder / "many")
+    peer = diskcache.Cache(os.fspath(folder / "many-peer"))
+    with peer.transact():
+        for i in range(10_000):
+            peer.set(f"key{i}", SMALL)
+    for i in range(10_000):
+        cache.set(f"key{i}", Ok(SMALL))
+
+    def ours() -> None:
+        forget_folders()
+        fresh = caches.create_disk_cache(folder / "many")
+        for i in range(10_000):
+            fresh.get(f"key{i}")
+
+    def theirs() -> None:
+        with diskcache.Cache(os.fspath(folder / "many-peer")) as fresh:
+            for i in range(10_000):
+                fresh.get(f"key{i}")
+
+    return [row("10,000 first hits", 4.0, compare(ours, theirs, rounds=5, loops=1))]
+
+
+def many_keys(folder: Path, count: int = 100_000) -> list[Row]:
+    """Listing and deleting among a hundred thousand keys."""
+    cache = caches.create_disk_cache(folder / "list")
+    cache.set("kept 0", with_mark(Ok(SMALL), Mark(step_id="s", workflow="w", duration_s=1.0)))
+    database = folder / "list" / "cache.db"
+    forget_folders()
+    peer = diskcache.Cache(os.fspath(folder / "list-peer"))
+    with sqlite3.connect(database) as connection:
+        columns = "raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value"
+        for start, word in ((1, "kept"), (count - 10_000, "gone")):
+            connection.execute(
+                f"WITH RECURSIVE n(i) AS (SELECT {start} UNION ALL SELECT i + 1 FROM n WHERE i < "
+                f"{count - 10_001 if word == 'kept' else count - 1}) INSERT INTO Cache (key, {columns}) "
+                f"SELECT char(31) || '{word} ' || i, {columns} FROM n, Cache WHERE Cache.rowid = 1"
+            )
+    connection.close()
+    with peer.transact():
+        for i in range(10_000):
+            peer.set(f"gone {i}", SMALL)
+    cache = caches.create_disk_cache(folder / "list")
+    plain = sqlite3.connect(database)
+    assert len(cache.keys()) == count
+    sql = "SELECT {} FROM Cache WHERE key >= ? AND key < ? ORDER BY rowid"
+    select = partial(plain.execute, sql.format("key"), ("\x1f", "\x20"))
+    select_heads = partial(plain.execute, sql.format("key, tag"), ("\x1f", "\x20"))
+    rows = [
+        row("100,000 keys: keys()", 1.5, compare(cache.keys, lambda: select().fetchall(), rounds=5, loops=1)),
+        row(
+            "100,000 keys: entries()",
+            10.0,
+            compare(cache.entries, lambda: select_heads().fetchall(), rounds=5, loops=1),
+        ),
+    ]
+    plain.close()
+    names = [f"gone {i}" for i in range(count - 10_000, count)]
+    start = time.perf_counter()
+    for i in range(10_000):
+        peer.delete(f"gone {i}")
+    middle = time.perf_counter()
+    removed = cache._folder.delete(["\x1f" + name for name in names])
+    end = time.perf_counter()
+    assert removed == 10_000
+    detail = f"{_show(end - middle)} against {_show(middle - start)}"
+    rows.append(row("100,000 keys: 10,000 deleted", 0.2, ((end - middle) / (middle - start), detail)))
+    return rows
+
+
+_MIXED = """
+import random, sys, time
+folder, kind, seed = sys.argv[1:]
+value = {"n": 1, "text": "x" * 100}
+if kind == "ours":
+    from awaitly_nb import caches
+    from awaitly_nb.result import Ok
+    cache, value = caches.create_disk_cache(folder), Ok(value)
+else:
+    import diskcache
+    cache = diskcache.Cache(folder)
+choice = random.Random(int(seed))
+cache.get("x")
+print("ready", flush=True)
+sys.stdin.readline()
+start = time.perf_counter()
+for _ in range(1000):
+    key = f"k{choice.randrange(200)}"
+    if choice.random() < 0.8:
+        cache.get(key)
+    else:
+        cache.set(key, value)
+print(time.perf_counter() - start)
+"""
+
+
+def eight_processes(folder: Path) -> list[Row]:
+    """Eight processes that read and write the same two hundred keys."""
+
+    def seconds(kind: str) -> float:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", _MIXED, folder / f"mixed-{kind}", kind, str(seed)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for seed in range(8)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        start = time.perf_counter()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        outs = [process.communicate()[0] for process in processes]
+        assert all(float(out) > 0 for out in outs)
+        return time.perf_counter() - start
+
+    pairs = [(seconds("ours"), seconds("theirs")) for _ in range(5)]
+    us, them = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(a / b for a, b in pairs)
+    return [row("8 processes, 80 % get, 20 % set", 1.6, (ratio, f"{_show(us)} against {_show(them)}"))]
+
+
+PARTS = (
+    small_values,
+    fresh_process,
+    large_array,
+    peak_memory,
+    frames,
+    ten_thousand_first_hits,
+    many_keys,
+    eight_processes,
+)
+
+
+def run(*wanted: str) -> list[Row]:
+    """Measure everything, or the parts that are named, and return the rows."""
+    os.environ.setdefault("AWAITLY_NB_SECRET", "benchmark")
+    rows = []
+    for part in PARTS:
+        if wanted and part.__name__ not in wanted:
+            continue
+        folder = Path(tempfile.mkdtemp(prefix="awaitly-bench-"))
+        try:
+            rows += part(folder)
+        finally:
+            forget_folders()
+            shutil.rmtree(folder, ignore_errors=True)
+    return rows
+
+
+def main() -> None:
+    """Print the table."""
+    for found in run(*sys.argv[1:]):
+        verdict = "ok" if found["ratio"] <= found["at_most"] else "MISS"
+        print(f"{verdict:4} {found['ratio']:6.2f} (at most {found['at_most']:g})  {found['name']}: {found['detail']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The doctor: a look changes nothing, mending removes what can never be served and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import warnings
+
+import pytest
+
+from awaitly_nb import caches
+from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb.result import Ok
+from tests.faults.invariants import assert_sound
+
+
+@pytest.fixture
+def folder(tmp_path):
+    cache = caches.create_disk_cache(tmp_path / "cache")
+    cache.set("small", Ok(1))
+    cache.set("large", Ok("x" * 100_000))
+    forget_folders()
+    yield tmp_path / "cache"
+    forget_folders()
+
+
+def test_a_sound_folder(folder):
+    report = caches.doctor(folder)
+    assert report.problems == ()
+    assert report.healthy
+    assert report.entries == 2
+    assert report.size_bytes > 100_000
+    assert "nothing is wrong" in str(report)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    report = caches.doctor(tmp_path / "none")
+    assert report.healthy
+    assert not (tmp_path / "none").exists()
+
+
+def orphan(folder):
+    (folder / "ab").mkdir(exist_ok=True)
+    (folder / "ab" / f"{'0' * 16}-{'1' * 16}.val").write_bytes(b"left behind")
+    return "1 files belong to no entry"
+
+
+def lost_file(folder):
+    next(folder.glob("??/*.val")).unlink()
+    return "'large' cannot be served"
+
+
+def altered_row(folder):
+    with sqlite3.connect(folder / "cache.db") as connection:
+        connection.execute("UPDATE Cache SET value = x'00' WHERE value NOT NULL")
+    connection.close()
+    return "'small' cannot be served"
+
+
+def flipped_byte(folder):
+    path = next(folder.glob("??/*.val"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    return "'large' cannot be served"
+
+
+def open_to_all(folder):
+    folder.chmod(0o777)
+    return "others can write"
+
+
+def garbage(folder):
+    (folder / "cache.db").write_bytes(os.urandom(20_000))
+    for suffix in ("-wal", "-shm"):
+        (folder / f"cache.db{suffix}").unlink(missing_ok=True)
+    return "the database is damaged"
+
+
+@pytest.mark.parametrize(
+    "harm", [orphan, lost_file, altered_row, flipped_byte, open_to_all, garbage], ids=lambda f: f.__name__
+)
+def test_it_is_told_and_then_mended(folder, harm):
+    if harm is open_to_all and sys.platform == "win32":
+        pytest.skip("POSIX modes")
+    told = harm(folder)
+    before = sorted(path.name for path in folder.rglob("*.val"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        report = caches.doctor(folder)
+        assert any(told in problem for problem in report.problems)
+        assert not report.healthy
+        assert sorted(path.name for path in folder.rglob("*.val")) == before
+        mended = caches.doctor(folder, mend=True)
+    assert mended.mended
+    assert caches.doctor(folder).problems == ()
+    assert_sound(folder)
+
+
+def test_entries_of_a_foreign_secret_stay(folder, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_SECRET", "somebody else")
+    report = caches.doctor(folder, mend=True)
+    assert report.problems == ()
+    assert any("awaitly-nb trust" in note for note in report.notes)
+    monkeypatch.delenv("AWAITLY_NB_SECRET")
+    assert caches.create_disk_cache(folder).get("large").value == "x" * 100_000
