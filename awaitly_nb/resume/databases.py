@@ -1,0 +1,170 @@
+"""The five databases that resume states can be kept in, each as one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.resume.store import StateStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from psycopg_pool import ConnectionPool
+    from pymongo import MongoClient
+    from redis import Redis
+
+__all__ = ["libsql", "mongo", "postgres", "redis", "sqlite"]
+
+
+def sqlite(
+    path: str | Path,
+    *,
+    prefix: str = "",
+    table: str = "awaitly",
+    timeout: float = 30.0,
+    size_limit: int | str | None = None,
+) -> StateStore:
+    """Return a store in the SQLite file at `path`: the embedded default, on the standard library alone.
+
+    A save is on the disk when it returns. Several processes may use one file.
+
+    Parameters
+    ----------
+    path
+        The file; it and its folder are made on first use.
+    prefix
+        Begins every id, so that several applications can share a file.
+    table
+        Name of the table.
+    timeout
+        Seconds to wait for another process that is writing.
+    size_limit
+        Largest state to accept, in bytes or as text; None means none.
+    """
+    from awaitly_nb.stores.sqlite import sqlite_store
+
+    return StateStore(sqlite_store(path, table=table, timeout_s=timeout), prefix=prefix, size_limit=size_limit)
+
+
+def postgres(
+    server: str | ConnectionPool,
+    *,
+    prefix: str = "",
+    table: str = "awaitly",
+    timeout: float = 10.0,
+    size_limit: int | str | None = None,
+) -> StateStore:
+    """Return a store in a PostgreSQL database, opened on first use. Needs `awaitly-nb[postgres]`.
+
+    Parameters
+    ----------
+    server
+        `postgresql://user:password@host/database`, or a `psycopg_pool.ConnectionPool` of your own (in autocommit mode),
+        which `close` leaves open.
+    prefix
+        Begins every id, so that several applications can share a database.
+    table
+        Name of the table, made on first use.
+    timeout
+        Seconds to wait for a connection, and for one statement.
+    size_limit
+        Largest state to accept, in bytes or as text; None means none.
+    """
+    from awaitly_nb.stores.postgres import postgres_store
+
+    return StateStore(postgres_store(server, table=table, timeout_s=timeout), prefix=prefix, size_limit=size_limit)
+
+
+def mongo(
+    server: str | MongoClient[Any],  # Any: the type of its documents
+    *,
+    database: str | None = None,
+    prefix: str = "",
+    table: str = "awaitly",
+    timeout: float = 10.0,
+    size_limit: int | str | None = None,
+) -> StateStore:
+    """Return a store in a MongoDB database, opened on first use. Needs `awaitly-nb[mongo]`.
+
+    Parameters
+    ----------
+    server
+        `mongodb://user:password@host/database`, or a `pymongo.MongoClient` of your own, which `close` leaves open.
+    database
+        Name of the database; None means the one in the URL, else "awaitly".
+    prefix
+        Begins every id, so that several applications can share a database.
+    table
+        Name of the collection, made on first use.
+    timeout
+        Seconds to wait for a server, and for one answer.
+    size_limit
+        Largest state to accept, in bytes or as text; None means none.
+    """
+    from awaitly_nb.stores.mongo import MongoStore
+
+    records = MongoStore(server, database=database, table=table, timeout_s=timeout)
+    return StateStore(records, prefix=prefix, size_limit=size_limit)
+
+
+def libsql(
+    database: str | Path,
+    *,
+    auth_token: str | None = None,
+    prefix: str = "",
+    table: str = "awaitly",
+    timeout: float = 10.0,
+    size_limit: int | str | None = None,
+) -> StateStore:
+    """Return a store in a libSQL database: a server, or a local file, which needs `awaitly-nb[libsql]`.
+
+    Parameters
+    ----------
+    database
+        `libsql://`, `https://` or `http://` and the server, or the path of a file.
+    auth_token
+        The token that the server asks for; it may also be in the URL, as `?authToken=`.
+    prefix
+        Begins every id, so that several applications can share a database.
+    table
+        Name of the table, made on first use.
+    timeout
+        Seconds to wait for one answer, or for another process that is writing.
+    size_limit
+        Largest state to accept, in bytes or as text; None means none.
+    """
+    from awaitly_nb.stores.libsql import libsql_store
+
+    records = libsql_store(database, auth_token=auth_token, table=table, timeout_s=timeout)
+    return StateStore(records, prefix=prefix, size_limit=size_limit)
+
+
+def redis(
+    server: str | Redis,
+    *,
+    prefix: str = "",
+    table: str = "awaitly",
+    timeout: float = 10.0,
+    size_limit: int | str | None = None,
+) -> StateStore:
+    """Return a store in a Redis server, opened on first use. Needs `awaitly-nb[redis]`.
+
+    How durable a save is, the server decides: run it with `appendonly yes`, and without eviction.
+
+    Parameters
+    ----------
+    server
+        `redis://user:password@host:6379/0`, or a `redis.Redis` of your own (without `decode_responses`), which `close`
+        leaves open.
+    prefix
+        Begins every id, so that several applications can share a server.
+    table
+        Begins every key of the server.
+    timeout
+        Seconds to wait for a connection, and for one answer.
+    size_limit
+        Largest state to accept, in bytes or as text; None means none.
+    """
+    from awaitly_nb.stores.redis import RedisStore
+
+    return StateStore(RedisStore(server, table=table, timeout_s=timeout), prefix=prefix, size_limit=size_limit)

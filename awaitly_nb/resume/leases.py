@@ -1,0 +1,178 @@
+"""Leases over any store: who is running an id, until when, by the store's own clock.
+
+A lease is a chain of numbered records, and the highest number holds. Taking it means to write the next number where
+nothing is yet, which is atomic even on stores whose conditional updates are not (FerretDB reads, then writes); a second
+look afterwards settles the one race that deleting the old numbers leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.errors import StoreError
+from awaitly_nb.stores import ABSENT
+from awaitly_nb.units import parse_duration
+
+if TYPE_CHECKING:
+    from awaitly_nb.stores import Record, Store
+
+__all__ = ["Lease", "Leases", "this_process"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run an id for a while.
+
+    Attributes
+    ----------
+    id
+        What it is for.
+    owner
+        Who holds it, for people.
+    since, expires_at
+        When it was taken and when it runs out, aware UTC, by the store's clock.
+    token
+        Proves the ownership to `renew` and `release`.
+    """
+
+    id: str
+    owner: str
+    since: datetime
+    expires_at: datetime
+    token: str = field(repr=False)
+
+
+class Leases:
+    """Takes, renews and releases leases in one store.
+
+    Parameters
+    ----------
+    records
+        The store.
+    prefix
+        Begins the name of every record of a lease.
+    """
+
+    def __init__(self, records: Store, *, prefix: str) -> None:
+        self._records = records
+        self._prefix = prefix
+
+    def acquire(self, id: str, ttl: float | timedelta | str, *, owner: str | None = None) -> Lease | None:  # noqa: A002
+        """Take the lease of `id`, or return None where somebody holds it."""
+        ttl_s = parse_duration(ttl, name="ttl")
+        chain = self._chain(id)
+        now = self._records.now()
+        if chain and _holds(chain[-1][1], now) and not _is_dead(chain[-1][1]):
+            return None
+        number = chain[-1][0] + 1 if chain else 1
+        expires_at, token = now + timedelta(seconds=ttl_s), os.urandom(16).hex()
+        head = {
+            "owner": owner or this_process()["owner"],
+            "process": this_process()["process"],
+            "since": now.isoformat(),
+            "expires_at": expires_at.isoformat(),
+            "token": token,
+        }
+        if self._records.swap(self._name(id, number), json.dumps(head), [], expect=ABSENT) is None:
+            return None
+        after = self._chain(id)
+        if after[-1][1]["token"] != token:
+            self._records.delete([self._name(id, number)])
+            return None
+        self._records.delete([self._name(id, n) for n, _, _ in after if n < number])
+        return Lease(id, str(head["owner"]), now, expires_at, token)
+
+    def renew(self, id: str, token: str | Lease, ttl: float | timedelta | str) -> bool:  # noqa: A002
+        """Hold the lease for another `ttl` from now; False where it is no longer this owner's."""
+        ttl_s = parse_duration(ttl, name="ttl")
+        return self._rewrite(id, token, timedelta(seconds=ttl_s))
+
+    def release(self, id: str, token: str | Lease) -> bool:  # noqa: A002
+        """Give the lease back; do nothing and return False where it is not this owner's."""
+        return self._rewrite(id, token, timedelta(0))
+
+    def holder(self, id: str) -> Lease | None:  # noqa: A002
+        """Return the lease of `id` as it stands, or None where nobody holds it."""
+        chain = self._chain(id)
+        if not chain or not _holds(chain[-1][1], self._records.now()):
+            return None
+        head = chain[-1][1]
+        since, expires_at = datetime.fromisoformat(head["since"]), datetime.fromisoformat(head["expires_at"])
+        return Lease(id, head["owner"], since, expires_at, token="")  # only its owner knows the token
+
+    def _rewrite(self, id: str, token: str | Lease, ttl: timedelta) -> bool:  # noqa: A002
+        token = token.token if isinstance(token, Lease) else token
+        chain, now = self._chain(id), self._records.now()
+        if not chain:
+            return False
+        number, head, version = chain[-1]
+        if head["token"] != token or not _holds(head, now):
+            return False
+        # The record is not deleted on release: the next number must follow the last one that was ever held.
+        changed = json.dumps({**head, "expires_at": (now + ttl).isoformat()})
+        return self._records.swap(self._name(id, number), changed, [], expect=version) is not None
+
+    def _chain(self, id: str) -> list[tuple[int, dict[str, Any], str]]:  # noqa: A002
+        chain = [self._link(id, record) for record in self._records.scan(self._name(id))]
+        return sorted(chain, key=lambda link: link[0])
+
+    def _link(self, id: str, record: Record) -> tuple[int, dict[str, Any], str]:  # noqa: A002
+        try:
+            head = json.loads(record.head)
+            if not isinstance(head["token"], str):
+                raise TypeError(head)  # noqa: TRY301 - one place tells of damage
+            datetime.fromisoformat(head["expires_at"])
+            return int(record.name.rpartition("\x1f")[2]), head, record.version
+        except (ValueError, KeyError, TypeError) as exc:
+            raise StoreError(f"the lease of {id!r} is unreadable; delete the record {record.name!r}") from exc
+
+    def _name(self, id: str, number: int | None = None) -> str:  # noqa: A002
+        return f"{self._prefix}{id}\x1f{'' if number is None else number}"
+
+
+def _holds(head: dict[str, Any], now: datetime) -> bool:
+    return datetime.fromisoformat(head["expires_at"]) > now
+
+
+def _is_dead(head: dict[str, Any]) -> bool:
+    """Tell whether the holder was a process of this very machine and is gone; nobody need wait for its lease then."""
+    process, mine = head.get("process") or {}, this_process()["process"]
+    if not process.get("where") or process["where"] != mine["where"]:
+        return False
+    return bool(_started_at(process["pid"]) != process["started"])
+
+
+def this_process() -> dict[str, Any]:
+    """Return what tells this process from all others: for people, and to see later whether it still lives."""
+    return _describe(os.getpid())
+
+
+@cache
+def _describe(pid: int) -> dict[str, Any]:
+    import socket
+
+    host = socket.gethostname()
+    where = ""
+    started = _started_at(pid)
+    if started is not None:
+        # Containers of one machine share its boot id, but each counts its processes by itself.
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        where = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return {"owner": f"process {pid} on {host}", "process": {"where": where, "pid": pid, "started": started}}
+
+
+def _started_at(pid: int) -> str | None:
+    """Return when a process began, in ticks since the machine did; None where it is gone or cannot be asked."""
+    try:
+        # The name of the program, in parentheses, may hold spaces; the start is the 20th field after it.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    # A killed process stays as a zombie until its parent looks; it runs nothing any more.
+    return None if fields[0] in {"Z", "X"} else fields[19]
