@@ -1,0 +1,73 @@
+"""Where a step's function runs: in the calling thread, in another one, or wherever something with `submit` runs it.
+
+An executor only runs a function. The key, the look-up, the lock and the events stay with the engine.
+"""
+
+from __future__ import annotations
+
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from awaitly_nb.errors import InvalidOptionError
+from awaitly_nb.executors.thread import THREAD, in_private_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+__all__ = ["THREAD", "Executor", "in_private_loop", "is_async_function", "is_awaitable", "resolve"]
+
+
+class Executor(Protocol):
+    """Something that runs functions elsewhere, such as a `concurrent.futures.Executor`."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Start `fn(*args, **kwargs)`, and return its future."""
+
+
+def resolve(executor: object) -> Executor | None:
+    """Return the executor that was named; None for the calling thread itself.
+
+    Raises
+    ------
+    InvalidOptionError
+        It is neither a known name nor something with `submit`.
+    """
+    match executor:
+        case "inline":
+            return None
+        case "thread":
+            return THREAD
+        case "process":
+            from awaitly_nb.executors.process import PROCESS
+
+            return PROCESS
+    if _is_client(executor):
+        from awaitly_nb.executors.cluster import ClusterExecutor
+
+        return ClusterExecutor(executor)
+    if callable(getattr(executor, "submit", None)):
+        return cast(Executor, executor)
+    raise InvalidOptionError(
+        f'executor={executor!r} is unknown; use "inline", "thread", "process", a dask client, or what has submit()'
+    )
+
+
+def _is_client(value: object) -> bool:
+    """Tell whether `value` is a dask client, without importing dask."""
+    return any(cls.__module__ == "distributed.client" and cls.__name__ == "Client" for cls in type(value).__mro__)
+
+
+def is_awaitable(value: object) -> bool:
+    """Tell whether `value` is to be awaited."""
+    return isinstance(value, CoroutineType) or hasattr(type(value), "__await__")
+
+
+def is_async_function(fn: object) -> bool:
+    """Tell whether calling `fn` makes a coroutine, as far as can be seen without calling it."""
+    import inspect
+
+    while (inner := getattr(fn, "func", None)) is not None and callable(inner):
+        fn = inner  # functools.partial
+    call = vars(type(fn)).get("__call__")  # of an object with `async def __call__`
+    return inspect.iscoroutinefunction(fn) or (call is not None and inspect.iscoroutinefunction(call))
