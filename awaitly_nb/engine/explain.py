@@ -1,0 +1,121 @@
+"""Why a step would hit or miss, told from the parts of its key and of the nearest kept one."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.engine.decide import FIRST_RUN
+from awaitly_nb.keys import Parts, diff
+from awaitly_nb.result import mark_of
+from awaitly_nb.units import show_age, show_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator
+    from datetime import datetime
+
+    from awaitly_nb.caches import StepCache
+    from awaitly_nb.engine.decide import Compute, Serve
+    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.engine.run import Run
+    from awaitly_nb.keys import Change
+
+__all__ = ["Why", "explain_hit", "explain_miss", "note_parts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a call hits or misses.
+
+    Attributes
+    ----------
+    hit
+        True when a kept result would be served.
+    key
+        The key.
+    reason
+        One line.
+    changes
+        What differs from the nearest kept result of the same step; each has `.part`, `.line` and `.detail`.
+    """
+
+    hit: bool
+    key: str
+    reason: str
+    changes: tuple[Change, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{'hit' if self.hit else 'miss'}: {self.reason}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's own; Any: its printer
+        printer.text("..." if cycle else str(self))
+
+    def _repr_html_(self) -> str:
+        from awaitly_nb.notebook.html import why_html
+
+        return why_html(self)
+
+
+def explain_hit(spec: StepSpec, decision: Serve, now: datetime) -> Why:
+    """Return when the kept result was computed, and how long it took."""
+    mark = mark_of(decision.result)
+    told = []
+    if mark is not None and mark.at is not None:
+        told.append(f"computed {show_age(mark.at, now)}")
+    if mark is not None and mark.duration_s is not None:
+        told.append(f"in {show_duration(mark.duration_s)}")
+    if decision.stale_code:
+        told.append("(the code changed since)")
+    assert spec.key is not None
+    return Why(True, spec.key, " ".join(told) or "kept")  # noqa: FBT003 - the first field
+
+
+def explain_miss(run: Run, spec: StepSpec, decision: Compute, *, cheaply: bool = False) -> Why:
+    """Return which part of the key is new since the nearest kept result of the same step.
+
+    Parameters
+    ----------
+    run, spec, decision
+        The miss.
+    cheaply
+        Compare with what this process saw lately, and look into the cache only where it saw nothing: in a loop of ten
+        thousand misses nobody wants ten thousand listings.
+    """
+    assert spec.key is not None
+    changes: tuple[Change, ...] = ()
+    if decision.reason == FIRST_RUN and spec.parts is not None and run.cache is not None:
+        seen = _SEEN.get((run.scope, spec.step_id)) if cheaply else None
+        changes = _nearest(_kept(run.cache, spec.step_id) if seen is None else seen, spec.parts)
+    reason = "; ".join(change.line for change in changes) or decision.reason
+    return Why(False, spec.key, reason, changes)  # noqa: FBT003 - the first field
+
+
+_SEEN_STEPS, _SEEN_PARTS = 256, 8
+_SEEN: OrderedDict[tuple[Hashable, str], deque[Parts]] = OrderedDict()
+
+
+def note_parts(run: Run, spec: StepSpec) -> None:
+    """Remember the parts of a key that was just computed, to compare the next miss with."""
+    if spec.parts is None:
+        return
+    where = (run.scope, spec.step_id)
+    _SEEN.setdefault(where, deque(maxlen=_SEEN_PARTS)).appendleft(spec.parts)
+    _SEEN.move_to_end(where)
+    if len(_SEEN) > _SEEN_STEPS:
+        _SEEN.popitem(last=False)
+
+
+def _kept(cache: StepCache, step_id: str) -> Iterator[Parts]:
+    """Yield the parts of the kept results of a step, newest first."""
+    if (marks := getattr(cache, "marks", None)) is None:
+        return
+    for mark in marks(step_id):
+        if mark.parts is not None:
+            yield Parts.from_data(dict(mark.parts))
+
+
+def _nearest(candidates: Iterable[Parts], parts: Parts) -> tuple[Change, ...]:
+    """Return the difference to the candidate that differs in the fewest parts, the first of equals."""
+    differences = [changes for known in candidates if (changes := diff(known, parts))]
+    return min(differences, key=len, default=())

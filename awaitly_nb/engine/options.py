@@ -1,0 +1,222 @@
+"""What a step was asked to do, checked once at the call; and retry schedules, which are tenacity's."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.engine.decide import CacheErrors, parse_cache_errors
+from awaitly_nb.errors import InvalidOptionError, MisuseError
+from awaitly_nb.result import Err
+from awaitly_nb.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from datetime import timedelta
+
+    from awaitly_nb.keys import Parts
+    from awaitly_nb.result import Result
+
+__all__ = ["Retry", "StepSpec", "attempts", "check_step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often to try a step, and how long to wait between.
+
+    The waits grow from `delay_s` by `factor` up to `max_delay_s`, each with up to `jitter_s` added at random.
+
+    Parameters
+    ----------
+    attempts
+        How often at the most, the first try included.
+    delay_s, factor, max_delay_s, jitter_s
+        The waits, in seconds.
+    on
+        Which exceptions are tried again; a returned `Err` always is.
+
+    Examples
+    --------
+    >>> import awaitly_nb as aw
+    >>> aw.Retry(3, delay_s=0.5, on=(ConnectionError,)).attempts
+    3
+    """
+
+    attempts: int
+    delay_s: float = 0.1
+    factor: float = 2.0
+    max_delay_s: float = 30.0
+    jitter_s: float = 0.0
+    on: tuple[type[BaseException], ...] = (Exception,)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+            raise InvalidOptionError(f"retry: attempts={self.attempts!r} is no whole number of 1 or more")
+        waits = (self.delay_s, self.factor, self.max_delay_s, self.jitter_s)
+        if any(not wait >= 0 for wait in waits):  # `not >=` refuses NaN too
+            raise InvalidOptionError("retry: delays must be zero or more seconds")
+
+
+# Not frozen, as data here else is: freezing doubles the price of making one, and every hit makes one.
+@dataclass(slots=True, kw_only=True, eq=False)
+class StepSpec:
+    """One call of a step, checked; nobody changes it.
+
+    Attributes
+    ----------
+    step_id, fn, args, kwargs
+        What to call.
+    key
+        Under which key; None runs every time and keeps nothing.
+    parts
+        The named parts when the key is automatic, else None.
+    ttl_s, timeout_s
+        Seconds; None means for ever.
+    retry
+        None means one attempt.
+    error
+        What a raised exception becomes; None means `UnexpectedError`.
+    cache_errors
+        The policy for this step.
+    executor
+        Where the function runs.
+    force
+        Compute even if a result is kept, and replace it.
+    read_only
+        Never compute.
+    known_files
+        Stamps of files the key already names (see `keys.files`).
+    """
+
+    step_id: str
+    fn: Callable[..., Any]  # Any: the user's function
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any]
+    key: str | None = None
+    parts: Parts | None = None
+    ttl_s: float | None = None
+    timeout_s: float | None = None
+    retry: Retry | None = None
+    error: object = None
+    cache_errors: CacheErrors = "returned"
+    executor: object = "inline"
+    force: bool = False
+    read_only: bool = False
+    known_files: tuple[Any, ...] = ()  # Any: plain JSON data
+
+
+def check_step(
+    step_id: object,
+    fn: object,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    key: object,
+    ttl: float | timedelta | str | None,
+    retry: int | Retry | None,
+    timeout: float | timedelta | str | None,
+    error: object,
+    cache_errors: object,
+    executor: object,
+) -> StepSpec:
+    """Return the call as a `StepSpec`.
+
+    Raises
+    ------
+    MisuseError
+        The id, the key or the callable cannot be what was meant; a coroutine given by mistake is closed.
+    InvalidOptionError
+        A TTL, time-out or retry out of range.
+    """
+    if not isinstance(step_id, str) or not step_id:
+        _close(fn)
+        raise MisuseError(
+            f"the step id is {_shown(step_id)}, not a non-empty string: "
+            'write ctx.step("fetch_user", fetch_user, "1", key="user:1")'
+        )
+    if not callable(fn):
+        raise MisuseError(_not_callable(step_id, fn))
+    if key is not None and (not isinstance(key, str) or not key):
+        raise MisuseError(
+            f"step {step_id!r}: the key is {_shown(key)}, not a non-empty string: "
+            'write key=f"user:{user_id}", or leave key out to run every time'
+        )
+    return StepSpec(
+        step_id=step_id,
+        fn=fn,
+        args=args,
+        kwargs=kwargs,
+        key=key,
+        ttl_s=None if ttl is None else parse_duration(ttl, name="ttl"),
+        timeout_s=None if timeout is None else parse_duration(timeout, name="timeout"),
+        retry=retry if retry is None or isinstance(retry, Retry) else Retry(retry),
+        error=error,
+        cache_errors=parse_cache_errors(cache_errors),
+        executor=executor,
+    )
+
+
+def _not_callable(step_id: str, fn: object) -> str:
+    fix = f'pass the function itself: ctx.step("{step_id}", fetch, arg), or ctx.step("{step_id}", lambda: fetch(arg))'
+    if _close(fn):
+        return f"step {step_id!r} was given a coroutine, which is a call already made; {fix}"
+    return f"step {step_id!r} was given {_shown(fn)}, a value already computed; {fix}"
+
+
+def _close(value: object) -> bool:
+    """Close `value` if it is a coroutine, so that Python does not warn that it was never awaited."""
+    close = getattr(value, "close", None)
+    if hasattr(value, "cr_frame") and callable(close):
+        close()
+        return True
+    return False
+
+
+def _shown(value: object) -> str:
+    kind = type(value).__name__
+    if isinstance(value, str | int | float | bool | None):
+        return repr(value)
+    return f"a {kind}"
+
+
+def attempts(
+    retry: Retry, *, on_retry: Callable[[int, float, Result[Any, Any]], None]
+) -> Generator[float | None, Result[Any, Any] | None, Result[Any, Any]]:
+    """Run a retry schedule: yields None to ask for the next result, or seconds to wait; returns the last result.
+
+    tenacity decides; this only lets the caller do the calling and the waiting, so that both drivers share the schedule.
+    """
+    import tenacity
+
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(retry.attempts),
+        wait=tenacity.wait_exponential(multiplier=retry.delay_s, max=retry.max_delay_s, exp_base=retry.factor)
+        + tenacity.wait_random(0, retry.jitter_s),
+        retry=tenacity.retry_if_result(lambda result: _again(result, retry)),
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+    )
+    retrying.begin()
+    state = tenacity.RetryCallState(retry_object=retrying, fn=None, args=(), kwargs={})
+    last: Any = None  # Any: narrowed by tenacity to what was set
+    while True:
+        do = retrying.iter(retry_state=state)
+        if isinstance(do, tenacity.DoAttempt):
+            try:
+                last = yield None
+            except BaseException:  # told to tenacity, and raised again
+                state.set_exception(sys.exc_info())  # type: ignore[arg-type]
+                raise
+            state.set_result(last)
+        elif isinstance(do, tenacity.DoSleep):
+            on_retry(state.attempt_number + 1, float(do), last)
+            state.prepare_for_next_attempt()
+            yield float(do)
+        else:
+            return do  # type: ignore[no-any-return]
+
+
+def _again(result: object, retry: Retry) -> bool:
+    if not isinstance(result, Err):
+        return False
+    return not isinstance(result.cause, BaseException) or isinstance(result.cause, retry.on)

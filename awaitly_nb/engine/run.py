@@ -1,0 +1,295 @@
+"""The state of one run: what its steps came to, whether it is on its way out, and where its events are emitted."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.caches import Missed
+from awaitly_nb.codec.copies import copied
+from awaitly_nb.engine.decide import Compute, Serve, decide
+from awaitly_nb.errors import (
+    AwaitlyWarning,
+    CacheUnusableWarning,
+    CodeChangedWarning,
+    MisuseError,
+    SharedKeyWarning,
+    UnverifiedEntryError,
+)
+from awaitly_nb.events import StepCacheHit
+from awaitly_nb.keys import changed_files, code_mark, note_files
+from awaitly_nb.result import Err, Mark, Ok, mark_of
+from awaitly_nb.units import show_age
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+
+    from awaitly_nb.caches import StepCache
+    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.engine.unstable import KeyWatch
+    from awaitly_nb.events import Emitter, Event
+    from awaitly_nb.result import Result
+    from awaitly_nb.resume import ResumeState, Session
+
+__all__ = ["Leave", "Run", "identity_of", "look_up", "warn"]
+
+_log = logging.getLogger(__name__)
+
+
+_NO_MARK = Mark()
+
+
+class Leave(BaseException):
+    """Carries control out of a body whose step failed.
+
+    No `Exception`, so that `except Exception` in a body cannot swallow it; and the run remembers the failure, so that
+    swallowing it with a bare `except` does not help either.
+    """
+
+
+class Run:
+    """One run of a workflow, or the standing run of a decorated function or cell.
+
+    Parameters
+    ----------
+    workflow, run_id
+        Names of the workflow and of this run.
+    cache, resumed, session
+        Where kept results come from and go to; each may be None.
+    emitter
+        Delivers the events.
+    deps
+        The workflow's dependencies, by name; their code counts for steps that name them.
+    remember
+        False for a standing run: its results are kept by the cache alone.
+    watch
+        Notices keys that are new in every run; None where nobody looks.
+    raise_persist_errors
+        True when a checkpoint that cannot be saved ends the run.
+    track_files
+        False when files that a step read do not count.
+    clock
+        Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        workflow: str,
+        run_id: str,
+        cache: StepCache | None,
+        emitter: Emitter,
+        resumed: ResumeState | None = None,
+        session: Session | None = None,
+        deps: Mapping[str, Callable[..., Any]] | None = None,  # Any: the user's functions
+        remember: bool = True,
+        watch: KeyWatch | None = None,
+        raise_persist_errors: bool = False,
+        track_files: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.workflow = workflow
+        self.run_id = run_id
+        self.cache = cache
+        self.resumed = resumed
+        self.session = session
+        self.deps = deps or {}
+        self.remember = remember
+        self.watch = watch
+        self.cancelled = False
+        self.main_task: Any = None  # Any: an asyncio task
+        self.track_files = track_files
+        self.raise_persist_errors = raise_persist_errors
+        self.results: dict[str, Result[Any, Any]] = {}
+        self.stored: set[str] = set()
+        self.failure: Err[Any] | None = None
+        self.interrupt: BaseException | None = None
+        self.last_step_key: str | None = None
+        self.over = False
+        self.tasks: set[Any] = set()  # Any: asyncio tasks, which only the awaiting driver knows
+        self._ids: dict[str, str] = {}
+        self._bypassed = False
+        self._told: set[tuple[str, str]] = set()
+        self._emitter = emitter
+        self._clock = clock
+
+    @property
+    def scope(self) -> Hashable:
+        """Whose flights are shared: those of one cache, or of this run where there is none."""
+        return id(self) if self.cache is None else identity_of(self.cache)
+
+    def now(self) -> datetime:
+        """Return the time, aware UTC."""
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    def emit(self, kind: type[Event], **fields: Any) -> None:  # Any: the fields of the event
+        """Make an event of this run and deliver it."""
+        if not self._emitter.idle:
+            self._emitter.emit(kind(run_id=self.run_id, workflow=self.workflow, at=self.now(), **fields))
+
+    def raise_if_leaving(self) -> None:
+        """Raise `Leave` when the run has failed or was interrupted, so that no further step starts."""
+        if self.failure is not None or self.interrupt is not None:
+            raise Leave
+
+    def fail(self, result: Err[Any]) -> Leave:
+        """Remember the run's first failure; return what carries it out of the body."""
+        if self.failure is None:
+            self.failure = result
+        return Leave()
+
+    def interrupted(self, exc: BaseException) -> Leave:
+        """Remember an interrupt, to be raised again from the run itself; return what carries it out of the body."""
+        if self.interrupt is None:
+            self.interrupt = exc
+        return Leave()
+
+    def note_key(self, spec: StepSpec) -> None:
+        """Warn when two step ids use one key."""
+        if not self.remember or spec.key is None:
+            return
+        first = self._ids.setdefault(spec.key, spec.step_id)
+        if first != spec.step_id and (spec.key, spec.step_id) not in self._told:
+            self._told.add((spec.key, spec.step_id))
+            warn(
+                f"steps {first!r} and {spec.step_id!r} both use the key {spec.key!r}, so {spec.step_id!r} is given the "
+                f"value of {first!r}; give it a key of its own",
+                SharedKeyWarning,
+            )
+
+    def code_of(self, spec: StepSpec) -> str | None:
+        """Return the code mark to compare with; None under an automatic key, which holds the code itself."""
+        return None if spec.parts is not None else code_mark(spec.fn, self.deps)
+
+    def serve(self, spec: StepSpec, decision: Serve, started: float) -> Result[Any, Any]:
+        """Tell of a hit, and return its result."""
+        assert spec.key is not None
+        result, source = decision.result, decision.source
+        mark = mark_of(result) or _NO_MARK
+        if mark.files:
+            note_files(mark.files)  # a step around this one depends on what the kept result was made of
+        if source != "run" and self.remember:
+            self.results[spec.key] = result
+            if source == "cache":
+                self.stored.add(spec.key)
+            else:
+                result = copied(result)
+            if self.watch is not None:
+                self.watch.hit(spec.step_id)
+        if result.ok:
+            self.last_step_key = spec.key
+            if decision.stale_code:
+                made = f"by {mark.workflow}/{mark.step_id}" if mark.step_id else "earlier"
+                when = f", {show_age(mark.at, self.now())}" if mark.at else ""
+                warn(
+                    f"step {spec.step_id!r}: the code has changed since {spec.key!r} was computed ({made}{when}); "
+                    "the kept value is served, because an explicit key is your word for what it is. "
+                    f"To compute it again: %awaitly rm {spec.key}",
+                    CodeChangedWarning,
+                )
+        elif source != "run":
+            when = f", from {show_age(mark.at, self.now())}" if mark.at else ""
+            _log.warning(
+                "step %r failed from the %s%s, without running: %r. To run it again: %%awaitly retry %s",
+                spec.step_id,
+                "resume state" if source == "resumed" else "cache",
+                when,
+                result.error,
+                spec.key,
+            )
+        self.emit(
+            StepCacheHit,
+            step_id=spec.step_id,
+            step_key=spec.key,
+            result=result,
+            source=source,
+            computed_at=mark.at,
+            computed_s=mark.duration_s,
+            size_bytes=mark.size_bytes,
+            stale_code=decision.stale_code,
+            duration_s=time.perf_counter() - started,
+        )
+        return result
+
+    def warn_unusable(self, exc: Exception) -> None:
+        """Warn, once in a run, that the cache fails and steps are computed without it."""
+        if not self._bypassed:
+            self._bypassed = True
+            warn(
+                f"the cache {self.cache!r} failed, so steps are computed: {type(exc).__name__}: {exc}",
+                CacheUnusableWarning,
+            )
+
+    def close(self) -> None:
+        """End the run: nothing is emitted from here on."""
+        self.over = True
+        self._emitter.close()
+
+
+def identity_of(cache: StepCache) -> Hashable:
+    """Return what two handles of one cache have in common: their folder, their mapping, else the handle itself."""
+    return getattr(cache, "identity", None) or id(getattr(cache, "mapping", cache))
+
+
+def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
+    """Look for a kept result: in this run, in its resume state, in the cache; and decide whether it may be served."""
+    key, policy, automatic = spec.key, spec.cache_errors, spec.parts is not None
+    assert key is not None
+    resumed = None if run.resumed is None else run.resumed.steps.get(key)
+    if run.remember and (kept := run.results.get(key)) is not None:
+        # A fresh copy where there is one, so that what the body did to the first one does not show.
+        if key in run.stored:
+            again = _find(run, key)
+            kept = kept if isinstance(again, Missed) else again
+        elif resumed is not None and kept is resumed.result:
+            kept = copied(kept)
+        return decide(kept, source="run", policy=policy, code=None, automatic=automatic)
+    if resumed is not None:
+        code = run.code_of(spec)
+        decision = decide(resumed.result, source="resumed", policy=policy, code=code, automatic=automatic)
+        if isinstance(decision, Serve):
+            return decision
+    if run.cache is None:
+        return Compute("no cache")
+    found = _find(run, key)
+    if type(found) is Missed:
+        return decide(found, source="cache", policy=policy, code=None, automatic=automatic)
+    changed: Sequence[str] = ()
+    if automatic and run.track_files and (mark := mark_of(found)) is not None and mark.files:  # type: ignore[arg-type]
+        changed = changed_files(mark.files)
+    code = None if automatic else run.code_of(spec)
+    return decide(found, source="cache", policy=policy, code=code, automatic=automatic, changed_files=changed)
+
+
+def _find(run: Run, key: str) -> Result[Any, Any] | Missed:
+    """Ask any cache; one that cannot say why it has nothing says "absent", and one that fails is bypassed."""
+    cache = run.cache
+    assert cache is not None
+    try:
+        if (lookup := getattr(cache, "lookup", None)) is not None:
+            found: Result[Any, Any] | Missed = lookup(key)
+            return found
+        kept = cache.get(key)
+    except (UnverifiedEntryError, MisuseError):
+        raise  # verify="strict" asks for the one; the other is the caller's
+    except Exception as exc:  # noqa: BLE001 - the stranger is any adapter's disk or server
+        run.warn_unusable(exc)
+        return Missed("unusable", f"the cache could not be read ({type(exc).__name__}: {exc})")
+    return kept if isinstance(kept, Ok | Err) else Missed()
+
+
+def warn(message: str, category: type[AwaitlyWarning]) -> None:
+    """Warn, pointing at the first line outside this package."""
+    warnings.warn(message, category, stacklevel=_depth_of_caller())
+
+
+def _depth_of_caller() -> int:
+    import sys
+
+    frame, depth = sys._getframe(1), 1  # noqa: SLF001 - warnings' own skip_file_prefixes needs Python 3.12
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("awaitly_nb."):
+        frame, depth = frame.f_back, depth + 1
+    return depth

@@ -1,0 +1,398 @@
+"""One step, from call to disk: decide, look up, wait, lock, call, record, emit.
+
+The whole of it is one generator that yields *effects*: call this function, wait for that, write those bytes. The two
+drivers (`drive`, `drive_async`) carry the effects out, blocking or awaiting, and share every rule by construction.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve, may_keep
+from awaitly_nb.engine.explain import explain_miss, note_parts
+from awaitly_nb.engine.options import attempts
+from awaitly_nb.engine.run import Leave, look_up, warn
+from awaitly_nb.errors import (
+    MisuseError,
+    NotCachedError,
+    PersistWarning,
+    StepTimeoutError,
+    UncachedWarning,
+    UnexpectedError,
+    UnstableKeyWarning,
+)
+from awaitly_nb.events import (
+    PersistFailed,
+    StepCacheMiss,
+    StepComplete,
+    StepFailed,
+    StepRetriesExhausted,
+    StepRetry,
+    StepStart,
+    StepSuccess,
+    StepWaiting,
+)
+from awaitly_nb.keys import literal_files, track_files
+from awaitly_nb.locks.flights import FLIGHTS, Flight, led
+from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
+from awaitly_nb.resume import StepEntry
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.engine.run import Run
+    from awaitly_nb.keys.files import FileTracker
+    from awaitly_nb.result import Result
+
+__all__ = ["TIMED_OUT", "Effect", "Invoke", "Pause", "Save", "Wait", "perform", "unexpected"]
+
+_log = logging.getLogger(__name__)
+
+_FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.05
+# A step that computes inside another one holds its lock while it waits; two kernels doing that to each other would wait
+# for ever. Past this bound the step is computed without the lock: twice, perhaps, but never not at all.
+_WAIT_WHILE_LEADING_S = 10.0
+_TELL_AFTER_S = 1.0
+_HEAVY_BYTES = 8_000_000
+_AS_ASKED = Compute("computed anew, as asked")
+
+
+class _TimedOut:
+    __slots__ = ()
+
+
+TIMED_OUT = _TimedOut()
+"""What a driver answers to `Invoke` when the step's time is up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Call the step's function where its executor says, for at most its time-out; answer its value or `TIMED_OUT`."""
+
+    spec: StepSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait until `future` is done."""
+
+    future: Future[None]
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Write something, and let no interrupt cut it short. `heavy`: it would hold up an event loop."""
+
+    fn: Callable[[], object]
+    heavy: bool = False
+
+
+Effect: TypeAlias = "Invoke | Pause | Wait | Save"
+Steps: TypeAlias = Generator[Effect, Any, "Result[Any, Any]"]  # Any: each effect has its own answer
+
+
+def perform(run: Run, spec: StepSpec) -> Steps:
+    """Carry out one step of `run`, and return its result, computed or kept."""
+    if run.over:
+        raise MisuseError(f"step {spec.step_id!r} was called after its run had ended; await every step in the body")
+    run.raise_if_leaving()
+    started = time.perf_counter()
+    if spec.key is None:
+        return (yield from _compute(run, spec, reason=None))
+    run.note_key(spec)
+    decision = _AS_ASKED if spec.force else look_up(run, spec)
+    if isinstance(decision, Serve):
+        if run.session is None:  # the common case, without one more generator
+            return run.serve(spec, decision, started)
+        return (yield from _served(run, spec, decision, started))
+    if spec.read_only:
+        raise NotCachedError(f"{spec.step_id!r} is not in the cache under {spec.key!r}, and was not to be computed")
+    leading = led.get()
+    mine: list[Flight] = []
+    token = None
+    try:
+        flight = yield from _board(run, spec, leading, mine)
+        if flight is None:
+            return (yield from _compute(run, spec, reason="its key is being computed by a step that waits for this"))
+        if isinstance(flight, Serve):
+            return (yield from _served(run, spec, flight, started))
+        token = led.set((*leading, flight))
+        result = yield from _lead(run, spec, decision, leading, started)
+        FLIGHTS.land(flight, result)
+        return result
+    finally:
+        for flight in mine:
+            FLIGHTS.abandon(flight)
+        if token is not None:
+            led.reset(token)
+
+
+def _board(
+    run: Run, spec: StepSpec, leading: tuple[Flight, ...], mine: list[Flight]
+) -> Generator[Effect, Any, Flight | Serve | None]:
+    """Wait until this step leads its key's flight, or another has landed it; None where waiting would never end."""
+    while True:
+        flight, leads = FLIGHTS.join((run.scope, spec.key), mine)
+        if leads:
+            return flight
+        if flight in leading:
+            raise MisuseError(
+                f"step {spec.step_id!r} waits for itself: it is called with the key {spec.key!r} from inside the step "
+                "of that key; give the inner one a key of its own"
+            )
+        if not FLIGHTS.may_wait(flight, leading):
+            return None  # Two steps wait for each other's keys: computing twice beats waiting for ever.
+        try:
+            yield Wait(flight.future)
+        finally:
+            FLIGHTS.stop_waiting(flight, leading)
+        if flight.landed is not None and not spec.force:
+            decision = look_up(run, spec)
+            return decision if isinstance(decision, Serve) else Serve(flight.landed, "run")
+
+
+def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...], started: float) -> Steps:
+    """Compute a key on behalf of all who wait for it, unless it was finished in between."""
+    lock = None
+    if run.cache is not None and (single_flight := getattr(run.cache, "single_flight", None)) is not None:
+        lock = single_flight(spec.key)
+    waited = 0.0
+    try:
+        if lock is not None:
+            delay = _FIRST_POLL_S
+            while not lock.try_acquire():
+                if leading and waited > _WAIT_WHILE_LEADING_S:
+                    lock = None
+                    break
+                if waited < _TELL_AFTER_S <= waited + delay:
+                    holder = lock.holder() or "another kernel"
+                    run.emit(StepWaiting, step_id=spec.step_id, step_key=spec.key, holder=holder)
+                    _log.warning("step %r waits for %s, which is computing %r", spec.step_id, holder, spec.key)
+                yield Pause(delay)
+                waited += delay
+                delay = min(delay * 1.5, _LAST_POLL_S)
+        # Between the first look and this lead another run or kernel may have finished the key.
+        if not spec.force and isinstance(decision := look_up(run, spec), Serve):
+            return (yield from _served(run, spec, decision, started))
+        return (yield from _compute(run, spec, reason=_reason(run, spec, missed)))
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _reason(run: Run, spec: StepSpec, decision: Compute) -> str:
+    """Say in one line why a step is computed: the rule that decided, or the part of its key that is new."""
+    if decision.reason == FIRST_RUN and spec.parts is not None:
+        why = explain_miss(run, spec, decision, cheaply=True)
+        note_parts(run, spec)
+        return why.reason
+    if decision.reason == FIRST_RUN and run.watch is not None and run.watch.missed(run.run_id, spec):
+        warn(
+            f"step {spec.step_id!r}: its key was new three runs in a row, now {spec.key!r}, with code and arguments "
+            "unchanged, so it never hits; take what changes by itself (time, random numbers, ids) out of the key",
+            UnstableKeyWarning,
+        )
+    return decision.reason
+
+
+def _served(run: Run, spec: StepSpec, decision: Serve, started: float) -> Steps:
+    result = run.serve(spec, decision, started)
+    if run.session is not None and decision.source == "cache":
+        yield from _checkpoint(run, spec, result)
+    return result
+
+
+def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
+    where = {"step_id": spec.step_id, "step_key": spec.key}
+    if reason is not None and run.cache is not None:
+        run.emit(StepCacheMiss, reason=reason, **where)
+    run.emit(StepStart, **where)
+    at, started = run.now(), time.perf_counter()
+    code = run.code_of(spec) if spec.key is not None else None
+    # Before the call: it may change its arguments, and their outline is to show what it was given.
+    parts = None if spec.parts is None else spec.parts.to_data()
+    with _tracked(run, spec) as tracker:
+        try:
+            result = yield from _attempted(run, spec)
+        except Leave:
+            # A step inside this one failed, and the run ends with that; this one did not come to an answer of its own.
+            if run.failure is not None:
+                run.emit(StepFailed, result=run.failure, duration_s=time.perf_counter() - started, **where)
+            raise
+    duration_s = time.perf_counter() - started
+    origin = mark_of(result)
+    result = with_mark(
+        result,
+        Mark(
+            step_id=spec.step_id,
+            workflow=run.workflow,
+            at=at,
+            duration_s=duration_s,
+            ttl_s=spec.ttl_s,
+            code=code,
+            origin="returned" if origin is None else origin.origin,
+            parts=parts,
+            files=() if tracker is None else tracker.stamps(),
+        ),
+    )
+    run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=duration_s, **where)
+    stored = False
+    if spec.key is not None:
+        stored = yield from _keep(run, spec, result)
+        if run.session is not None:
+            yield from _checkpoint(run, spec, result)
+    size_of = getattr(run.cache, "size_of", None) if stored else None
+    size_bytes = None if size_of is None else size_of(spec.key)
+    run.emit(StepComplete, result=result, duration_s=duration_s, stored=stored, size_bytes=size_bytes, **where)
+    return result
+
+
+def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | None]:
+    """Take notice of the files a step reads, where its key is made of what it depends on."""
+    if spec.parts is None or not run.track_files:
+        return nullcontext()
+    named = literal_files(getattr(spec.fn, "__wrapped__", spec.fn), (spec.args, dict(spec.kwargs)))
+    return track_files((*spec.known_files, *named))
+
+
+def _keep(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator[Effect, Any, bool]:
+    """Keep a finished result, in the run and in the cache; tell whether the cache has it."""
+    key, cache = spec.key, run.cache
+    assert key is not None
+    run.last_step_key = key
+    if run.remember:
+        run.results[key] = result
+    if cache is None or not may_keep(result, policy=spec.cache_errors):
+        return False
+    try:
+        yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=_is_heavy(result))
+    except Exception as exc:  # noqa: BLE001 - the stranger is any adapter's disk, and any value's pickling
+        run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
+        what = f"a {type(result.value).__name__}" if isinstance(result, Ok) else "a failure"
+        warn(
+            f"step {spec.step_id!r} is done, but its result under {key!r} ({what}) was not kept "
+            f"and will be computed again: {type(exc).__name__}: {exc}",
+            UncachedWarning,
+        )
+        return False
+    if run.remember:
+        run.stored.add(key)
+    return True
+
+
+def _is_heavy(result: Result[Any, Any]) -> bool:
+    """Guess whether encoding a result takes long, from what arrays and frames tell of themselves."""
+    if not isinstance(result, Ok):
+        return False
+    value = result.value
+    if isinstance(value, dict):
+        return any(map(_is_large, value.values()))
+    return any(map(_is_large, value)) if isinstance(value, list | tuple) else _is_large(value)
+
+
+def _is_large(value: object) -> bool:
+    size = getattr(value, "nbytes", None)
+    if size is None and callable(usage := getattr(value, "memory_usage", None)):
+        size = getattr(usage(), "sum", int)()
+    return (isinstance(size, int | float) and size > _HEAVY_BYTES) or sys.getsizeof(value, 0) > _HEAVY_BYTES
+
+
+def _checkpoint(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator[Effect, Any, None]:
+    """Save one finished step in the run's store, before the next one begins."""
+    assert run.session is not None
+    assert spec.key is not None
+    key, session, mark = spec.key, run.session, mark_of(result)
+    entry = StepEntry(
+        result=result,
+        step_id=spec.step_id,
+        at=mark.at if mark and mark.at else run.now(),
+        duration_s=mark.duration_s if mark and mark.duration_s is not None else 0.0,
+    )
+    try:
+        yield Save(lambda: session.record(key, entry), heavy=True)  # a server may take its time
+    except Exception as exc:
+        # The stranger is the store's server. The session keeps what was not saved, and saves it with the next step.
+        run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
+        if run.raise_persist_errors:
+            raise
+        warn(f"the checkpoint after step {spec.step_id!r} was not saved, and is tried again: {exc}", PersistWarning)
+
+
+def _attempted(run: Run, spec: StepSpec) -> Steps:
+    if spec.retry is None or spec.retry.attempts == 1:
+        return (yield from _attempt(spec))
+    where = {"step_id": spec.step_id, "step_key": spec.key}
+
+    def on_retry(attempt: int, delay_s: float, last: Result[Any, Any]) -> None:
+        run.emit(
+            StepRetry, attempt=attempt, delay_s=delay_s, error=last.error if isinstance(last, Err) else None, **where
+        )
+
+    schedule = attempts(spec.retry, on_retry=on_retry)
+    answer: Result[Any, Any] | None = None
+    made = 0
+    while True:
+        try:
+            delay_s = schedule.send(answer)
+        except StopIteration as stop:
+            final: Result[Any, Any] = stop.value
+            break
+        if delay_s is None:
+            made += 1
+            answer = yield from _attempt(spec)
+        else:
+            yield Pause(delay_s)
+            answer = None
+    if isinstance(final, Err) and made == spec.retry.attempts:
+        run.emit(StepRetriesExhausted, attempts=made, error=final.error, **where)
+    return final
+
+
+def _attempt(spec: StepSpec) -> Steps:
+    """Call the function once; whatever it does becomes a result."""
+    try:
+        value = yield Invoke(spec)
+    except Exception as exc:  # noqa: BLE001 - the stranger is the user's step
+        if spec.error is not None:
+            return Err(spec.error, exc)
+        return unexpected(exc, step_id=spec.step_id, step_key=spec.key)
+    if value is TIMED_OUT:
+        assert spec.timeout_s is not None
+        return Err(
+            StepTimeoutError(step_id=spec.step_id, step_key=spec.key, seconds=spec.timeout_s),
+            _mark=Mark(origin="throw"),
+        )
+    if isinstance(value, Err):
+        # A nested workflow that crashed hands its crash on as a value; it is still a crash.
+        crashed = isinstance(value.error, UnexpectedError | StepTimeoutError)
+        return with_mark(value, Mark(origin="throw") if crashed else None)
+    return with_mark(value, None) if isinstance(value, Ok) else Ok(value)
+
+
+def unexpected(exc: Exception, *, step_id: str | None = None, step_key: str | None = None) -> Err[UnexpectedError]:
+    """Return the failure that an undeclared exception becomes."""
+    error = UnexpectedError(
+        cause_type=type(exc).__name__, cause_message=_message(exc), step_id=step_id, step_key=step_key
+    )
+    return Err(error, exc, _mark=Mark(origin="throw"))
+
+
+def _message(exc: Exception) -> str:
+    try:
+        return str(exc)
+    except Exception:  # noqa: BLE001 - the stranger is the exception's own __str__
+        return "<its str raised>"
