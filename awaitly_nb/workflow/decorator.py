@@ -1,0 +1,336 @@
+"""`@aw.step`: a function whose calls are kept, keyed by its code and its arguments, in any cell or script."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from awaitly_nb.caches import as_step_cache, open_default
+from awaitly_nb.config import generation
+from awaitly_nb.engine.decide import Serve, parse_cache_errors
+from awaitly_nb.engine.drive import drive
+from awaitly_nb.engine.explain import Why, explain_hit, explain_miss
+from awaitly_nb.engine.options import StepSpec
+from awaitly_nb.engine.run import Leave, look_up, warn
+from awaitly_nb.engine.step import perform
+from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError
+from awaitly_nb.executors import is_async_function
+from awaitly_nb.keys import step_parts
+from awaitly_nb.result import Err, Ok, mark_of
+from awaitly_nb.units import parse_duration
+from awaitly_nb.workflow.once import standing_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+    from datetime import timedelta
+
+    from awaitly_nb.caches import StepCache
+    from awaitly_nb.engine.decide import CacheErrors
+    from awaitly_nb.engine.run import Run
+    from awaitly_nb.keys import Parts
+    from awaitly_nb.result import Result
+
+__all__ = ["StepFunction", "step"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_LOOK_EVERY_S = 0.25
+
+_rebuilding: ContextVar[bool] = ContextVar("awaitly_nb_rebuilding", default=False)
+
+
+class StepFunction(Generic[P, R]):
+    """A function whose calls are kept. Made by `step`; calling it returns what the function returns.
+
+    Attributes
+    ----------
+    name
+        The step's id, and the namespace of its keys.
+    """
+
+    def __init__(self, fn: Callable[P, R], options: dict[str, Any], bound: object = None) -> None:  # Any: see `step`
+        self._fn = fn
+        self._boxed = _Boxed(fn)
+        self._options = options
+        self._bound = () if bound is None else (bound,)
+        self.name: str = options["name"] or _name_of(fn)
+        self._async = is_async_function(fn)
+        self._run: Run | None = None
+        self._stamp: tuple[object, ...] = ()
+        self._looked = 0.0
+        functools.update_wrapper(self, fn)
+        if self._async and hasattr(inspect, "markcoroutinefunction"):
+            inspect.markcoroutinefunction(self)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name!r}>"
+
+    def __get__(self, instance: object, owner: type | None = None) -> StepFunction[..., R]:
+        if instance is None:
+            return self
+        return StepFunction(self._fn, self._options, instance)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what the function returns for these arguments, from the cache where it is kept."""
+        spec = self._spec_or_uncached(args, kwargs)
+        if self._async:
+            return self._call_async(spec)  # type: ignore[return-value]  # R is a coroutine then
+        return _value(drive(perform(self._standing(), spec)))  # type: ignore[no-any-return]
+
+    async def _call_async(self, spec: StepSpec) -> Any:  # Any: the user's value
+        return _value(await self._drive_async(spec))
+
+    async def _drive_async(self, spec: StepSpec) -> Result[Any, Any]:
+        from awaitly_nb.engine.drive_async import drive_async
+
+        run = standing_run(self.name, self._cache())
+        try:
+            return await drive_async(run, perform(run, spec))
+        except Leave:
+            if run.interrupt is not None:
+                raise run.interrupt from None
+            raise
+
+    def result(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # Any: a Result, or a coroutine of one
+        """Call, but return the `Result` in place of the value; an exception is an `Err` with its cause."""
+        spec = self._spec_or_uncached(args, kwargs)
+        return self._drive_async(spec) if self._async else drive(perform(self._standing(), spec))
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the key of this call.
+
+        Raises
+        ------
+        UnkeyableError
+            An argument has no fingerprint; the message names the path to it.
+        """
+        key = self._spec(args, kwargs).key
+        assert key is not None
+        return key
+
+    def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Tell whether this call would be served without running the function."""
+        return isinstance(look_up(self._standing(), self._spec(args, kwargs)), Serve)
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Drop the kept result of this call; return whether there was one."""
+        return self._cache().delete(self.key(*args, **kwargs))
+
+    def why(self, *args: P.args, **kwargs: P.kwargs) -> Why:
+        """Return why this call would hit, or which part of its key is new since the nearest kept result.
+
+        Raises
+        ------
+        UnkeyableError
+            An argument has no fingerprint.
+        """
+        run, spec = self._standing(), self._spec(args, kwargs)
+        decision = look_up(run, spec)
+        if isinstance(decision, Serve):
+            return explain_hit(spec, decision, run.now())
+        return explain_miss(run, spec, decision)
+
+    def __reduce__(self) -> Any:  # Any: what pickle takes
+        module = sys.modules.get(self._fn.__module__)
+        home: object = module
+        for part in self._fn.__qualname__.split("."):
+            home = getattr(home, part, None)
+        if home is self and (self._fn.__module__ != "__main__" or _rebuilding.get()):
+            return self._fn.__qualname__
+        if self._bound:
+            return getattr, (self._bound[0], self._fn.__name__)
+        # A function of a notebook has no module that a worker could import, so it travels by value.
+        from awaitly_nb.codec import to_bytes
+
+        token = _rebuilding.set(True)  # a recursive function refers to this object again: by name, then
+        try:
+            return _rebuild, (to_bytes(self._fn), self._options)
+        finally:
+            _rebuilding.reset(token)
+
+    def _cache(self) -> StepCache:
+        cache = self._standing().cache
+        assert cache is not None
+        return cache
+
+    def _standing(self) -> Run:
+        # Finding the default folder takes some ten system calls; a hit costs less than that. So what was found holds
+        # for a moment, unless what decides it is seen to change.
+        stamp = (os.environ.get("AWAITLY_NB_CACHE_DIR"), generation(), os.getpid())
+        now = time.monotonic()
+        if self._run is None or stamp != self._stamp or now > self._looked + _LOOK_EVERY_S:
+            cache = self._options["cache"]
+            found = open_default(self.name) if cache is None else as_step_cache(cache)
+            if self._run is None or self._run.cache is not found:
+                self._run = standing_run(self.name, found)
+            self._stamp, self._looked = stamp, now
+        return self._run
+
+    def _spec_or_uncached(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepSpec:
+        try:
+            return self._spec(args, kwargs)
+        except UnkeyableError as exc:
+            warn(f"step {self.name!r} runs uncached: {exc}", UncachedWarning)
+            return self._made((*self._bound, *args), kwargs)
+
+    def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepSpec:
+        options, args = self._options, (*self._bound, *args)
+        parts: Parts | None = None
+        if (template := options["key"]) is None:
+            parts = step_parts(
+                self._fn, args, kwargs, name=self.name, ignore=options["ignore"], version=options["version"]
+            )
+            key = parts.key
+        else:
+            key = self._filled(template, args, kwargs)
+        return self._made(args, kwargs, key, parts)
+
+    def _made(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None, parts: Parts | None = None
+    ) -> StepSpec:
+        options = self._options
+        return StepSpec(
+            step_id=self.name,
+            fn=self._boxed,
+            args=args,
+            kwargs=kwargs,
+            key=key,
+            parts=parts,
+            ttl_s=options["ttl_s"],
+            cache_errors=options["cache_errors"],
+        )
+
+    def _filled(self, template: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        bound = inspect.signature(self._fn).bind(*args, **kwargs)
+        bound.apply_defaults()
+        try:
+            key = template.format(**bound.arguments)
+        except (KeyError, IndexError, AttributeError) as exc:
+            raise MisuseError(
+                f"the key template {template!r} of step {self.name!r} names {exc}, which is no argument; "
+                f"there are: {', '.join(bound.arguments) or 'none'}"
+            ) from exc
+        if not key:
+            raise MisuseError(f"the key template {template!r} of step {self.name!r} came out empty")
+        return key
+
+
+def _value(result: Result[Any, Any]) -> Any:  # Any: the user's value
+    """Return what the function returned; raise what it raised."""
+    if isinstance(result, Ok):
+        return result.value
+    mark = mark_of(result)
+    if mark is not None and mark.origin == "throw" and isinstance(result.cause, BaseException):
+        raise result.cause
+    return Err(result.error, result.cause)
+
+
+class _Boxed:
+    """The function, with an `Ok` that it returns kept as a value, so that the caller gets back what it returned."""
+
+    __slots__ = ("__wrapped__",)
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.__wrapped__ = fn
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        value = self.__wrapped__(*args, **kwargs)
+        return Ok(value) if isinstance(value, Ok) else value
+
+
+def _rebuild(fn: bytes, options: dict[str, Any]) -> StepFunction[..., Any]:
+    from awaitly_nb.codec import from_bytes
+
+    return StepFunction(from_bytes(fn), options)
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    name = getattr(fn, "__qualname__", type(fn).__name__).replace("<locals>.", "")
+    module = getattr(fn, "__module__", None)
+    return name if module in (None, "__main__") else f"{module}.{name}"
+
+
+@overload
+def step(fn: Callable[P, R], /) -> StepFunction[P, R]: ...
+
+
+@overload
+def step(
+    *,
+    key: str | None = None,
+    ttl: float | timedelta | str | None = None,
+    ignore: tuple[str, ...] = (),
+    version: object = None,
+    name: str | None = None,
+    cache: StepCache | MutableMapping[str, Any] | None = None,
+    cache_errors: CacheErrors = "returned",
+) -> Callable[[Callable[P, R]], StepFunction[P, R]]: ...
+
+
+def step(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    key: str | None = None,
+    ttl: float | timedelta | str | None = None,
+    ignore: tuple[str, ...] = (),
+    version: object = None,
+    name: str | None = None,
+    cache: StepCache | MutableMapping[str, Any] | None = None,
+    cache_errors: CacheErrors = "returned",
+) -> Any:  # Any: see the overloads
+    """Keep what a function returns, by its code and its arguments.
+
+    A raised exception goes to the caller unchanged and is not kept; a returned `Err` is. An argument without a
+    fingerprint makes the call run uncached, with a warning that names it.
+
+    Parameters
+    ----------
+    fn
+        The function: plain, async, or a method.
+    key
+        A key of your own as a template over the arguments, such as "raw:{path}"; then code and arguments do not count.
+    ttl
+        How long a result may be served: seconds, a timedelta, or text such as "7d".
+    ignore
+        Names of arguments that make no difference to the result.
+    version
+        Counts into the key: raise it to compute everything anew.
+    name
+        The step's id and namespace; by default the function's qualified name.
+    cache
+        Where results are kept; by default the default disk cache, resolved at each call.
+    cache_errors
+        Which failures are replayed; exceptions never are.
+
+    Examples
+    --------
+    >>> import awaitly_nb as aw
+    >>> @aw.step(cache={})
+    ... def square(x):
+    ...     print("computing")
+    ...     return x * x
+    >>> square(3), square(3)
+    computing
+    (9, 9)
+    """
+    options = {
+        "key": key,
+        "ttl_s": None if ttl is None else parse_duration(ttl, name="ttl"),
+        "ignore": tuple(ignore),
+        "version": version,
+        "name": name,
+        "cache": cache,
+        "cache_errors": "none" if parse_cache_errors(cache_errors) == "none" else "returned",
+    }
+    if fn is None:
+        return lambda function: StepFunction(function, options)
+    if not callable(fn):
+        raise MisuseError(f"@aw.step was given a {type(fn).__name__}; write @aw.step, or @aw.step(key=..., ttl=...)")
+    return StepFunction(fn, options)
