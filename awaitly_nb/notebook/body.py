@@ -1,0 +1,326 @@
+"""The code of a cell as IPython understands it: what it binds and reads, whether it awaits, and how to run it.
+
+Runs the statements itself instead of nesting `shell.run_cell`, because a nested cell shows and swallows its exception,
+and counts as a cell of its own in the history and in the events.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import re
+from dataclasses import dataclass
+from inspect import CO_COROUTINE
+from keyword import iskeyword
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.errors import MisuseError
+from awaitly_nb.notebook.stop import interruptible, stoppable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from awaitly_nb.notebook.shell import Shell
+
+__all__ = ["Body", "awaits", "read_body", "register_lines"]
+
+_SHELL_LINES = frozenset({"sx", "system", "pip", "conda", "mamba", "micromamba", "uv"})
+_SHELL_CELLS = frozenset(
+    {"!", "bash", "sh", "cmd", "script", "sx", "system", "perl", "ruby", "pypy", "python", "python3"}
+)
+_SETTINGS = frozenset(
+    {"matplotlib", "load_ext", "reload_ext", "config", "env", "set_env", "cd", "autoreload", "precision"}
+)
+_DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_CLASS_MAKERS = frozenset({"namedtuple", "NamedTuple", "TypedDict", "NewType", "make_dataclass", "Enum", "IntEnum"})
+_BLOCKS: tuple[type[ast.stmt], ...] = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.If, ast.For, ast.AsyncFor, ast.While),
+    *(ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match),
+)
+_WORD = re.compile(r"[^\W\d]\w*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A cell's code, read once.
+
+    Attributes
+    ----------
+    source
+        As the user typed it, below the first line.
+    python
+        The same after IPython's transformations: magics are calls now.
+    filename
+        Under which name the cell's lines are registered for tracebacks and for `inspect`.
+    tree
+        Its syntax tree.
+    is_async
+        True when it awaits at its top level.
+    stores
+        Names that it binds at its top level.
+    imports
+        Modules that its import statements name, dotted names in full.
+    hides
+        True when it has nested magics, whose text may read and bind variables.
+    settings
+        Nested line magics that set up the session, as `(name, line)`.
+    shell_commands
+        What would leave Python, as typed.
+    """
+
+    source: str
+    python: str
+    filename: str
+    tree: ast.Module
+    is_async: bool
+    stores: frozenset[str]
+    imports: tuple[str, ...]
+    hides: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
+    shell_commands: tuple[str, ...] = ()
+
+    def key_source(self, namespace: Mapping[str, Any]) -> str:  # Any: a namespace holds anything
+        """Return the code that the key is made of: what nested magics hide in text is spelt out before them."""
+        if not self.hides:
+            return self.python
+        tree = _Spelling(namespace).visit(ast.parse(self.python))
+        return ast.unparse(ast.fix_missing_locations(tree))
+
+    def run(self, shell: Shell) -> None:
+        """Run the statements in the user's namespace; an exception leaves as it is."""
+        __tracebackhide__ = True
+        for code, _ in self._codes(shell):
+            exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - running the user's cell is the purpose
+
+    async def run_async(self, shell: Shell) -> None:
+        """Run the statements and await those that await; the Stop button reaches blocking ones too."""
+        __tracebackhide__ = True
+        for code, waits in self._codes(shell):
+            if waits:
+                await stoppable(eval(code, shell.user_global_ns, shell.user_ns))  # noqa: S307 - as above
+            else:
+                with interruptible():
+                    exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - as above
+
+    @property
+    def lines(self) -> str:
+        """The text that the cell's line numbers count in."""
+        return "".join(linecache.getlines(self.filename))
+
+    @property
+    def defines_by_name(self) -> bool:
+        """True when the top level makes something that a pickle would only name: a class, or a decorated function."""
+        return any(
+            isinstance(statement, ast.ClassDef)
+            or (isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and statement.decorator_list)
+            or _makes_class(statement)
+            for statement in self.tree.body
+        )
+
+    @property
+    def class_attributes(self) -> dict[str, set[str]]:
+        """Names that the class statements of the top level bind, by class."""
+        return {
+            statement.name: _stores(ast.Module(statement.body, []))
+            for statement in self.tree.body
+            if isinstance(statement, ast.ClassDef)
+        }
+
+    def define(self, shell: Shell) -> None:
+        """Run the imports and definitions of the top level, and nothing else."""
+        definitions = [node for node in self.tree.body if isinstance(node, _DEFINITIONS) or _makes_class(node)]
+        code = shell.compile(ast.Module(definitions, []), self.filename, "exec")
+        exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - a part of the user's cell
+
+    def _codes(self, shell: Shell) -> Iterator[tuple[Any, bool]]:  # Any: code objects, which exec takes
+        """Yield each top-level statement compiled, and whether it awaits, with the last ones in display mode."""
+        statements = list(self.tree.body)
+        shown = _shown(statements, shell.ast_node_interactivity)
+        if _ends_in_semicolon(self.python):
+            shown = shown[:-1] if shell.ast_node_interactivity == "all" else []
+        for statement in statements:
+            mode = "single" if statement in shown else "exec"
+            module = ast.Interactive([statement]) if mode == "single" else ast.Module([statement], [])
+            with shell.compile.extra_flags(ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if shell.autoawait else 0):
+                code = shell.compile(module, self.filename, mode)
+            yield code, bool(code.co_flags & CO_COROUTINE)
+
+
+def awaits(python: str) -> bool:
+    """Tell whether this Python code awaits at its top level; False for code that does not compile."""
+    try:
+        code = compile(python, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except (SyntaxError, ValueError):
+        return False
+    return bool(code.co_flags & CO_COROUTINE)
+
+
+def read_body(shell: Shell, first_line: str, source: str) -> Body:
+    """Read a cell's code as the shell would.
+
+    Parameters
+    ----------
+    shell
+        Whose transformations, compiler and numbering apply.
+    first_line
+        The magic's own line; it keeps the line numbers of tracebacks equal to those the user sees.
+    source
+        The code below it.
+
+    Raises
+    ------
+    SyntaxError
+        The code does not parse.
+    """
+    python = shell.transform_cell(source)
+    numbered = f"# %%awaitly {first_line}\n{python}"
+    raw = f"%%awaitly {first_line}\n{source}"
+    filename = shell.compile.cache(numbered, shell.execution_count, raw_code=raw)
+    tree = shell.transform_ast(shell.compile.ast_parse(numbered, filename=filename))
+    magics = list(_magics(tree))
+    nested = [parsed for _, _, text in magics if (parsed := _parse(text)) is not None]
+    return Body(
+        source=source,
+        python=python,
+        filename=filename,
+        tree=tree,
+        is_async=shell.autoawait and awaits(python),
+        stores=frozenset().union(*(_stores(module) for module in (tree, *nested))),
+        imports=tuple(dict.fromkeys(_imports(tree))),
+        hides=bool(magics),
+        settings=tuple((name, text) for kind, name, text in magics if kind == "line" and name in _SETTINGS),
+        shell_commands=tuple(_shown_command(*magic) for magic in magics if _leaves_python(*magic)),
+    )
+
+
+def register_lines(filename: str, source: str) -> None:
+    """Let `inspect` and tracebacks find the lines of a cell that ran in an earlier kernel."""
+    if filename not in linecache.cache:
+        lines = [line + "\n" for line in source.splitlines()]
+        linecache.cache[filename] = (len(source), None, lines, filename)
+
+
+def _shown(statements: list[ast.stmt], interactivity: str) -> list[ast.stmt]:
+    """Return the statements whose value is displayed, by IPython's own setting; may append one that shows a name."""
+    if not statements or interactivity == "none":
+        return []
+    last = statements[-1]
+    match interactivity:
+        case "all":
+            return statements
+        case "last":
+            return [last]
+        case "last_expr":
+            return [last] if isinstance(last, ast.Expr) else []
+        case "last_expr_or_assign":
+            if isinstance(last, ast.Assign | ast.AnnAssign | ast.AugAssign):
+                target = last.targets[0] if isinstance(last, ast.Assign) and len(last.targets) == 1 else None
+                target = last.target if isinstance(last, ast.AnnAssign | ast.AugAssign) else target
+                if isinstance(target, ast.Name):
+                    shown = ast.copy_location(ast.Expr(ast.copy_location(ast.Name(target.id, ast.Load()), last)), last)
+                    statements.append(shown)
+                    return [shown]
+            return [last] if isinstance(last, ast.Expr) else []
+    raise MisuseError(f"unknown ast_node_interactivity {interactivity!r}")
+
+
+def _makes_class(statement: ast.stmt) -> bool:
+    """Tell whether this is `Point = namedtuple(...)` or the like."""
+    if not (isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)):
+        return False
+    function = statement.value.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name in _CLASS_MAKERS
+
+
+def _ends_in_semicolon(python: str) -> bool:
+    from IPython.core.displayhook import DisplayHook
+
+    return bool(DisplayHook.semicolon_at_end_of_expression(python))  # type: ignore[no-untyped-call]
+
+
+def _stores(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    waiting = list(ast.iter_child_nodes(tree))
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                names.add(node.name)
+                continue
+            case ast.Lambda():
+                continue
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                # Its loop variables are its own; only `:=` reaches out of it.
+                names.update(n.target.id for n in ast.walk(node) if isinstance(n, ast.NamedExpr))
+                continue
+            case ast.Name(ctx=ast.Store()):
+                names.add(node.id)
+            case ast.alias() if node.name != "*":
+                names.add(node.asname or node.name.partition(".")[0])
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                names.add(name)
+        waiting.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def _magics(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
+    """Yield `(kind, name, text)` of each magic or shell command: IPython turned them into calls of `get_ipython()`."""
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        owner = node.func.value
+        if not (isinstance(owner, ast.Call) and isinstance(owner.func, ast.Name) and owner.func.id == "get_ipython"):
+            continue
+        texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+        match node.func.attr, texts:
+            case "run_line_magic", [name, text]:
+                yield "line", name, text
+            case "run_cell_magic", [name, line, cell]:
+                yield "cell", name, f"{line}\n{cell}"
+            case "system" | "system_raw" | "system_piped" | "getoutput", [command]:
+                yield "shell", "!", command
+
+
+class _Spelling(ast.NodeTransformer):
+    """Puts before each statement what its magics hide: their code where it is Python, else the variables it names."""
+
+    def __init__(self, namespace: Mapping[str, Any]) -> None:  # Any: a namespace holds anything
+        self._namespace = namespace
+
+    def visit(self, node: ast.AST) -> Any:  # Any: ast's own protocol
+        visited = self.generic_visit(node)
+        if not isinstance(node, ast.stmt) or isinstance(node, _BLOCKS):
+            return visited
+        spelt = [statement for _, _, text in _magics(node) for statement in self._spelt(text)]
+        return [*spelt, visited]
+
+    def _spelt(self, text: str) -> list[ast.stmt]:
+        for code in (text, text.partition("\n")[2]):
+            if code and (parsed := _parse(code)) is not None:
+                return parsed.body
+        words = [word for word in dict.fromkeys(_WORD.findall(text)) if word in self._namespace and not iskeyword(word)]
+        return [ast.Expr(ast.Tuple([ast.Name(word, ast.Load()) for word in words], ast.Load()))] if words else []
+
+
+def _leaves_python(kind: str, name: str, text: str) -> bool:  # noqa: ARG001 - the same three parts everywhere
+    return kind == "shell" or (kind == "line" and name in _SHELL_LINES) or (kind == "cell" and name in _SHELL_CELLS)
+
+
+def _shown_command(kind: str, name: str, text: str) -> str:
+    sign = {"shell": "", "line": "%", "cell": "%%"}[kind]
+    first = text.strip().partition("\n")[0]
+    return f"!{first}" if kind == "shell" else f"{sign}{name} {first}".strip()
+
+
+def _parse(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None

@@ -1,0 +1,349 @@
+"""One `%%awaitly` cell, from its first line to its badge.
+
+A cell is a step without arguments: its key is made of its code and of what it reads, its value is what it leaves behind
+(`variables`) and what it showed (`recorder`). The engine decides whether it runs; here is only what is a cell about it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import getpass
+import logging
+import re
+import warnings
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.caches import open_default
+from awaitly_nb.engine.decide import Serve
+from awaitly_nb.engine.explain import explain_hit, explain_miss
+from awaitly_nb.engine.options import StepSpec
+from awaitly_nb.engine.run import look_up
+from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning, UnkeyableError
+from awaitly_nb.events import PersistFailed, observe
+from awaitly_nb.keys import cell_parts, fingerprint, literal_files
+from awaitly_nb.keys.recipe import read_names
+from awaitly_nb.notebook.body import read_body, register_lines
+from awaitly_nb.notebook.options import parse_cell_line
+from awaitly_nb.notebook.recorder import Recorder, flush_figures
+from awaitly_nb.notebook.replay import replay, show_badge
+from awaitly_nb.notebook.stop import hide_handler
+from awaitly_nb.notebook.variables import CELL, Snapshot, collect, restore
+from awaitly_nb.result import mark_of
+from awaitly_nb.units import show_age, show_duration
+from awaitly_nb.workflow import run_once, run_once_async
+from awaitly_nb.workflow.once import standing_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
+
+    from awaitly_nb.events import Event
+    from awaitly_nb.keys import Parts
+    from awaitly_nb.notebook.shell import Shell
+    from awaitly_nb.notebook.variables import Payload
+    from awaitly_nb.workflow import Outcome
+
+__all__ = ["Cell"]
+
+_log = logging.getLogger(__name__)
+
+
+class Cell:
+    """A cell that was read and keyed, and may be run once.
+
+    Parameters
+    ----------
+    shell
+        The IPython shell that the cell belongs to.
+    line
+        The rest of the cell's first line.
+    source
+        The code below it.
+
+    Raises
+    ------
+    MisuseError
+        An unknown option, or something that a cached cell may not do.
+
+    Attributes
+    ----------
+    options, body
+        Its first line and its code.
+    parts
+        The parts of its automatic key; None under an explicit key, and for a cell that has none.
+    key
+        Its key; None where something it reads has no fingerprint.
+    """
+
+    def __init__(self, shell: Shell, line: str, source: str) -> None:
+        self._shell = shell
+        self.options = parse_cell_line(line)
+        self.body = read_body(shell, line, source)
+        if self.body.shell_commands and not self.options.allow_shell:
+            raise MisuseError(
+                f"{self.body.shell_commands[0]!r} is a command of the system, and what it does (files, installs) "
+                "would not happen again on a hit; move it to a cell of its own, or add --allow-shell"
+            )
+        self._code = cell_parts(self.body.python, {}, name=self.options.name).key
+        self._cache = open_default(self.options.name)
+        self.parts, self._unkeyable = self._keyed()
+        self.key = self.options.key or (None if self.parts is None else self.parts.key)
+        self._not_kept: BaseException | None = None
+
+    def start(self) -> Coroutine[Any, Any, None] | None:
+        """Do what the first line asks for; return a coroutine to await where the code awaits at its top level."""
+        __tracebackhide__ = True
+        if self.body.is_async:
+            return self.run_async()
+        self.run()
+        return None
+
+    def run(self) -> None:
+        """Run or load the cell."""
+        __tracebackhide__ = True
+        try:
+            if self.options.dry_run:
+                show_badge(self._shell, self.forecast())
+                return
+            if self.key is None:
+                self._warn(self._uncached(), UncachedWarning)
+                self.body.run(self._shell)
+                return
+            self._prepare()
+            with self._watched():
+                outcome = run_once(self._spec(self._compute), self._cache)
+            self._finish(outcome)
+        except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
+            raise self._below(exc)  # noqa: B904 - as above
+
+    async def run_async(self) -> None:
+        """Run or load a cell that awaits at its top level."""
+        __tracebackhide__ = True
+        try:
+            if self.options.dry_run:
+                show_badge(self._shell, self.forecast())
+                return
+            if self.key is None:
+                self._warn(self._uncached(), UncachedWarning)
+                await self.body.run_async(self._shell)
+                return
+            self._prepare()
+            with self._watched():
+                outcome = await run_once_async(self._spec(self._compute_async), self._cache)
+            self._finish(outcome)
+        except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
+            raise self._below(exc)  # noqa: B904 - as above
+
+    def _compute(self) -> Payload:
+        with self._captured() as payload:
+            self.body.run(self._shell)
+        return payload
+
+    async def _compute_async(self) -> Payload:
+        with self._captured() as payload:
+            await self.body.run_async(self._shell)
+        return payload
+
+    @contextmanager
+    def _captured(self) -> Iterator[Payload]:
+        """Yield a dict that is filled with what the block did, if it ends well."""
+        payload: Payload = {}
+        snapshot = Snapshot(self._shell, self._inputs())
+        recorder = Recorder(self._shell) if self.options.output else None
+        with ExitStack() as around:
+            if recorder is not None:
+                around.enter_context(recorder)
+            around.enter_context(_input_refused())
+            yield payload
+            if recorder is not None:
+                flush_figures(self._shell)
+        outputs = None if recorder is None else recorder.outputs()
+        payload.update(
+            collect(
+                snapshot,
+                stores=self.body.stores,
+                class_attributes=self.body.class_attributes,
+                only=self._wanted(),
+                fingerprint=_fingerprint_or_none,
+                by_reference=self.parts is not None,
+            )
+        )
+        payload[CELL].update(
+            outputs=outputs,
+            settings=self.body.settings,
+            imports=self.body.imports,
+            filename=self.body.filename,
+            lines=self.body.lines,
+            code=self._code,
+        )
+        if outputs and any(output["kind"] == "result" for output in outputs):
+            shown = self._shell.displayhook._
+            if isinstance(shown, _ATOMS) or any(value is shown for value in payload.values()):
+                payload[CELL]["shown"] = shown
+
+    def forecast(self) -> str:
+        """Return whether the cell would hit or miss, and why, in one line."""
+        if self.key is None:
+            return f"dry run: {self._uncached()}"
+        run, spec = standing_run(self.options.name, self._cache), self._spec(self._compute)
+        decision = look_up(run, spec)
+        if isinstance(decision, Serve):
+            return f"dry run: {explain_hit(spec, decision, run.now())}"
+        return f"dry run: {explain_miss(run, spec, decision)}"
+
+    def _spec(self, compute: Callable[[], object]) -> StepSpec:
+        options, names = self.options, self._shell.user_ns
+        return StepSpec(
+            step_id=options.name,
+            fn=compute,
+            kwargs={},
+            key=self.key,
+            parts=self.parts,
+            ttl_s=options.ttl_s,
+            cache_errors="none",
+            force=options.force,
+            read_only=options.read,
+            known_files=() if self.parts is None else literal_files(self.body.python, (), names),
+        )
+
+    def _keyed(self) -> tuple[Parts | None, UnkeyableError | None]:
+        if self.options.key is not None:
+            return None, None
+        names = self._shell.user_ns
+        try:
+            source = self.body.key_source(names)
+            ignore = (*self.options.ignore, *_PLUMBING)
+            return cell_parts(source, names, name=self.options.name, ignore=ignore), None
+        except UnkeyableError as exc:
+            return None, exc
+
+    def _inputs(self) -> Mapping[str, str]:
+        """Return the fingerprints of the variables that the cell and its helpers read, as far as they have one."""
+        names = self._shell.user_ns
+        slots = read_names(self.body.key_source(names), names).slots
+        reads = [slot.key for slot in slots if slot.lookup is names and slot.key in names]
+        reads = [name for name in reads if name not in _PLUMBING]
+        return {name: mark for name in reads if (mark := _fingerprint_or_none(names[name])) is not None}
+
+    def _prepare(self) -> None:
+        # A stored instance names its class, so what this very cell defines has to be there before the entry is decoded.
+        if self.body.defines_by_name and not self.options.force and self._cache.has(self.key or ""):
+            try:
+                self.body.define(self._shell)
+            except Exception as exc:  # noqa: BLE001 - the stranger is the user's class statement
+                _log.debug("cell %r: its definitions cannot run by themselves: %s", self.options.name, exc)
+
+    def _wanted(self) -> tuple[str, ...] | None:
+        wanted = self.options.variables
+        if wanted is not None and (missing := [name for name in wanted if name not in self._shell.user_ns]):
+            raise MisuseError(f"--vars names {missing[0]!r}, which the cell has not assigned")
+        return wanted
+
+    def _finish(self, outcome: Outcome) -> None:
+        result = outcome.result
+        payload = result.unwrap()  # or raise what the cell raised
+        if outcome.hit:
+            self._replay(payload)
+        mark = mark_of(result)
+        took = show_duration(mark.duration_s) if mark and mark.duration_s is not None else "a moment"
+        if outcome.hit:
+            age = show_age(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
+            show_badge(self._shell, f"from cache, computed {age} in {took}", title=outcome.key or "")
+        elif self._not_kept is None:
+            why = "" if outcome.reason in {"", "first run"} else f" ({outcome.reason})"
+            show_badge(self._shell, f"computed in {took}, kept{why}", title=outcome.key or "")
+        else:
+            why = self._why_not_kept()
+            self._warn(f"cell {self.options.name!r} is not kept, and will run again: {why}", UncachedWarning)
+            show_badge(self._shell, f"computed in {took}, not kept", title=why)
+
+    def _replay(self, payload: Payload) -> None:
+        cell = payload[CELL]
+        if self.parts is None and cell["code"] != self._code:
+            self._warn(
+                f"cell {self.options.name!r}: its code has changed since {self.key!r} was computed; what is kept is "
+                "served, because an explicit key is your own word for what it is. To run the new code: --force",
+                CodeChangedWarning,
+            )
+        register_lines(cell["filename"], cell["lines"])
+        for name, line in cell["settings"]:
+            self._shell.run_line_magic(name, line)
+        restore(self._shell, payload)
+        if cell["outputs"] and self.options.output:
+            replay(self._shell, cell["outputs"], **({"result": cell["shown"]} if "shown" in cell else {}))
+
+    def _below(self, exc: BaseException) -> BaseException:
+        """Return an exception whose traceback begins in the cell, so that the user sees no frame of the machinery."""
+        found = exc.__traceback__
+        while found is not None and found.tb_frame.f_code.co_filename != self.body.filename:
+            found = found.tb_next
+        if isinstance(exc, KeyboardInterrupt):
+            hide_handler(found)
+        # Where no frame is the cell's, an error of this package says all in its message; any other one is shown whole.
+        return exc if found is None and not isinstance(exc, AwaitlyError) else exc.with_traceback(found)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Hear from the engine when the value could not be kept; its warning speaks of steps, the one here of cells."""
+
+        def listen(event: Event) -> None:
+            if isinstance(event, PersistFailed) and event.step_key == self.key:
+                self._not_kept = event.error
+
+        stop = observe(listen)
+        # Put in and taken out by hand: catch_warnings would undo the filters that the cell itself sets.
+        message = f"step {self.options.name!r} is done, but its result under {self.key!r}"
+        warnings.filterwarnings("ignore", re.escape(message), UncachedWarning)
+        mine = warnings.filters[0]
+        try:
+            yield
+        finally:
+            stop()
+            if mine in warnings.filters:
+                warnings.filters.remove(mine)  # type: ignore[attr-defined] # typeshed has a Sequence
+
+    def _why_not_kept(self) -> str:
+        error = str(self._not_kept)
+        if (found := re.search(r" at \['(\w+)'\]", error)) is not None:
+            return f"variable {found[1]!r} cannot be stored; --vars stores the others ({error})"
+        return error
+
+    def _uncached(self) -> str:
+        return (
+            f"cell {self.options.name!r} runs uncached: {self._unkeyable}. Leave that input out of the key (--ignore "
+            "NAME), give the cell a key of your own (--key K), or teach its type (aw.register_key)"
+        )
+
+    def _warn(self, message: str, category: type[Warning]) -> None:
+        # At the cell's own first line: the frames between are IPython's.
+        warnings.warn_explicit(message, category, self.body.filename, 1)
+
+
+_PLUMBING = ("get_ipython",)  # what IPython itself puts into the code of a cell with magics
+_ATOMS = (int, float, str, bytes, type(None))
+
+
+def _fingerprint_or_none(value: object) -> str | None:
+    try:
+        return fingerprint(value)
+    except UnkeyableError:
+        return None
+
+
+@contextmanager
+def _input_refused() -> Iterator[None]:
+    """Refuse to ask the user anything: the answer would be no part of the key."""
+
+    def refuse(prompt: object = "", *_: object, **__: object) -> str:
+        raise MisuseError(
+            f"input({str(prompt)!r}) inside %%awaitly: a cell from the cache would never ask; ask in a cell of its "
+            "own, and read the answer here"
+        )
+
+    saved = builtins.input, getpass.getpass
+    builtins.input, getpass.getpass = refuse, refuse
+    try:
+        yield
+    finally:
+        builtins.input, getpass.getpass = saved

@@ -1,0 +1,156 @@
+"""The magics `%%awaitly` and `%awaitly`: they parse, call one public function, and show.
+
+The only module of the package that imports IPython when it is loaded; `load_ipython_extension` loads it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+
+from awaitly_nb.errors import InvalidOptionError, MisuseError
+from awaitly_nb.events import observe
+from awaitly_nb.notebook import commands
+from awaitly_nb.notebook.body import awaits
+from awaitly_nb.notebook.cell import Cell
+from awaitly_nb.notebook.complete import complete
+from awaitly_nb.notebook.options import COMMANDS, parse_command
+from awaitly_nb.notebook.progress import Progress
+from awaitly_nb.notebook.stop import wake_on_stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from awaitly_nb.notebook.shell import Shell
+
+__all__ = ["AwaitlyMagics", "register", "unregister"]
+
+_CELL = "%%awaitly"
+
+
+@magics_class
+class AwaitlyMagics(Magics):
+    """Both magics, bound to one shell."""
+
+    @cell_magic("awaitly")  # type: ignore[arg-type] # IPython's decorators have no types
+    def cell(self, line: str, cell: str) -> Coroutine[Any, Any, None] | None:
+        """Run a cell once; afterwards restore its variables and replay what it showed.
+
+        %%awaitly NAME [--key K] [--vars a,b] [--ignore c,d] [--ttl 7d] [--force] [--read] [--no-output] [...]
+
+        The key is the cell's code and all that it reads: variables by value, functions by code, files by content.
+        Change any of it and the cell runs again; otherwise it is back in a moment, after a restart too.
+
+          NAME           what the cell is called in the panel and in the folder; quotes allow spaces
+          --key K        keep it under this key instead, whatever it reads; {variable} is filled in
+          --vars a,b     store only these variables
+          --ignore c,d   leave these inputs out of the key
+          --ttl 7d       serve it for this long: 90s, 15m, 2h, 7d, 1w
+          --force        run again, and replace what is kept
+          --read         load what is kept, or fail; never run
+          --no-output    neither record nor replay what the cell shows
+          --dry-run      say hit or miss, and why; run nothing
+          --allow-shell  allow !commands, although a hit does not repeat them
+        """
+        __tracebackhide__ = True
+        try:
+            read = Cell(self.shell, line, cell)  # type: ignore[arg-type] # a magic always has its shell
+        except (MisuseError, InvalidOptionError) as exc:
+            raise UsageError(str(exc)) from None
+        return read.start()
+
+    @line_magic("awaitly")  # type: ignore[arg-type] # as above
+    def line(self, line: str) -> Any:  # Any: what the command came to, which knows how to show itself
+        """Look at what this kernel did and what is kept, and manage it.
+
+        %awaitly status        what the steps of the latest runs came to, and why
+        %awaitly keys [GLOB]   the kept keys, with size, age and hits
+        %awaitly why NAME      why a cell or step ran: which part of its key is new
+        %awaitly rm GLOB       remove keys, in every namespace; they are computed again
+        %awaitly retry [KEY]   remove kept failures, so that they run again
+        %awaitly panel         the live panel
+        %awaitly doctor        versions, folder and secret, when something does not work
+        %awaitly config        each setting, and where it came from
+
+        Globs match whole keys, case counts. Each word is also a function of `awaitly_nb.notebook.commands`.
+        """
+        __tracebackhide__ = True
+        try:
+            word, arguments = parse_command(line)
+            return _SHOW[word](*arguments)
+        except (MisuseError, InvalidOptionError) as exc:
+            raise UsageError(str(exc)) from None
+
+
+def _panel() -> None:
+    from awaitly_nb.notebook.panel import panel
+
+    panel()
+
+
+_SHOW: dict[str, Callable[..., Any]] = {  # Any: each command returns what shows itself
+    "status": commands.status,
+    "keys": commands.keys,
+    "why": commands.why,
+    "rm": commands.rm,
+    "retry": commands.retry,
+    "panel": _panel,
+    "doctor": commands.doctor,
+    "config": commands.config,
+}
+assert _SHOW.keys() == COMMANDS.keys()
+
+
+_stop_progress: list[Callable[[], None]] = []
+
+
+def register(shell: Shell) -> None:
+    """Put the magics, their completion and their input transformation into a shell; harmless twice."""
+    unregister(shell)
+    shell.register_magics(AwaitlyMagics)
+    shell.input_transformers_cleanup.append(_AwaitingCells(shell))
+    shell.events.register("pre_execute", wake_on_stop)
+    _stop_progress.append(observe(Progress(shell).handle_event))
+    for word in ("awaitly", "%awaitly", _CELL):
+        shell.set_hook("complete_command", complete, str_key=word)
+
+
+def unregister(shell: Shell) -> None:
+    """Take out of a shell what `register` put in; completion stays, and completes nothing that is not typed."""
+    shell.input_transformers_cleanup[:] = [
+        transform for transform in shell.input_transformers_cleanup if not isinstance(transform, _AwaitingCells)
+    ]
+    while _stop_progress:
+        _stop_progress.pop()()
+    if wake_on_stop in shell.events.callbacks["pre_execute"]:
+        shell.events.unregister("pre_execute", wake_on_stop)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("awaitly", None)
+
+
+class _AwaitingCells:
+    """The input transformation for `%%awaitly` cells that await at their top level.
+
+    IPython runs a cell magic as a plain call, and decides by the transformed code whether a cell is awaited. So such a
+    cell becomes `await get_ipython().run_cell_magic(...)`; all others stay plain calls, which the Stop button reaches.
+    """
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """Return the lines of a cell, rewritten if it is such a one."""
+        if not lines or not lines[0].startswith((_CELL + " ", _CELL + "\n")) or not self._shell.autoawait:
+            return lines
+        body = "".join(lines[1:])
+        if "await" not in body and "async" not in body:
+            return lines
+        try:
+            waits = awaits(self._shell.transform_cell(body))
+        except SyntaxError:  # told where the cell runs
+            return lines
+        if not waits:
+            return lines
+        return [f"await get_ipython().run_cell_magic('awaitly', {lines[0][len(_CELL) :].strip()!r}, {body!r})\n"]

@@ -1,0 +1,174 @@
+"""Reading what stands behind the magics: `%%awaitly NAME --key K ...` and `%awaitly keys GLOB`. Knows no IPython."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from awaitly_nb.errors import MisuseError
+from awaitly_nb.units import parse_duration
+
+__all__ = ["CELL_FLAGS", "CELL_USAGE", "CELL_VALUES", "COMMANDS", "CellOptions", "parse_cell_line", "parse_command"]
+
+CELL_VALUES = {
+    "--key": "keep the cell under this key, whatever it reads",
+    "--vars": "store only these variables: a,b",
+    "--ignore": "leave these inputs out of the key: c,d",
+    "--ttl": 'serve the result for this long: 90s, 15m, 2h, "7d"',
+}
+CELL_FLAGS = {
+    "--force": "run again, and replace what is kept",
+    "--read": "load what is kept, or fail; never run",
+    "--no-output": "neither record nor replay what the cell shows",
+    "--dry-run": "say hit or miss, and why; run nothing",
+    "--allow-shell": "allow !commands, although a hit does not repeat them",
+}
+CELL_USAGE = (
+    "%%awaitly NAME [--key K] [--vars a,b] [--ignore c,d] [--ttl 7d] "
+    "[--force] [--read] [--no-output] [--dry-run] [--allow-shell]"
+)
+
+COMMANDS = {
+    "status": (0, 0, ""),
+    "keys": (0, 1, "[GLOB]"),
+    "why": (1, 1, "NAME"),
+    "rm": (1, 1, "GLOB"),
+    "retry": (0, 1, "[KEY]"),
+    "panel": (0, 0, ""),
+    "doctor": (0, 0, ""),
+    "config": (0, 0, ""),
+}
+"""The words of `%awaitly`, each with the fewest and the most arguments it takes, and how these are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellOptions:
+    """What the first line of a cell asks for.
+
+    Attributes
+    ----------
+    name
+        The cell's name, which is also the namespace it is kept in.
+    key
+        The user's own key, or None for the automatic one.
+    variables
+        The only variables to store, or None for all that the cell assigns.
+    ignore
+        Inputs that do not count in the key.
+    ttl_s
+        Seconds for which the result is served, or None.
+    force, read, output, dry_run, allow_shell
+        The flags; `output` is false under `--no-output`.
+    """
+
+    name: str
+    key: str | None = None
+    variables: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    ttl_s: float | None = None
+    force: bool = False
+    read: bool = False
+    output: bool = True
+    dry_run: bool = False
+    allow_shell: bool = False
+
+
+def parse_cell_line(line: str) -> CellOptions:
+    """Return the options of a cell's first line.
+
+    Raises
+    ------
+    MisuseError
+        An unknown word, a missing value or a missing name; the message ends with the usage.
+
+    Examples
+    --------
+    >>> parse_cell_line("raw --vars df,meta --ttl 1h").variables
+    ('df', 'meta')
+    """
+    words, values, flags = _split(line)
+    if not words:
+        raise _misuse("the cell needs a name")
+    if len(words) > 1:
+        raise _misuse(f"{words[1]!r} is one word too many; a name with a space goes in quotes")
+    if {"--force", "--read"} <= flags:
+        raise _misuse("--force computes and --read never does; give one of them")
+    key = values.get("--key")
+    if key is not None and not key.strip():
+        raise _misuse("--key needs a text that is not empty")
+    ttl = values.get("--ttl")
+    return CellOptions(
+        name=words[0],
+        key=key,
+        variables=_names(values["--vars"], "--vars") if "--vars" in values else None,
+        ignore=_names(values.get("--ignore", ""), "--ignore"),
+        ttl_s=None if ttl is None else parse_duration(ttl, name="--ttl"),
+        force="--force" in flags,
+        read="--read" in flags,
+        output="--no-output" not in flags,
+        dry_run="--dry-run" in flags,
+        allow_shell="--allow-shell" in flags,
+    )
+
+
+def parse_command(line: str) -> tuple[str, list[str]]:
+    """Return the command of a `%awaitly` line and its arguments.
+
+    Raises
+    ------
+    MisuseError
+        An unknown command, or too few or too many arguments; the message ends with the usage.
+
+    Examples
+    --------
+    >>> parse_command("keys 'raw:*'")
+    ('keys', ['raw:*'])
+    """
+    usage = "usage: %awaitly " + " | ".join(f"{word} {shown}".rstrip() for word, (*_, shown) in COMMANDS.items())
+    try:
+        word, *arguments = shlex.split(line) or [""]
+    except ValueError as exc:
+        raise MisuseError(f"cannot read this line ({exc})\n{usage}") from None
+    if word not in COMMANDS:
+        raise MisuseError(f"{word!r} is no command of %awaitly\n{usage}" if word else usage)
+    fewest, most, shown = COMMANDS[word]
+    if not fewest <= len(arguments) <= most:
+        raise MisuseError(f"usage: %awaitly {word} {shown}".rstrip())
+    return word, arguments
+
+
+def _split(line: str) -> tuple[list[str], dict[str, str], set[str]]:
+    try:
+        tokens = iter(shlex.split(line))
+    except ValueError as exc:
+        raise _misuse(f"cannot read this line ({exc})") from None
+    words: list[str] = []
+    values: dict[str, str] = {}
+    flags: set[str] = set()
+    for token in tokens:
+        option, equals, value = token.partition("=")
+        if not token.startswith("-"):
+            words.append(token)
+        elif token in CELL_FLAGS:
+            flags.add(token)
+        elif option in CELL_VALUES:
+            if not equals and (following := next(tokens, None)) is not None:
+                equals, value = "=", following
+            if not equals:
+                raise _misuse(f"{option} needs a value")
+            values[option] = value
+        else:
+            raise _misuse(f"{token!r} is no option of %%awaitly")
+    return words, values, flags
+
+
+def _names(text: str, option: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not name.isidentifier():
+            raise _misuse(f"{option}: {name!r} is no variable name")
+    return names
+
+
+def _misuse(problem: str) -> MisuseError:
+    return MisuseError(f"{problem}\nusage: {CELL_USAGE}")

@@ -1,0 +1,285 @@
+"""`aw.panel()`: each step's state while it runs, every cached key, and a button to invalidate any one of them.
+
+Life of a panel: it listens to the events of the process, a background thread tells the page what changed, and messages
+of the page (delete, retry, preview) touch the store and nothing else, on whatever thread the kernel delivers them. When
+no run is under way the display holds HTML only, so that a notebook saved at any moment after a run reads well without a
+kernel; in JupyterLab the page code draws the living panel in the place of that HTML.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb import events
+from awaitly_nb.caches import Entry, as_step_cache
+from awaitly_nb.engine.summary import RECENT, Summariser
+from awaitly_nb.errors import AwaitlyError
+from awaitly_nb.notebook.html import panel_html
+from awaitly_nb.notebook.html_preview import preview
+from awaitly_nb.notebook.panel_display import Displays, kernel_shell, panel_text
+from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
+from awaitly_nb.notebook.panel_pace import Pace
+from awaitly_nb.notebook.panel_rows import changes, key_columns, key_row, sections
+from awaitly_nb.result import mark_of
+from awaitly_nb.units import show_age, show_duration, show_size
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from awaitly_nb.caches import StepCache
+    from awaitly_nb.engine.summary import RunSummary
+    from awaitly_nb.notebook.panel_keys import KeySource
+    from awaitly_nb.notebook.panel_rows import Row
+    from awaitly_nb.notebook.panel_widget import PanelWidget
+
+__all__ = ["Panel", "covers", "panel"]
+
+_log = logging.getLogger(__name__)
+
+_panels: dict[tuple[str | None, int], Panel] = {}
+
+
+def panel(
+    workflow: Any = None,  # Any: a name, or an object of a layer below
+    *,
+    cache: StepCache | MutableMapping[str, Any] | None = None,
+) -> None:
+    """Show the panel: the state of each step, the cached keys, and a button to invalidate any one of them.
+
+    Outside of a notebook the same is written to standard output as text.
+
+    Parameters
+    ----------
+    workflow
+        Show this workflow only, given itself or by name; None shows every run of this process, and every key of the
+        default folder.
+    cache
+        Where the workflow's keys lie, when that is not the default folder.
+    """
+    if workflow is not None and not isinstance(workflow, str):
+        workflow.panel()
+        return
+    # One panel for the life of the kernel, however often its cell is run: an old one would go on listening.
+    name = (workflow, 0 if cache is None else id(cache))
+    if (shown := _panels.get(name)) is None:
+        source: KeySource = FolderKeys(workflow) if cache is None else CacheKeys(as_step_cache(cache))
+        shown = _panels[name] = Panel(source, workflow=workflow)
+    shown.show()
+
+
+def covers(workflow: str) -> bool:
+    """Tell whether a panel that was shown tells of this workflow."""
+    return any(name in (None, workflow) for name, _ in _panels)
+
+
+class Panel:
+    """One panel, shown in as many places as the user likes. Every method is thread-safe.
+
+    Parameters
+    ----------
+    source
+        Where its keys lie.
+    workflow
+        The only workflow to show, or None for all.
+    """
+
+    def __init__(self, source: KeySource, *, workflow: str | None = None) -> None:
+        self.workflow = workflow
+        self.keys = KeyList(source)
+        self._keys_read = False
+        self._summariser = Summariser()
+        self._drawn: list[Row] = []
+        self._fresh: dict[tuple[str, str], events.StepComplete] = {}
+        self._pace = Pace(self._draw)
+        self._guard = threading.RLock()
+        self._widget: PanelWidget | None = None
+        self._displays = Displays()
+        self._seq = 0
+        self._stop = events.observe(self._listen)
+
+    # -- what happens in the kernel ---------------------------------------------------------------------------------
+
+    def _listen(self, event: Any) -> None:  # Any: one of the events
+        """Note an event, on the thread and on the time of the run: so no drawing here."""
+        self._summariser.handle_event(event)
+        ours = self.workflow is None or event.workflow == self.workflow
+        if ours and events.is_step_complete(event) and event.stored and event.step_key is not None:
+            self._fresh[event.workflow, event.step_key] = event
+        if events.is_step_cache_hit(event) or events.is_step_cache_miss(event):
+            return self._pace.poke()
+        self._displays.outdated = True
+        return self._pace.poke()
+
+    def runs(self) -> list[RunSummary]:
+        """Return the runs of this process, those from before the panel was made included, oldest first."""
+        known = {run.run_id: run for run in RECENT.runs()}
+        known.update({run.run_id: run for run in self._summariser.runs()})
+        return sorted(known.values(), key=lambda run: run.started_at)
+
+    def sections(self) -> list[Row]:
+        """Return what is to be drawn now, with the number of each step's key where it is in the list."""
+        drawn = sections(self.runs(), workflow=self.workflow, took=self.keys.took)
+        for section in drawn:
+            for row in section["steps"]:
+                if (key := row.get("key")) is None:
+                    continue
+                namespace = self.keys.namespace_of(row["workflow"])
+                row["keyid"] = number = self.keys.number_of(namespace, key)
+                row["dropped"] = number is None and self.keys.dropped(namespace, key)
+                entry = None if number is None else self.keys.entry(number)
+                if entry is not None and row.get("size") is None:
+                    row["size"] = entry.size_bytes
+                if entry is not None and entry.created_at is not None:
+                    row["at"] = int(entry.created_at.timestamp())
+        return drawn
+
+    # -- drawing ----------------------------------------------------------------------------------------------------
+
+    def show(self) -> None:
+        """Show the panel in the output of the running cell."""
+        if kernel_shell() is None:
+            self.read_keys()
+            sys.stdout.write(panel_text(self.sections()))
+            return
+        with self._guard:
+            if self._widget is None:
+                from awaitly_nb.notebook.panel_widget import PanelWidget
+
+                self._drawn = self.sections()
+                boot = {**changes([], self._drawn), "now": time.time()}
+                self._widget = PanelWidget(boot=boot, receive=self.receive)
+                self._displays.after_cell(self._settle)
+            self._displays.show(self._widget)
+            self._displays.outdated = True
+        self._keys_read = False
+        self._pace.poke()
+
+    def read_keys(self) -> None:
+        """Read all keys again, and tell the page."""
+        self.keys.read()
+        self._keys_read = True
+        self._tell({"kind": "keys"}, key_columns(self.keys))
+
+    def _draw(self) -> None:
+        """Tell the page what changed since it was last told; the work of the background thread."""
+        with self._guard:
+            if not self._keys_read:
+                self.read_keys()
+            added = self._take_fresh()
+            drawn = self.sections()
+            change = changes(self._drawn, drawn)
+            if change["sections"] or len(drawn) != len(self._drawn):
+                self._drawn = drawn
+                self._tell({**change, "added": added, "now": time.time()})
+            elif added:
+                self._tell({"added": added})
+            if self._displays.outdated and not self._busy() and not self._displays.in_cell:
+                self._freeze()
+
+    def _take_fresh(self) -> list[Row]:
+        added = []
+        while self._fresh:
+            (workflow, key), event = self._fresh.popitem()
+            namespace = self.keys.namespace_of(workflow)
+            if not self.keys.stored(namespace, key):
+                continue  # kept elsewhere: in a dict, or by a workflow with a cache of its own
+            entry = Entry(
+                key=key,
+                namespace=namespace,
+                step_id=event.step_id,
+                workflow=workflow,
+                ok=event.result.ok,
+                size_bytes=event.size_bytes,
+                created_at=event.at,
+                duration_s=event.duration_s,
+            )
+            added.append(key_row(self.keys.put(entry), entry))
+        return added
+
+    def _tell(self, message: dict[str, Any], *buffers: bytes) -> None:  # Any: plain JSON data
+        if self._widget is not None:
+            self._seq += 1
+            self._widget.tell({**message, "seq": self._seq}, buffers)
+
+    def _busy(self) -> bool:
+        return any(section["status"] == "running" for section in self._drawn)
+
+    def _settle(self) -> None:
+        """Bring page and HTML up to date at the end of a cell, before a headless runner stops listening."""
+        self._draw()
+        with self._guard:
+            if self._displays.outdated and not self._busy():
+                self._freeze()
+
+    def _freeze(self) -> None:
+        self._displays.outdated = False
+        token = "" if self._widget is None else self._widget.token
+        entries = (entry for _, entry in self.keys)
+        self._displays.freeze(panel_html(self._drawn, entries, token=token))
+
+    # -- what a person clicks ---------------------------------------------------------------------------------------
+
+    def receive(self, message: dict[str, Any]) -> None:  # Any: plain JSON data
+        """Do what a page asks for. Touches the store, never a running step."""
+        try:
+            match message:
+                case {"op": "hello", "seq": int(seq), "mounts": bool(mounts)}:
+                    self._greet(seq, mounts=mounts)
+                case {"op": "delete", "ids": [*ids]}:
+                    self._delete([number for number in ids if isinstance(number, int)])
+                case {"op": "retry"}:
+                    failed = self.keys.failed()
+                    self._delete(failed, f"{len(failed):,} failed: computed again next time.")
+                case {"op": "preview", "id": int(number)}:
+                    self._tell({"preview": self._preview(number)})
+                case {"op": "refresh"}:
+                    self.read_keys()
+        except (AwaitlyError, OSError) as exc:
+            ids = message.get("ids", [])
+            self._tell({"note": f"That did not work: {exc}", "settled": ids})
+
+    def _greet(self, seq: int, *, mounts: bool) -> None:
+        with self._guard:
+            if seq != self._seq:  # the page was loaded again, and missed what was told before
+                self._tell({**changes([], self._drawn), "now": time.time()})
+                self._tell({"kind": "keys"}, key_columns(self.keys))
+            if not mounts and self._widget is not None:
+                self._displays.revive(self._widget)
+
+    def _delete(self, numbers: list[int], note: str = "") -> None:
+        gone = self.keys.delete(numbers)
+        self._tell({"removed": gone, "note": note or f"{len(gone):,} invalidated: computed again next time."})
+        self._displays.outdated = True
+        self._pace.poke()
+
+    def _preview(self, number: int) -> dict[str, Any]:  # Any: plain JSON data
+        entry, result = self.keys.entry(number), self.keys.get(number)
+        if entry is None or result is None:
+            return {"id": number, "key": "" if entry is None else entry.key, "text": "This key is gone."}
+        seen, mark = preview(result), mark_of(result)
+        facts = [*seen.facts]
+        if entry.size_bytes is not None:
+            facts.append(show_size(entry.size_bytes))
+        if mark is not None and mark.at is not None:
+            took = "" if mark.duration_s is None else f" in {show_duration(mark.duration_s)}"
+            facts.append(f"computed {show_age(mark.at, datetime.now(UTC))}{took}")
+        shown: dict[str, Any] = {"id": number, "key": entry.key, "facts": facts, "text": seen.text}
+        if seen.rows:
+            shown["table"] = {"columns": list(seen.columns), "rows": [list(row) for row in seen.rows]}
+        return shown
+
+    def close(self) -> None:
+        """Stop listening, and leave the page with the HTML."""
+        self._stop()
+        self._pace.close()
+        with self._guard:
+            self._freeze()
+            if self._widget is not None:
+                self._widget.close()
+                self._widget = None
+        self._displays.close()

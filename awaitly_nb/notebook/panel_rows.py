@@ -1,0 +1,254 @@
+"""What the panel shows of runs and keys, as plain JSON data. Pure: no widget, no clock, no cache.
+
+A section is one run, or all decorated functions and cells together; a row is one step. Between two drawings only rows
+that changed are sent, so that a run of a thousand steps costs the page one row at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from awaitly_nb.caches import Entry
+    from awaitly_nb.engine.summary import RunSummary, StepSummary
+
+__all__ = ["FEW", "WORDS", "Row", "changes", "grouped", "key_columns", "key_row", "sections", "short_key"]
+
+Row: TypeAlias = "dict[str, Any]"  # Any: plain JSON data
+
+_AUTOMATIC = re.compile(r":([0-9a-f]{10})[0-9a-f]{22}$")
+LOOSE = "cells and functions"
+FEW = 3
+"""How many steps of one id are shown one by one."""
+
+WORDS = {
+    "running": "running",
+    "waiting": "waiting",
+    "failed": "failed",
+    "replayed": "failed, cached",
+    "computed": "computed",
+    "pending": "pending",
+    "hit": "from cache",
+    "skipped": "skipped",
+}
+"""What each state is called; the first that is present names a line of several steps: what people most want to know."""
+
+_STATES = {"replayed failure": "replayed"}
+_STATUS = {"ok": "done"}
+_MOST_RUNS = 6
+_MOST_STEPS = 2_000
+
+
+def sections(
+    runs: Sequence[RunSummary], *, workflow: str | None = None, took: Mapping[tuple[str, str], float] | None = None
+) -> list[Row]:
+    """Return what to draw of `runs`: the last run of each workflow, the newest first, then everything else in one.
+
+    Parameters
+    ----------
+    runs
+        Oldest first.
+    workflow
+        Show this workflow only.
+    took
+        Seconds that a step took before, by workflow and step id: the estimate for a step that is running.
+    """
+    estimates = dict(took or {})
+    last: dict[str, RunSummary] = {}
+    before: dict[str, RunSummary] = {}
+    loose: list[RunSummary] = []
+    for run in runs:
+        if workflow is not None and run.workflow != workflow:
+            continue
+        if _is_loose(run):
+            loose.append(run)
+            continue
+        if run.workflow in last:
+            before[run.workflow] = last[run.workflow]
+        last[run.workflow] = run
+        for step in run.steps:
+            if step.state == "computed":
+                estimates[run.workflow, step.step_id] = step.duration_s
+    shown = sorted(last.values(), key=lambda run: run.started_at, reverse=True)[:_MOST_RUNS]
+    drawn = [_section(run, before.get(run.workflow), estimates) for run in shown]
+    if loose:
+        drawn.append(_loose_section(loose, estimates))
+    return drawn
+
+
+def _is_loose(run: RunSummary) -> bool:
+    """Tell whether `run` is a decorated function or a cell: its steps carry its own name."""
+    return bool(run.steps) and all(step.step_id == run.workflow for step in run.steps)
+
+
+def _section(run: RunSummary, before: RunSummary | None, estimates: Mapping[tuple[str, str], float]) -> Row:
+    started = run.started_at.timestamp()
+    steps = [_step(step, started, run.workflow, estimates) for step in run.steps[-_MOST_STEPS:]]
+    if before is not None and before.status == "ok" and run.status != "ok":
+        seen = {step.step_id for step in run.steps}
+        state = "pending" if run.status == "running" else "skipped"
+        steps += [
+            {"step": step_id, "state": state, "est": estimates.get((run.workflow, step_id))}
+            for step_id in dict.fromkeys(step.step_id for step in before.steps)
+            if step_id not in seen
+        ]
+    return {
+        "id": f"run {run.workflow}",
+        "run": run.run_id,
+        "title": run.workflow,
+        "status": _STATUS.get(run.status, run.status),
+        "started": started,
+        "took": None if run.status == "running" else run.duration_s,
+        "error": run.error_text or None,
+        "steps": steps,
+    }
+
+
+def _loose_section(runs: Sequence[RunSummary], estimates: Mapping[tuple[str, str], float]) -> Row:
+    """Return one section of the latest outcome of each key that cells and decorated functions reached."""
+    latest: dict[tuple[str, str | None], tuple[StepSummary, str]] = {}
+    for run in runs:
+        for step in run.steps:
+            latest.pop((step.step_id, step.step_key), None)
+            latest[step.step_id, step.step_key] = (step, run.workflow)
+    steps = sorted(latest.values(), key=lambda pair: pair[0].at)[-_MOST_STEPS:]
+    started = steps[0][0].at.timestamp()
+    running = any(step.state == "running" for step, _ in steps)
+    rows = [_step(step, started, workflow, estimates) for step, workflow in steps]
+    # Cells are minutes apart, so a common time axis would show nothing but gaps: each bar is drawn from the left.
+    for row in rows:
+        row["start"] = 0.0
+    return {
+        "id": "loose",
+        "run": "",
+        "title": LOOSE,
+        "status": "running" if running else "done",
+        "started": started,
+        "took": sum(row["took"] or 0.0 for row in rows),
+        "error": None,
+        "steps": rows,
+    }
+
+
+def _step(step: StepSummary, started: float, workflow: str, estimates: Mapping[tuple[str, str], float]) -> Row:
+    at = step.at.timestamp()
+    return {
+        "step": step.step_id,
+        "key": step.step_key,
+        "workflow": workflow,
+        "state": _STATES.get(step.state, step.state),
+        "start": max(at - started, 0.0),
+        "since": at,
+        "took": None if step.state == "running" else step.duration_s,
+        "was": step.computed_s,
+        "size": step.size_bytes,
+        "saved": step.saved_s or 0.0,
+        "why": step.error_text or step.reason or None,
+        "est": estimates.get((workflow, step.step_id)),
+    }
+
+
+def grouped(steps: Sequence[Row]) -> list[Row]:
+    """Return the lines that steps are shown in: many of one id, as a loop makes them, are one line.
+
+    A line is a row with `parts`, the rows that it stands for.
+    """
+    same: dict[str, list[Row]] = {}
+    for step in steps:
+        same.setdefault(step["step"], []).append(step)
+    lines: list[Row] = []
+    for parts in same.values():
+        if len(parts) <= FEW:
+            lines += [{**step, "parts": [step]} for step in parts]
+            continue
+        present = [step["state"] for step in parts]
+        counts = [f"{present.count(state)} {WORDS[state]}" for state in WORDS if state in present]
+        lines.append(
+            {
+                "step": f"{parts[0]['step']} × {len(parts)}",  # noqa: RUF001 - times
+                "state": next(state for state in WORDS if state in present),
+                "took": sum(step.get("took") or 0.0 for step in parts),
+                "size": sum(step.get("size") or 0 for step in parts) or None,
+                "saved": sum(step.get("saved") or 0.0 for step in parts),
+                "why": " · ".join(counts),
+                "parts": parts,
+            }
+        )
+    return lines
+
+
+def changes(old: Sequence[Row], new: Sequence[Row]) -> Row:
+    """Return what turns the drawing `old` into `new`: the order of sections, and of each its changed rows by number."""
+    known = {section["id"]: section for section in old}
+    changed = []
+    for section in new:
+        before = known.get(section["id"])
+        if before == section:
+            continue
+        was = before["steps"] if before is not None else []
+        rows = [[i, row] for i, row in enumerate(section["steps"]) if i >= len(was) or was[i] != row]
+        changed.append({**section, "steps": None, "n": len(section["steps"]), "rows": rows})
+    return {"order": [section["id"] for section in new], "sections": changed}
+
+
+def key_row(number: int, entry: Entry) -> Row:
+    """Return one key as the page draws it; `number` stands for the key in messages.
+
+    An automatic key is cut: its digits are most of what 100,000 keys weigh, and nobody reads more than some. The
+    preview shows it whole.
+    """
+    return {
+        "id": number,
+        "namespace": entry.namespace,
+        "key": short_key(entry.key),
+        "step": entry.step_id or "",
+        "ok": int(entry.ok),
+        "size": -1 if entry.size_bytes is None else entry.size_bytes,
+        "took": -1 if entry.duration_s is None else _short(entry.duration_s),
+        "at": 0 if entry.created_at is None else int(entry.created_at.timestamp()),
+        "hits": entry.hits,
+    }
+
+
+def key_columns(numbered: Iterable[tuple[int, Entry]]) -> bytes:
+    """Return all keys as deflated JSON, column by column: a tenth of what rows would be."""
+    places: dict[str, int] = {}
+    rows = [
+        (
+            number,
+            places.setdefault(entry.namespace, len(places)),
+            short_key(entry.key),
+            entry.step_id or "",
+            int(entry.ok),
+            -1 if entry.size_bytes is None else entry.size_bytes,
+            -1 if entry.duration_s is None else _short(entry.duration_s),
+            0 if entry.created_at is None else int(entry.created_at.timestamp()),
+            entry.hits,
+        )
+        for number, entry in numbered
+    ]
+    names = ("id", "namespace", "key", "step", "ok", "size", "took", "at", "hits")
+    columns: dict[str, Any] = {name: [row[i] for row in rows] for i, name in enumerate(names)}  # Any: plain JSON data
+    columns["namespaces"] = list(places)
+    return zlib.compress(json.dumps(columns, separators=(",", ":")).encode(), 1)
+
+
+def short_key(key: str) -> str:
+    """Return a key as people read it: of an automatic one, the first ten of its 32 digits.
+
+    Examples
+    --------
+    >>> short_key("features:0123456789abcdef0123456789abcdef"), short_key("user:1")
+    ('features:0123456789…', 'user:1')
+    """
+    return key if key[-33:-32] != ":" else _AUTOMATIC.sub(r":\1…", key)
+
+
+def _short(seconds: float) -> float:
+    """Return `seconds` with three digits that count: more would only be sent."""
+    return float(f"{seconds:.3g}")

@@ -1,0 +1,191 @@
+"""What a cell shows while it runs, recorded beside being shown.
+
+The shell's own streams, publisher and displayhook stay in place, with some methods of these objects shadowed, so that
+whoever holds one of them already (a logging handler, a progress bar) is recorded too. The recording is kept as the
+notebook would keep it: what `clear_output` removed is gone, and a display that was updated holds its last content.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from awaitly_nb.notebook.snapshots import without_widgets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from awaitly_nb.notebook.shell import Shell
+
+__all__ = ["Output", "Recorder", "flush_figures"]
+
+Output: TypeAlias = "dict[str, Any]"
+"""One thing shown, as plain data: `kind` is "stream", "display", "result" or "update"; see `Recorder.outputs`."""
+
+
+class Recorder:
+    """Records from `with` to the end of it.
+
+    `outputs()` is what was shown, in order. A stream has `name` and `text`; the others have `data` and `metadata` as
+    they were published, and the `display_id` where there is one. An "update" is of a display of an earlier cell.
+    """
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._outputs: list[Output] = []
+        self._lock = threading.RLock()
+        self._clear_next = False
+        self._undo: list[Callable[[], None]] = []
+        self._cell = _cell_id(sys.stdout)
+        self._local = threading.local()
+
+    def __enter__(self) -> Recorder:
+        publisher, displayhook = self._shell.display_pub, self._shell.displayhook
+        self._shadow(sys.stdout, "write", self._writer(sys.stdout, sys.stderr, "stdout"))
+        self._shadow(sys.stderr, "write", self._writer(sys.stderr, sys.stdout, "stderr"))
+        self._shadow(publisher, "publish", self._publish(publisher.publish))
+        self._shadow(publisher, "clear_output", self._clear(publisher.clear_output))
+        self._shadow(displayhook, "write_format_data", self._result(displayhook.write_format_data))
+        self._shadow(displayhook, "write_output_prompt", self._quietly(displayhook.write_output_prompt))
+        self._shadow(displayhook, "finish_displayhook", self._quietly(displayhook.finish_displayhook))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def outputs(self) -> list[Output]:
+        """Return what was shown so far, with widgets turned into static snapshots."""
+        with self._lock:
+            return [_finished(output) for output in self._outputs]
+
+    def _shadow(self, owner: Any, name: str, method: Callable[..., Any]) -> None:  # Any: stream or traitlets object
+        before = vars(owner).get(name)
+
+        def undo() -> None:
+            if before is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, before)
+
+        setattr(owner, name, method)
+        self._undo.append(undo)
+
+    def _writer(self, stream: Any, other: Any, name: str) -> Callable[[str], Any]:  # Any: file-like, as users make them
+        write = stream.write
+
+        def recording_write(text: str) -> Any:
+            if getattr(self._local, "muted", False) or _cell_id(stream) != self._cell:
+                return write(text)  # recorded as a display, or from a thread that an earlier cell started
+            with self._lock:
+                last = self._outputs[-1] if self._outputs else None
+                turned = last is not None and last["kind"] == "stream" and last["name"] != name
+            if turned:
+                # The kernel sends each stream by itself now and then; only a flush keeps the two in order.
+                other.flush()
+            written = write(text)
+            if isinstance(text, str) and text:
+                self._add_text(name, text)
+            return written
+
+        return recording_write
+
+    def _add_text(self, name: str, text: str) -> None:
+        with self._lock:
+            self._clear_if_due()
+            if self._outputs and self._outputs[-1]["kind"] == "stream" and self._outputs[-1]["name"] == name:
+                self._outputs[-1]["text"].append(text)
+            else:
+                self._outputs.append({"kind": "stream", "name": name, "text": [text]})
+
+    def _publish(self, publish: Callable[..., None]) -> Callable[..., None]:
+        def recording_publish(data: Any, metadata: Any = None, *args: Any, **kwargs: Any) -> None:
+            display_id = (kwargs.get("transient") or {}).get("display_id")
+            with self._muted():
+                publish(data, metadata, *args, **kwargs)
+            self._add_display(dict(data), dict(metadata or {}), display_id, update=bool(kwargs.get("update")))
+
+        return recording_publish
+
+    def _add_display(self, data: Output, metadata: Output, display_id: str | None, *, update: bool) -> None:
+        with self._lock:
+            if update:
+                same = [output for output in self._outputs if output.get("display_id") == display_id]
+                for output in same:
+                    output.update(data=data, metadata=metadata)
+                if same:
+                    return
+            else:
+                self._clear_if_due()
+            kind = "update" if update else "display"
+            self._outputs.append({"kind": kind, "data": data, "metadata": metadata, "display_id": display_id})
+
+    def _result(self, write: Callable[..., None]) -> Callable[..., None]:
+        def recording_write(format_dict: Any, md_dict: Any = None) -> None:
+            with self._muted():
+                write(format_dict, md_dict)
+            with self._lock:
+                self._clear_if_due()
+                self._outputs.append(
+                    {"kind": "result", "data": dict(format_dict), "metadata": dict(md_dict or {}), "display_id": None}
+                )
+
+        return recording_write
+
+    def _clear(self, clear_output: Callable[..., None]) -> Callable[..., None]:
+        def recording_clear(wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's own signature
+            with self._muted():
+                clear_output(wait)
+            with self._lock:
+                self._clear_next = True
+                if not wait:
+                    self._clear_if_due()
+
+        return recording_clear
+
+    def _quietly(self, method: Callable[[], None]) -> Callable[[], None]:
+        def quiet() -> None:
+            with self._muted():
+                method()
+
+        return quiet
+
+    @contextmanager
+    def _muted(self) -> Iterator[None]:
+        """Record no text of this thread: a terminal's publisher prints what it publishes."""
+        before = getattr(self._local, "muted", False)
+        self._local.muted = True
+        try:
+            yield
+        finally:
+            self._local.muted = before
+
+    def _clear_if_due(self) -> None:
+        if self._clear_next:
+            # Updates of other cells' displays stay: `clear_output` reaches this cell's area only.
+            self._outputs = [output for output in self._outputs if output["kind"] == "update"]
+            self._clear_next = False
+
+
+def flush_figures(shell: Shell) -> None:
+    """Show matplotlib's open figures now, as the inline backend would after the cell, so that they are recorded."""
+    inline = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline is not None and inline.flush_figures in shell.events.callbacks["post_execute"]:
+        inline.flush_figures()
+
+
+def _cell_id(stream: Any) -> str | None:  # Any: ipykernel's stream, or any other
+    """Return which cell's output area a write now goes to, where the stream knows."""
+    header = getattr(stream, "parent_header", None)
+    return header.get("msg_id") if isinstance(header, dict) else None
+
+
+def _finished(output: Output) -> Output:
+    if output["kind"] == "stream":
+        return {**output, "text": "".join(output["text"])}
+    return {**output, "data": without_widgets(output["data"])}

@@ -1,0 +1,96 @@
+// A view of the panel, and the life of the widget.
+//
+// A view is drawn by the widget itself, or into the static HTML that replaces the widget when a run ends: that HTML is
+// all that a saved notebook keeps, and while the page lives it is brought to life again here ("mounting").
+
+class View {
+  constructor(store) {
+    this.store = store;
+    this.steps = new Steps(store);
+    this.keys = new KeysTable(store);
+    this.banner = el("div", { class: "awn-gone", role: "alert", hidden: true },
+      icon("M8 3.2v5.4M8 11.4v.6"), "Kernel gone. What was finished is kept: run the notebook again and it resumes.");
+    this.root = el("div", { class: "awn-panel" },
+      this.banner, this.steps.head, this.steps.node, this.keys.node);
+    store.views.add(this);
+    this.draw("all");
+    this.root.addEventListener("focusin", (event) => {
+      this.focused = event.target;
+      // JupyterLab's shortcuts apply to whatever has the focus in a notebook: "d d" would delete the cell.
+      event.target.setAttribute("data-lm-suppress-shortcuts", "true");
+    });
+    this.root.addEventListener("focusout", () => setTimeout(() => {
+      // Only a person who went elsewhere: when the HTML around us is replaced, we are out of the page for a moment.
+      if (this.root.isConnected && !this.root.contains(document.activeElement)) this.focused = null;
+    }));
+    this.clock = setInterval(() => this.root.isConnected && this.steps.tick(), 200);
+  }
+
+  dispose() {
+    clearInterval(this.clock);
+    this.store.views.delete(this);
+    this.root.remove();
+  }
+
+  // Leaving the page and coming back costs scroll position and focus, which the browser does not restore.
+  settle() {
+    this.keys.body.scrollTop = this.keys.scrolled || 0;
+    if (this.focused?.isConnected && document.activeElement.contains(this.root)) this.focused.focus({ preventScroll: true });
+  }
+
+  draw(what) {
+    const all = what === "all";
+    this.root.classList.toggle("awn-is-gone", this.store.gone);
+    this.banner.hidden = !this.store.gone;
+    if (all || what === "steps" || what === "keys") this.steps.draw();
+    if (all || what === "keys") this.keys.draw();
+    if (all || what === "keys" || what === "preview") this.keys.drawPreview();
+    if (all || what === "actions") this.keys.drawActions();
+  }
+}
+
+// ---- life of the widget -------------------------------------------------------------------------------------------
+
+const stores = new Map(); // by token: the widget system hands out several proxies of one model
+
+function initialize({ model }) {
+  const token = model.get("token");
+  const store = new Store(model);
+  stores.set(token, store);
+  const mounted = new Map();
+  const scan = () => {
+    const left = [...mounted].filter(([place]) => !place.isConnected);
+    for (const [place] of left) mounted.delete(place);
+    for (const place of document.getElementsByClassName(`awn-at-${token}`)) {
+      if (mounted.has(place)) continue;
+      // New HTML took the place of the old: the view moves over, with what was typed, chosen and scrolled to.
+      const view = left.length ? left.pop()[1] : new View(store);
+      mounted.set(place, view);
+      place.classList.add("awn-mounted");
+      place.prepend(view.root);
+      view.settle();
+    }
+    for (const [, view] of left) view.dispose();
+  };
+  const observer = new MutationObserver(scan);
+  observer.observe(document.body, { childList: true, subtree: true });
+  scan();
+  store.followKernelStatus().catch(() => {});
+  // In JupyterLab all outputs share one document; elsewhere each may be a frame of its own, and nothing can be mounted.
+  const mounts = !!document.querySelector(".jp-OutputArea, .jp-Notebook");
+  setTimeout(() => store.ask({ op: "hello", seq: store.seq, mounts }), 300);
+  return () => {
+    observer.disconnect();
+    store.unfollow?.();
+    stores.delete(token);
+    for (const [place, view] of mounted) { place.classList.remove("awn-mounted"); view.dispose(); }
+  };
+}
+
+function render({ model, el: host }) {
+  const view = new View(stores.get(model.get("token")));
+  host.append(view.root);
+  return () => view.dispose();
+}
+
+export default { initialize, render };

@@ -1,0 +1,222 @@
+// The upper half of the panel: totals, and of each run its steps with a timeline. Only rows that changed are drawn again.
+
+const STATES = {
+  pending: { label: "pending", icon: "M8 4.5v3.7l2.3 1.4" },
+  waiting: { label: "waiting", icon: "M8 4.5v3.7l2.3 1.4" },
+  running: { label: "running", icon: "" },
+  hit: { label: "from cache", icon: "M5 8.3l2.1 2.1L11.2 6" },
+  computed: { label: "computed", icon: "M9 3.8L5.2 8.9h2.7l-.9 3.6 3.9-5.2H8.1z" },
+  failed: { label: "failed", icon: "M5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8" },
+  replayed: { label: "failed, cached", icon: "M5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8" },
+  skipped: { label: "skipped", icon: "M5 8h6" },
+};
+
+const FEW = 3; // of one step id that are shown one by one; more are one line that opens
+
+// A line that stands for several steps is in the state that a person most wants to know of.
+const LOUDEST = ["running", "waiting", "failed", "replayed", "computed", "pending", "hit", "skipped"];
+
+const isLive = (step) => step.state === "running" || step.state === "waiting";
+
+class Steps {
+  constructor(store) {
+    this.store = store;
+    this.open = new Set(); // groups that were opened
+    this.sections = new Map(); // what is drawn of each section
+    this.head = el("header", { class: "awn-head" });
+    this.node = el("div", { class: "awn-steps" });
+  }
+
+  draw() {
+    this.drawHead();
+    this.drawSteps();
+  }
+
+  drawHead() {
+    const steps = this.store.sections.flatMap((section) => section.steps);
+    const of = (...states) => steps.filter((step) => states.includes(step.state)).length;
+    const saved = steps.reduce((sum, step) => sum + (step.saved || 0), 0);
+    const running = of("running", "waiting");
+    const facts = [
+      [of("hit"), "from cache", "hit"], [of("computed"), "computed", "computed"], [running, "running", "running"],
+      [of("failed", "replayed"), "failed", "failed"], [of("pending"), "pending", "pending"],
+    ].filter(([n]) => n).map(([n, label, kind]) =>
+      el("span", { class: `awn-fact awn-${kind}` }, el("b", {}, n.toLocaleString("en")), ` ${label}`));
+    const status = this.store.gone ? "gone" : running ? "running" : "idle";
+    this.head.replaceChildren(
+      el("span", { class: `awn-logo awn-logo-${status}`, "aria-hidden": "true" }),
+      el("div", { class: "awn-name", role: "heading", "aria-level": "2" }, "awaitly"),
+      el("div", { class: "awn-facts" }, ...facts),
+      saved >= 0.05 ? el("div", { class: "awn-saved", title: "Time that steps from the cache took when they were computed" },
+        el("b", {}, duration(saved)), " saved") : "");
+  }
+
+  drawSteps() {
+    const wanted = [];
+    if (!this.store.sections.length) {
+      this.sections.clear();
+      this.node.replaceChildren(el("p", { class: "awn-empty" }, "No step has run yet in this kernel."));
+      return;
+    }
+    for (const section of this.store.sections) wanted.push(this.section(section));
+    const current = [...this.node.children];
+    if (current.length !== wanted.length || current.some((node, i) => node !== wanted[i])) this.node.replaceChildren(...wanted);
+    for (const id of [...this.sections.keys()]) if (!this.store.sections.some((section) => section.id === id)) this.sections.delete(id);
+  }
+
+  section(section) {
+    let drawn = this.sections.get(section.id);
+    if (!drawn) {
+      const table = el("table", { class: "awn-table" },
+        el("caption", { class: "awn-sr" }, `Steps of ${section.title}`),
+        el("thead", {}, el("tr", {}, ...["State", "Step", "Timeline", "Took", "Size", "Saved", ""].map((title, i) =>
+          el("th", { scope: "col", class: i > 2 ? "awn-num" : null }, title || el("span", { class: "awn-sr" }, "Invalidate"))))),
+        el("tbody"));
+      drawn = { head: el("div", { class: "awn-runhead" }), table, rows: [], node: null };
+      drawn.node = el("section", { class: "awn-run", "aria-label": section.title }, drawn.head, table);
+      this.sections.set(section.id, drawn);
+    }
+    drawn.head.replaceChildren(
+      el("div", { class: "awn-title", role: "heading", "aria-level": "3" }, section.title),
+      el("span", { class: `awn-status awn-status-${section.status}` }, section.status),
+      el("span", { class: "awn-elapsed", "data-since": section.status === "running" ? section.started : null },
+        duration(section.took)),
+      section.error ? el("span", { class: "awn-error", title: section.error }, section.error) : "");
+    const span = this.span(section);
+    const body = drawn.table.tBodies[0];
+    drawn.lines = this.lines(section);
+    while (drawn.rows.length > drawn.lines.length) drawn.rows.pop().node.remove();
+    drawn.lines.forEach((line, index) => {
+      const text = JSON.stringify([line, this.store.gone, this.store.asked.has(line.keyid)]);
+      const old = drawn.rows[index];
+      if (!old || old.text !== text) {
+        const node = this.stepRow(line);
+        const hadFocus = old && old.node.contains(document.activeElement);
+        if (old) old.node.replaceWith(node);
+        else body.append(node);
+        if (hadFocus) node.querySelector("button")?.focus();
+        drawn.rows[index] = { text, node };
+      }
+      this.place(drawn.rows[index].node, line, span);
+    });
+    return drawn.node;
+  }
+
+  // What is shown of a section: a step a line, but many of one id (a loop) as one line that opens.
+  lines(section) {
+    const same = new Map();
+    for (const step of section.steps) same.set(step.step, [...(same.get(step.step) || []), step]);
+    const lines = [];
+    for (const [id, parts] of same) {
+      if (parts.length <= FEW) {
+        lines.push(...parts.map((step) => ({ ...step, parts: [step] })));
+        continue;
+      }
+      const name = `${section.id} ${id}`;
+      const open = this.open.has(name);
+      lines.push({ ...this.summary(parts), step: id, group: name, opened: open });
+      if (open) lines.push(...parts.map((step) => ({ ...step, parts: [step], child: true })));
+    }
+    return lines;
+  }
+
+  summary(parts) {
+    const sum = (field) => parts.reduce((total, step) => total + (step[field] || 0), 0);
+    const live = parts.find(isLive);
+    const counts = LOUDEST.map((state) => [parts.filter((step) => step.state === state).length, STATES[state].label]);
+    return {
+      parts, state: LOUDEST.find((state) => parts.some((step) => step.state === state)), took: sum("took"), since: live?.since,
+      size: sum("size") || null, saved: sum("saved"), why: counts.filter(([n]) => n).map(([n, label]) => `${n} ${label}`).join(" · "),
+    };
+  }
+
+  span(section) {
+    const ends = section.steps.map((step) => (step.start ?? 0) + (step.took ?? 0));
+    const live = section.status === "running" ? this.store.now() - section.started : 0;
+    return Math.max(section.took || 0, live, ...ends, 0.001);
+  }
+
+  stepRow(step) {
+    const live = isLive(step);
+    const shown = this.store.gone && live ? { label: "lost", icon: STATES.skipped.icon } : STATES[step.state] || STATES.pending;
+    const told = step.state === "hit" && step.at ? `computed ${age(this.store.now() - step.at)} ago` : step.why;
+    const key = step.group ? `${step.parts.length} steps` : step.key ? `key ${step.key}` : "no key: not cached";
+    const title = [...new Set([told, step.why, key])].filter(Boolean).join("\n");
+    const known = step.keyid !== undefined && step.keyid !== null;
+    return el("tr", {
+      class: `awn-step awn-${step.state}${step.child ? " awn-child" : ""}`,
+      "data-step": step.child ? null : step.step, "data-part": step.child ? step.key : null, "data-state": step.state,
+    },
+    el("td", { class: "awn-state" }, el("span", { class: "awn-pill" },
+      live && !this.store.gone ? el("span", { class: "awn-spin", "aria-hidden": "true" }) : icon(shown.icon), shown.label)),
+    el("th", { scope: "row", class: "awn-stepname", title }, this.name(step), told ? el("span", { class: "awn-why" }, told) : ""),
+    el("td", { class: "awn-timeline" }, el("span", { class: "awn-track" },
+      ...step.parts.map((part) => el("span", { class: `awn-span awn-is-${part.state}` })))),
+    el("td", { class: "awn-num awn-time", "data-at": live && !step.group ? step.since : null }, live && !step.group ? "" : duration(step.took)),
+    el("td", { class: "awn-num" }, size(step.size)),
+    el("td", { class: "awn-num awn-gain" }, step.saved >= 0.001 ? duration(step.saved) : ""),
+    el("td", { class: "awn-num" }, known ? invalidateButton(this.store, step.keyid, step.key) : step.dropped ? dropped() : ""));
+  }
+
+  name(step) {
+    if (step.child) return el("code", { class: "awn-id" }, shortKey(step.key || step.step));
+    if (!step.group) return el("span", { class: "awn-id" }, step.step);
+    return el("button", {
+      class: "awn-opener awn-id", type: "button", "aria-expanded": String(step.opened),
+      onclick: () => {
+        if (!this.open.delete(step.group)) this.open.add(step.group);
+        this.drawSteps();
+      },
+    }, step.step, el("span", { class: "awn-times" }, ` × ${step.parts.length}`), icon(step.opened ? "M5 6.5l3 3 3-3" : "M6.5 5l3 3-3 3"));
+  }
+
+  place(node, line, span) {
+    const bars = node.getElementsByClassName("awn-span");
+    line.parts.forEach((step, index) => {
+      const bar = bars[index];
+      const took = isLive(step) ? Math.max(this.store.now() - step.since, 0) : step.took || 0;
+      const left = Math.min((100 * (step.start ?? 0)) / span, 99);
+      bar.hidden = step.start === null || step.start === undefined;
+      bar.style.left = `${left}%`;
+      bar.style.width = `${Math.min(Math.max((100 * took) / span, 0.8), 100 - left)}%`;
+    });
+  }
+
+  tick() {
+    if (this.store.gone || !this.node.isConnected) return;
+    for (const section of this.store.sections) {
+      if (section.status !== "running") continue;
+      const drawn = this.sections.get(section.id);
+      if (!drawn) continue;
+      const elapsed = drawn.head.querySelector(".awn-elapsed");
+      if (elapsed) elapsed.textContent = duration(Math.max(this.store.now() - section.started, 0));
+      const span = this.span(section);
+      drawn.lines.forEach((step, index) => {
+        const node = drawn.rows[index].node;
+        this.place(node, step, span);
+        const cell = node.querySelector(".awn-time[data-at]");
+        if (cell) {
+          const spent = Math.max(this.store.now() - step.since, 0);
+          cell.textContent = duration(spent) + (step.est > spent ? ` of ~${duration(step.est)}` : "");
+        }
+      });
+    }
+  }
+}
+
+function dropped() {
+  const told = "Invalidated: computed again next time";
+  return el("span", { class: "awn-dropped", role: "img", "aria-label": told, title: told }, icon("M12 6.2A4.4 4.4 0 1 0 12.3 9M12.2 3.6v2.8H9.4"));
+}
+
+function invalidateButton(store, id, key, tabindex = "0") {
+  const asked = store.asked.has(id);
+  return el("button", {
+    class: "awn-drop", type: "button", tabindex, disabled: store.gone || asked, "data-key": key,
+    title: asked ? "Waiting for the kernel" : "Invalidate: compute it again next time", "aria-label": `Invalidate ${key}`,
+    onclick: (event) => {
+      event.stopPropagation();
+      if (event.detail < 2) store.remove([id]); // the second click of a double click hits the row that moved up
+    },
+  }, asked ? el("span", { class: "awn-spin", "aria-hidden": "true" }) : icon("M4.6 5.2h6.8M6.6 5V3.9h2.8V5M5.4 5.2l.4 6.9h4.4l.4-6.9"));
+}

@@ -1,0 +1,193 @@
+// What one widget model knows, kept in order of the kernel's messages; every place where the panel is shown draws from it.
+
+class Store {
+  constructor(model) {
+    this.model = model;
+    this.views = new Set();
+    this.sections = [];
+    this.keys = new Keys();
+    this.keysKnown = false;
+    this.gone = false;
+    this.busy = false;
+    this.asked = new Set(); // ids of keys whose deletion was asked for and not yet answered
+    this.preview = null;
+    this.note = "";
+    this.seq = 0;
+    this.skew = 0; // kernel clock minus page clock, seconds
+    this.queue = Promise.resolve(); // messages are taken in order, although unpacking one is asynchronous
+    this.take(model.get("boot") || {});
+    model.on("msg:custom", (message, buffers) => {
+      this.queue = this.queue.then(() => this.take(message, buffers)).catch((error) => console.error("awaitly", error));
+    });
+    model.on("comm_live_update", () => this.watchKernel());
+  }
+
+  now() {
+    return Date.now() / 1000 + this.skew;
+  }
+
+  async watchKernel() {
+    // The proxy that anywidget gives does not show whether the comm lives, the model behind it does.
+    const real = await this.real();
+    if (real && real.comm_live === true) return;
+    this.setGone();
+  }
+
+  async real() {
+    try {
+      return await this.model.widget_manager.get_model(this.model.get("model_ref"));
+    } catch {
+      return null;
+    }
+  }
+
+  async followKernelStatus() {
+    // Where the front end shows us its kernel connection (JupyterLab does), "busy" and "shut down" are told as well.
+    const kernel = (await this.real())?.widget_manager?.kernel;
+    if (!kernel?.statusChanged?.connect) return;
+    const follow = (_, status) => {
+      if (status === "dead" || status === "terminating" || status === "restarting") this.setGone();
+      this.busy = status === "busy";
+      this.draw("actions");
+    };
+    kernel.statusChanged.connect(follow);
+    kernel.disposed?.connect(() => this.setGone());
+    this.busy = kernel.status === "busy";
+    this.unfollow = () => kernel.statusChanged.disconnect(follow);
+  }
+
+  setGone() {
+    if (this.gone) return;
+    this.gone = true;
+    this.asked.clear();
+    this.draw("all");
+  }
+
+  async take(message, buffers) {
+    if (message.seq) this.seq = message.seq;
+    if (message.now) this.skew = message.now - Date.now() / 1000;
+    if (message.order) {
+      const known = new Map(this.sections.map((section) => [section.id, section]));
+      for (const change of message.sections || []) {
+        const old = known.get(change.id);
+        const steps = old ? old.steps.slice(0, change.n) : [];
+        for (const [index, row] of change.rows) steps[index] = row;
+        known.set(change.id, { ...change, steps });
+      }
+      this.sections = message.order.map((id) => known.get(id)).filter(Boolean);
+      this.draw("steps");
+    }
+    if (message.kind === "keys") {
+      this.keys.load(await inflate(buffers[0]));
+      this.keysKnown = true;
+      this.asked.clear();
+      this.draw("keys");
+    }
+    if (message.removed || message.added) {
+      this.keys.change(message.removed || [], message.added || []);
+      for (const id of message.removed || []) this.asked.delete(id);
+      if (this.preview && (message.removed || []).includes(this.preview.id)) this.preview = null;
+      this.draw("keys");
+    }
+    if (message.preview) {
+      if (this.preview && this.preview.id === message.preview.id) this.preview = message.preview;
+      this.draw("preview");
+    }
+    if (message.note) this.say(message.note);
+    if (message.settled) {
+      for (const id of message.settled) this.asked.delete(id);
+      this.draw("keys");
+    }
+  }
+
+  say(text) {
+    this.note = text;
+    this.draw("actions");
+  }
+
+  ask(message) {
+    if (!this.gone) this.model.send(message);
+  }
+
+  remove(ids) {
+    if (this.gone || !ids.length) return;
+    for (const id of ids) this.asked.add(id);
+    this.ask({ op: "delete", ids });
+    this.say(this.busy ? "The kernel is busy; this is done as soon as it listens." : "");
+    this.draw("keys");
+  }
+
+  draw(what) {
+    for (const view of this.views) view.draw(what);
+  }
+}
+
+// The columns of the keys table, with cached orders, so that searching 100,000 rows is one pass.
+class Keys {
+  constructor() {
+    this.load({ namespaces: [], id: [], namespace: [], key: [], step: [], ok: [], size: [], took: [], at: [], hits: [] });
+  }
+
+  load(columns) {
+    this.columns = columns;
+    this.position = new Map(columns.id.map((id, row) => [id, row]));
+    this.namesakes = null;
+    this.forget();
+  }
+
+  forget() {
+    this.orders = new Map();
+    this.text = null;
+    this.failed = this.columns.ok.reduce((sum, ok) => sum + (ok ? 0 : 1), 0);
+    this.bytes = this.columns.size.reduce((sum, bytes) => sum + Math.max(bytes, 0), 0);
+  }
+
+  get length() {
+    return this.columns.id.length;
+  }
+
+  row(index) {
+    const c = this.columns;
+    return {
+      id: c.id[index], namespace: c.namespaces[c.namespace[index]] ?? "", key: c.key[index], step: c.step[index] ?? "",
+      ok: !!c.ok[index], size: c.size[index], took: c.took[index], at: c.at[index], hits: c.hits[index],
+    };
+  }
+
+  change(removed, added) {
+    const c = this.columns;
+    const gone = new Set([...removed, ...added.map((row) => row.id)]);
+    if ([...gone].some((id) => this.position.has(id))) {
+      const keep = c.id.map((id, index) => index).filter((index) => !gone.has(c.id[index]));
+      for (const name of Object.keys(c)) if (name !== "namespaces") c[name] = keep.map((index) => c[name][index]);
+    }
+    for (const row of added) {
+      let namespace = c.namespaces.indexOf(row.namespace);
+      if (namespace < 0) namespace = c.namespaces.push(row.namespace) - 1;
+      for (const name of Object.keys(c)) if (name !== "namespaces") c[name].push(name === "namespace" ? namespace : row[name]);
+    }
+    this.load(c);
+  }
+
+  order(column) {
+    if (!this.orders.has(column)) {
+      const c = this.columns;
+      const values = c[column];
+      const indices = c.id.map((_, index) => index);
+      indices.sort((a, b) => (values[a] < values[b] ? -1 : values[a] > values[b] ? 1 : a - b));
+      this.orders.set(column, indices);
+    }
+    return this.orders.get(column);
+  }
+
+  find(query, column, descending, failedOnly) {
+    const c = this.columns;
+    this.text ??= c.key.map((key, i) => `${c.namespaces[c.namespace[i]]} ${key} ${c.step[i] ?? ""}`.toLowerCase());
+    const words = query.toLowerCase().split(/\s+/).filter(Boolean).map(shortKey); // keys come cut
+    const order = this.order(column);
+    const found = words.length || failedOnly
+      ? order.filter((i) => !(failedOnly && c.ok[i]) && words.every((word) => this.text[i].includes(word)))
+      : order.slice();
+    return descending ? found.reverse() : found;
+  }
+}

@@ -1,0 +1,84 @@
+"""A real kernel that is restarted or killed: what was finished is there again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.kernels import kernel
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+CLEAN = """%%awaitly clean
+from pathlib import Path
+import numpy as np
+Path("calls.txt").open("a").write("clean ")
+values = np.arange(12.0).reshape(3, 4)
+again = values
+print("cleaned")
+values.shape"""
+
+FIT = """%%awaitly fit
+import time
+with Path("calls.txt").open("a") as log:
+    log.write("fit ")
+print("fitting", flush=True)
+while not Path("go").exists():
+    time.sleep(0.01)
+total = values.sum()"""
+
+
+def calls(folder):
+    return (folder / "calls.txt").read_text().split()
+
+
+def test_a_restart_brings_variables_and_outputs_back(tmp_path):
+    with kernel(tmp_path) as one:
+        first = one.run(CLEAN)
+        assert not first.is_hit
+        one.restart()
+        second = one.run(CLEAN)
+        assert second.is_hit
+        assert second.text == "cleaned\n"
+        assert second.outputs[-2]["data"]["text/plain"] == "(3, 4)"
+        assert one.run("print(again is values, values.sum(), values.flags.writeable)").text == "True 66.0 True\n"
+    assert calls(tmp_path) == ["clean"]
+
+
+def test_a_killed_kernel_loses_no_finished_cell(tmp_path):
+    with kernel(tmp_path) as one:
+        one.run(CLEAN)
+        one.wait_for(one.start(FIT), "fitting")
+        one.kill()
+    (tmp_path / "go").touch()
+    with kernel(tmp_path) as two:
+        assert two.run(CLEAN).is_hit
+        assert not two.run(FIT).is_hit
+        assert two.run("print(total)").text == "66.0\n"
+    with kernel(tmp_path) as three:
+        assert three.run(CLEAN).is_hit
+        assert three.run(FIT).is_hit
+    assert calls(tmp_path) == ["clean", "fit", "fit"]
+
+
+def test_a_second_kernel_waits_for_the_first_and_shares_its_work(tmp_path):
+    with kernel(tmp_path) as one, kernel(tmp_path) as two:
+        one.run(CLEAN)
+        two.run(CLEAN)
+        cell = one.start(FIT)
+        one.wait_for(cell, "fitting")
+        waiting = two.start(FIT)
+        (tmp_path / "go").touch()
+        assert not one.finish(cell).is_hit
+        assert two.finish(waiting).is_hit
+    assert calls(tmp_path) == ["clean", "fit"]
+
+
+def test_the_magics_answer_in_a_kernel(tmp_path):
+    with kernel(tmp_path) as one:
+        one.run(CLEAN)
+        (listed,) = one.run("%awaitly keys clean:*").outputs
+        assert "clean:" in listed["data"]["text/plain"]
+        assert "<table" in listed["data"]["text/html"]
+        wrong = one.attempt("%awaitly nonsense")
+        assert wrong.text.startswith("UsageError: ")
+        assert one.attempt("%%awaitly --nonsense\nx = 1").text.startswith("UsageError: ")

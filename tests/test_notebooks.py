@@ -1,0 +1,68 @@
+"""Each notebook of the manual runs twice, in fresh kernels on one cache: first it computes, then all is kept.
+
+The second run must show what the first showed, without calling a single step.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from awaitly_nb.cli.headless import run_notebook
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+# What differs from run to run by its nature: addresses, run ids, and how long ago or how long something took.
+VARYING = re.compile(r"0x[0-9a-f]{6,}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22,}")
+
+
+def shown(notebook):
+    """Return what each cell of an executed notebook showed to the user, without what tells of the run itself."""
+    return [
+        [found for output in cell.get("outputs", ()) if (found := _shown(output)) is not None]
+        for cell in nbformat.read(notebook, as_version=4).cells
+    ]
+
+
+def _shown(output):
+    if output.output_type == "stream":
+        return VARYING.sub("", output.text) if output.name == "stdout" else None
+    data = output.get("data", {})
+    html = "".join(data.get("text/html", ""))
+    # Notes, panels and tables of ours tell how long each step took in this run.
+    if "application/vnd.jupyter.widget-view+json" in data or "awaitly" in html or "awn-" in html:
+        return None
+    return {kind: VARYING.sub("", content) if isinstance(content, str) else content for kind, content in data.items()}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_as_committed_a_notebook_is_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [(c.outputs, c.execution_count) for c in code] == [([], None)] * len(code)
+    assert notebook.cells[0].cell_type == "markdown", "a notebook begins with what it is about"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_it_computes_once_and_then_shows_the_same_from_disk(path, tmp_path, monkeypatch):
+    notebook = Path(shutil.copy(path, tmp_path))
+    monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "cache"))
+
+    first = run_notebook(notebook, output=tmp_path / "first.ipynb")
+    assert (first.ending, first.error) == ("ok", "")
+    computed = {(s.step_id, s.step_key) for s in first.steps if s.state in ("computed", "failed") and s.step_key}
+    assert computed
+
+    second = run_notebook(notebook, output=tmp_path / "second.ipynb")
+    assert (second.ending, second.error) == ("ok", "")
+    anew = [s for s in second.steps if s.step_key and s.state not in ("hit", "replayed failure")]
+    assert not anew
+    assert {(s.step_id, s.step_key) for s in second.steps if s.step_key} == computed
+
+    assert shown(tmp_path / "second.ipynb") == shown(tmp_path / "first.ipynb")

@@ -1,0 +1,495 @@
+"""`%%awaitly`: a cell runs once, and comes back whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from awaitly_nb.errors import CodeChangedWarning, NotCachedError, UncachedWarning
+
+
+@pytest.fixture
+def calls(shell):
+    """A list outside the notebook's namespace that cells can note calls in, without it being an input."""
+    import builtins
+
+    builtins.noted = noted = []
+    yield noted
+    del builtins.noted
+
+
+def cell(line, source):
+    return f"%%awaitly {line}\nnoted.append(1)\n{source}"
+
+
+def test_a_cell_runs_once(shell, calls):
+    shell.run(cell("raw", "x = 1 + 1\nprint('hello')"))
+    assert (shell.ns["x"], shell.out, calls) == (2, "hello\n", [1])
+    assert shell.badge.startswith("computed in")
+    shell.forget()
+    shell.run(cell("raw", "x = 1 + 1\nprint('hello')"))
+    assert (shell.ns["x"], shell.out, calls) == (2, "hello\n", [1])
+    assert shell.badge.startswith("from cache, computed")
+
+
+def test_an_edited_cell_runs_again_and_says_why(shell, calls):
+    shell.run(cell("raw", "x = 1"))
+    shell.run(cell("raw", "x = 2"))
+    assert (shell.ns["x"], len(calls)) == (2, 2)
+
+
+def test_a_comment_changes_nothing(shell, calls):
+    shell.run(cell("raw", "x = 1"))
+    shell.run(cell("raw", "x = 1  # one\n\n"))
+    assert len(calls) == 1
+
+
+def test_an_input_is_part_of_the_key(shell, calls):
+    shell.run("a = 1")
+    shell.run(cell("raw", "x = a + 1"))
+    shell.run("a = 2")
+    shell.run(cell("raw", "x = a + 1"))
+    assert (shell.ns["x"], len(calls)) == (3, 2)
+    shell.run("a = 1")
+    shell.run(cell("raw", "x = a + 1"))
+    assert (shell.ns["x"], len(calls)) == (2, 2)
+
+
+def test_a_helper_is_part_of_the_key(shell, calls):
+    shell.run("def double(n):\n    return 2 * n")
+    shell.run(cell("raw", "x = double(2)"))
+    shell.run("def double(n):\n    return n + n + 0")
+    shell.run(cell("raw", "x = double(2)"))
+    assert len(calls) == 2
+
+
+def test_a_file_is_part_of_the_key(shell, calls, tmp_path):
+    data = tmp_path / "data.txt"
+    data.write_text("one")
+    shell.ns["path"] = str(data)
+    for _ in range(2):
+        shell.run(cell("raw", "from pathlib import Path\ntext = Path(path).read_text()"))
+    assert len(calls) == 1
+    data.write_text("two!")
+    shell.run(cell("raw", "from pathlib import Path\ntext = Path(path).read_text()"))
+    assert (shell.ns["text"], len(calls)) == ("two!", 2)
+
+
+def test_aliases_stay_aliases(shell):
+    source = "%%awaitly raw\na = [1]\nb = a\nc = {'a': a}"
+    shell.run(source)
+    shell.forget()
+    shell.run(source)
+    assert shell.ns["a"] is shell.ns["b"] is shell.ns["c"]["a"]
+
+
+def test_a_name_that_is_an_input_stays_it(shell):
+    shell.run("a = [1]")
+    source = "%%awaitly raw\nb = a\nn = len(a)"
+    shell.run(source)
+    shell.forget()
+    shell.run("a = [1]")
+    shell.run(source)
+    assert shell.ns["b"] is shell.ns["a"]
+
+
+def test_a_file_left_behind_by_with_is_closed_again(shell):
+    source = "%%awaitly raw\nimport os\nwith open(os.devnull) as f, open(os.devnull, 'rb') as g:\n    n = len(f.read())"
+    for _ in range(2):
+        shell.run(source)
+        assert shell.ns["f"].closed
+        assert shell.ns["g"].closed
+        assert shell.ns["n"] == 0
+        badge = shell.badge
+        shell.forget()
+    assert badge.startswith("from cache")
+
+
+def test_imports_are_imported_again(shell):
+    source = "%%awaitly raw\nimport os.path\nimport collections as c\nfrom math import pi\nx = pi"
+    shell.run(source)
+    shell.forget()
+    shell.run(source)
+    assert shell.ns["os"].path.join("a", "b")
+    assert shell.ns["c"].OrderedDict
+    assert shell.ns["pi"] == shell.ns["x"]
+
+
+def test_what_the_cell_deleted_is_deleted(shell):
+    source = "%%awaitly raw\nb = a + 1\ndel a"
+    for _ in range(2):
+        shell.run("a = 1")
+        shell.run(source)
+        assert shell.ns["b"] == 2
+        assert "a" not in shell.ns
+
+
+def test_a_changed_input_is_an_output(shell, calls):
+    source = cell("raw", "a.append(2)")
+    for _ in range(2):
+        shell.run("a = [1]\nalias = a")
+        shell.run(source)
+        assert shell.ns["a"] == [1, 2]
+        assert shell.ns["alias"] is shell.ns["a"]
+    assert len(calls) == 1
+
+
+def test_an_input_that_was_changed_and_then_rebound(shell, calls):
+    source = cell("raw", "a.append(2)\na = 'gone'")
+    for _ in range(2):
+        shell.run("a = [1]\nalias = a")
+        shell.run(source)
+        assert (shell.ns["a"], shell.ns["alias"]) == ("gone", [1, 2])
+    assert len(calls) == 1
+
+
+def test_a_changed_array_is_an_output(shell, calls):
+    source = cell("raw", "a[0] = 9")
+    for _ in range(2):
+        shell.run("import numpy as np\na = np.arange(3)\nview = a")
+        shell.run(source)
+        assert shell.ns["view"].tolist() == [9, 1, 2]
+    assert len(calls) == 1
+
+
+def test_names_may_swap(shell, calls):
+    source = cell("raw", "a, b = b, a")
+    for _ in range(2):
+        shell.run("a, b = [1], [2]")
+        shell.run(source)
+        assert (shell.ns["a"], shell.ns["b"]) == ([2], [1])
+    assert len(calls) == 1
+
+
+def test_a_global_that_a_helper_changes_is_an_output(shell, calls):
+    source = cell("raw", "note(2)")
+    for _ in range(2):
+        shell.run("seen = [1]\ndef note(n):\n    seen.append(n)")
+        shell.run(source)
+        assert shell.ns["seen"] == [1, 2]
+    assert len(calls) == 1
+
+
+def test_a_changed_frame_is_an_output(shell, calls):
+    source = cell("raw", "df['y'] = df.x * 2")
+    for _ in range(2):
+        shell.run("import pandas as pd\ndf = pd.DataFrame({'x': [1, 2]})")
+        shell.run(source)
+        assert list(shell.ns["df"].columns) == ["x", "y"]
+    assert len(calls) == 1
+
+
+def test_what_happens_to_a_variable_later_does_not_reach_the_cache(shell, calls):
+    source = cell("raw", "x = {'a': [1]}")
+    for _ in range(3):
+        shell.run(source)
+        assert shell.ns["x"] == {"a": [1]}
+        shell.ns["x"]["a"].append(2)
+    assert len(calls) == 1
+
+
+def test_the_same_value_again_is_still_assigned(shell):
+    """A small int is one object; that the name was bound to it before must not hide the assignment."""
+    shell.run("x = 5")
+    shell.run("%%awaitly raw\nx = 5")
+    shell.forget()
+    shell.run("%%awaitly raw\nx = 5")
+    assert shell.ns["x"] == 5
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "value"),
+    [
+        ("for i in range(3):\n    pass", "i", 2),
+        ("[last := n for n in (1, 2)]", "last", 2),
+        ("with open(__import__('os').devnull) as f:\n    n = 1\ndel f", "n", 1),
+        ("match [1, 2]:\n    case [first, *rest]:\n        pass", "rest", [2]),
+        ("globals()['made'] = 3", "made", 3),
+        ("a, (b, *c) = 1, (2, 3)", "c", [3]),
+        ("x: int = 4", "x", 4),
+        ("def f():\n    global g\n    g = 7\nf()", "g", 7),
+    ],
+)
+def test_every_way_to_bind_a_name(shell, source, name, value):
+    shell.run(f"%%awaitly raw\n{source}")
+    shell.forget()
+    shell.run(f"%%awaitly raw\n{source}")
+    assert shell.badge.startswith("from cache")
+    assert shell.ns[name] == value
+
+
+def test_functions_come_back_bound_to_the_notebook(shell):
+    source = "%%awaitly raw\ndef scaled(n):\n    return n * scale\nadd = lambda n: n + scale"
+    shell.run(source)
+    shell.forget()
+    shell.run("scale = 10")
+    shell.run(source)
+    assert shell.ns["scaled"](2) == 20
+    shell.run("scale = 3")
+    assert (shell.ns["scaled"](2), shell.ns["add"](2)) == (6, 5)
+
+
+def test_a_restored_function_keeps_its_source_and_so_its_key(shell, calls):
+    helper = "%%awaitly helpers\ndef double(n):\n    return 2 * n"
+    shell.run(helper)
+    shell.run(cell("raw", "x = double(2)"))
+    shell.forget()
+    shell.run(helper)
+    shell.run("import inspect")
+    assert shell.ns["inspect"].getsource(shell.ns["double"]) == "def double(n):\n    return 2 * n\n"
+    shell.run(cell("raw", "x = double(2)"))
+    assert len(calls) == 1
+
+
+def test_classes_and_their_instances_come_back_together(shell):
+    source = (
+        "%%awaitly raw\nfrom dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int\n"
+        "    def double(self):\n        return self.x * 2\np = Point(4)"
+    )
+    shell.run(source)
+    shell.forget()
+    shell.run(source)
+    assert shell.badge.startswith("from cache")
+    assert type(shell.ns["p"]) is shell.ns["Point"]
+    assert shell.ns["p"].double() == 8
+
+
+@pytest.mark.parametrize(
+    ("source", "check"),
+    [
+        ("class S:\n    pass\nS.count = 5\ns = S()", "S.count == 5 and type(s) is S"),
+        ("class S:\n    made = []\n    def __init__(self):\n        S.made.append(self)\ns = S()", "S.made == [s]"),
+        ("class S:\n    pass\ndef f(self):\n    return 7\nS.f = f\ns = S()", "s.f() == 7"),
+        ("import enum\nclass C(enum.Enum):\n    RED = 1\nc = C.RED", "c is C.RED"),
+        ("from collections import namedtuple\nP = namedtuple('P', 'x y')\np = P(1, 2)", "type(p) is P and p.y == 2"),
+        ("from functools import lru_cache\n@lru_cache\ndef f(n):\n    return n + 1\nx = f(1)", "f(1) == x == 2"),
+        ("def make(k):\n    return lambda x: x * k\nf = make(3)", "f(2) == 6"),
+        ("import re\ntry:\n    1 / 0\nexcept ZeroDivisionError as e:\n    err = e", "type(err) is ZeroDivisionError"),
+    ],
+)
+def test_what_people_define_comes_back_as_it_was(shell, calls, source, check):
+    for _ in range(2):
+        shell.run(cell("raw", source))
+        assert eval(check, shell.ns)
+        shell.forget()
+    assert len(calls) == 1
+
+
+def test_an_unkeyable_input_runs_uncached_and_says_the_ways_out(shell, calls):
+    shell.run("import threading\nlock = threading.Lock()")
+    for _ in range(2):
+        with pytest.warns(UncachedWarning, match="lock.*--ignore.*--key"):
+            shell.run(cell("raw", "x = lock.locked()"))
+    assert (shell.ns["x"], len(calls)) == (False, 2)
+    for _ in range(2):
+        shell.run(cell("raw --ignore lock", "x = lock.locked()"))
+    assert len(calls) == 3
+
+
+def test_what_cannot_be_stored_is_named_and_the_cell_is_not_kept(shell, calls):
+    for _ in range(2):
+        with pytest.warns(UncachedWarning, match="variable 'conn' cannot be stored; --vars") as told:
+            shell.run(cell("raw", "import threading\nconn = threading.Lock()\nx = 1"))
+        assert len(told) == 1
+        assert shell.badge.endswith("not kept")
+    assert len(calls) == 2
+    for _ in range(2):
+        shell.run(cell("raw --vars x", "import threading\nconn = threading.Lock()\nx = 1"))
+    assert len(calls) == 3
+
+
+def test_filters_that_a_cell_sets_stay_set(shell):
+    import warnings
+
+    with warnings.catch_warnings():
+        shell.run("%%awaitly raw\nimport warnings\nwarnings.filterwarnings('ignore', 'only this')")
+        assert any(entry[1] is not None and entry[1].pattern == "only this" for entry in warnings.filters)
+        assert not any(entry[1] is not None and "is done" in entry[1].pattern for entry in warnings.filters)
+
+
+def test_a_failure_is_not_kept(shell, calls):
+    for _ in range(2):
+        result = shell.attempt(cell("raw", "print('before')\n1 / 0"))
+        assert isinstance(result.error_in_exec, ZeroDivisionError)
+    assert len(calls) == 2
+
+
+def test_a_traceback_shows_the_cell_and_not_the_machinery(shell):
+    shell.attempt("%%awaitly raw\nx = 1\n1 / 0")
+    assert "awaitly_nb/" not in shell.out
+    assert "----> 3 1 / 0" in shell.out
+
+
+def test_interrupts_pass_and_keep_nothing(shell, calls):
+    for _ in range(2):
+        result = shell.attempt(cell("raw", "raise KeyboardInterrupt"))
+        assert isinstance(result.error_in_exec, KeyboardInterrupt)
+    assert len(calls) == 2
+
+
+def test_an_explicit_key_is_the_identity(shell, calls):
+    shell.run("a = 1")
+    shell.run(cell("raw --key mine", "x = a"))
+    shell.run("a = 2")
+    shell.run(cell("raw --key mine", "x = a"))
+    assert (shell.ns["x"], len(calls)) == (1, 1)
+    with pytest.warns(CodeChangedWarning, match="mine"):
+        shell.run(cell("raw --key mine", "x = a + 1"))
+    assert (shell.ns["x"], len(calls)) == (1, 1)
+
+
+def test_a_key_takes_variables(shell):
+    shell.run("year = 2013")
+    shell.run("%%awaitly raw --key flights:{year}\nx = 1")
+    assert shell.ns["get_ipython"]().run_line_magic("awaitly", "keys flights:2013").rows[0][0] == "flights:2013"
+
+
+def test_force_runs_and_replaces(shell, calls):
+    shell.run("import itertools")
+    shell.run(cell("raw --key k", "x = len(noted)"))
+    shell.run(cell("raw --key k --force", "x = len(noted)"))
+    shell.forget()
+    shell.run(cell("raw --key k", "x = len(noted)"))
+    assert shell.ns["x"] == 2
+
+
+def test_read_loads_or_fails(shell, calls):
+    result = shell.attempt(cell("raw --read", "x = 1"))
+    assert isinstance(result.error_in_exec, NotCachedError)
+    shell.run(cell("raw", "x = 1"))
+    shell.run(cell("raw --read", "x = 1"))
+    assert len(calls) == 1
+
+
+def test_no_output_restores_and_stays_silent(shell, calls):
+    shell.run(cell("raw", "x = 1\nprint('shown')"))
+    shell.run(cell("raw --no-output", "x = 1\nprint('shown')"))
+    assert (shell.out, len(calls)) == ("", 1)
+
+
+def test_dry_run_says_and_does_nothing(shell, calls):
+    shell.run("a = 1")
+    shell.run(cell("raw --dry-run", "x = a"))
+    assert shell.badge == "dry run: miss: first run"
+    shell.run(cell("raw", "x = a"))
+    shell.run(cell("raw --dry-run", "x = a"))
+    assert shell.badge.startswith("dry run: hit: computed")
+    shell.run("a = 2")
+    shell.run(cell("raw --dry-run", "x = a"))
+    assert "a" in shell.badge
+    assert "1 -> 2" in shell.badge
+    assert len(calls) == 1
+
+
+def test_a_ttl_expires(shell, calls):
+    shell.run(cell("raw --ttl 1ms", "x = 1"))
+    shell.run("import time\nt = time.perf_counter()\nwhile time.perf_counter() < t + 0.01: pass")
+    shell.run(cell("raw --ttl 1ms", "x = 1"))
+    assert len(calls) == 2
+
+
+def test_two_cells_do_not_share(shell, calls):
+    shell.run(cell("one", "x = 1"))
+    shell.run(cell("two", "x = 1"))
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "needs a name"),
+        ("raw extra", "'extra'"),
+        ("raw --unknown", "'--unknown'"),
+        ("raw --ttl 0s", "--ttl"),
+        ("raw --ttl", "needs a value"),
+        ("raw --vars 1x", "'1x'"),
+        ("raw --force --read", "one of them"),
+        ("raw 'open", "cannot read"),
+    ],
+)
+def test_a_bad_first_line_answers_with_usage_and_no_traceback(shell, calls, line, said):
+    result = shell.attempt(cell(line, "x = 1"))
+    assert not result.success
+    assert said in shell.err
+    assert shell.err.startswith("UsageError: ")
+    assert "Traceback" not in shell.out + shell.err
+    assert calls == []
+
+
+@pytest.mark.parametrize("command", ["!ls", "x = !ls", "%pip install nothing", "%sx ls", "get_ipython().system('ls')"])
+def test_commands_of_the_system_are_refused(shell, calls, command):
+    shell.attempt(cell("raw", command))
+    assert "--allow-shell" in shell.err
+    assert calls == []
+
+
+def test_a_command_that_is_allowed_runs(shell):
+    shell.run("%%awaitly raw --allow-shell\nx = !echo hi")
+    assert list(shell.ns["x"]) == ["hi"]
+
+
+def test_asking_is_refused(shell):
+    shell.attempt("%%awaitly raw\nname = input('who? ')")
+    assert "input('who? ')" in shell.out
+    assert "name" not in shell.ns
+
+
+def test_vars_that_were_not_assigned_are_an_error(shell):
+    shell.attempt("%%awaitly raw --vars nope\nx = 1")
+    assert "'nope'" in shell.out
+
+
+def test_nested_magics_run_and_what_they_read_counts(shell, calls):
+    shell.run("a = 1")
+    shell.run(cell("raw", "%time x = a + 1"))
+    shell.run("a = 2")
+    shell.run(cell("raw", "%time x = a + 1"))
+    assert (shell.ns["x"], len(calls)) == (3, 2)
+    shell.forget()
+    shell.run("a = 2")
+    shell.run(cell("raw", "%time x = a + 1"))
+    assert (shell.ns["x"], len(calls)) == (3, 2)
+
+
+def test_a_trailing_semicolon_silences_the_value(shell):
+    shell.run("%%awaitly raw\n40 + 2;")
+    assert shell.out == ""
+    shell.run("%%awaitly other\n40 + 2")
+    assert "42" in shell.out
+
+
+def test_the_value_of_the_last_line_is_the_underscore_again(shell):
+    shell.run("%%awaitly raw\nx = [1]\nx")
+    shell.forget()
+    shell.run("%%awaitly raw\nx = [1]\nx")
+    assert shell.ns["_"] is shell.ns["x"]
+
+
+def test_awaiting_cells_run_once_too(shell, calls):
+    source = cell("raw", "import asyncio\nawait asyncio.sleep(0)\nx = await asyncio.sleep(0, 5)\nprint(x)")
+    shell.run(source)
+    assert (shell.ns["x"], shell.out, calls) == (5, "5\n", [1])
+    shell.forget()
+    shell.run(source)
+    assert (shell.ns["x"], shell.out, calls) == (5, "5\n", [1])
+    assert shell.badge.startswith("from cache")
+
+
+def test_a_dry_run_of_an_awaiting_cell(shell, calls):
+    shell.run(cell("raw --dry-run", "import asyncio\nawait asyncio.sleep(0)"))
+    assert (shell.badge, calls) == ("dry run: miss: first run", [])
+
+
+def test_only_awaiting_cells_take_the_awaiting_path(shell):
+    plain = shell.ip.transform_cell("%%awaitly raw\nasync def f():\n    await g()\nx = 1")
+    assert plain.startswith("get_ipython().run_cell_magic('awaitly', 'raw'")
+    awaiting = shell.ip.transform_cell("%%awaitly raw\nx = await f()")
+    assert awaiting.startswith("await get_ipython().run_cell_magic('awaitly', 'raw'")
+    loop = shell.ip.transform_cell("%%awaitly raw\nasync for x in f(): pass")
+    assert loop.startswith("await ")
+
+
+def test_a_failing_awaiting_cell_shows_its_own_line(shell):
+    result = shell.attempt("%%awaitly raw\nimport asyncio\nawait asyncio.sleep(0)\n1 / 0")
+    assert isinstance(result.error_in_exec, ZeroDivisionError)
+    assert "----> 4 1 / 0" in shell.out
+    assert "awaitly_nb/" not in shell.out

@@ -1,0 +1,330 @@
+"""The panel without a page: what it lists, what it tells, what it does when it is asked, and when."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import awaitly_nb as aw
+from awaitly_nb import caches, events
+from awaitly_nb.engine.summary import RunSummary, StepSummary, Summariser
+from awaitly_nb.notebook import panel as panel_module
+from awaitly_nb.notebook.panel import Panel, panel
+from awaitly_nb.notebook.panel_display import panel_text
+from awaitly_nb.notebook.panel_keys import FolderKeys, KeyList
+from awaitly_nb.notebook.panel_rows import sections
+from awaitly_nb.result import Err, Ok
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def step(step_id="load", state="computed", seconds=0.0, **fields):
+    at = NOW + timedelta(seconds=seconds)
+    return StepSummary(step_id=step_id, step_key=f"{step_id}:1", state=state, at=at, **fields)
+
+
+def run(*steps, run_id="r1", workflow="report", status="ok", seconds=0.0, **fields):
+    return RunSummary(
+        run_id=run_id,
+        workflow=workflow,
+        status=status,
+        started_at=NOW + timedelta(seconds=seconds),
+        steps=steps,
+        **fields,
+    )
+
+
+def states(section):
+    return {row["step"]: row["state"] for row in section["steps"]}
+
+
+def fill(workflow="report", **values):
+    for key, value in values.items():
+        caches.open_default(workflow).set(key, value if isinstance(value, Ok | Err) else Ok(value))
+
+
+# ---- the panel as a whole
+
+
+class Page:
+    """Stands where the widget stands, and keeps what the page was told."""
+
+    token = "abc"
+
+    def __init__(self):
+        self.told = []
+        self.buffers = []
+
+    def tell(self, message, buffers=()):
+        self.told.append(json.loads(json.dumps(message)))
+        self.buffers += buffers
+
+    def close(self):
+        pass
+
+    def of(self, name):
+        return [message[name] for message in self.told if name in message]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """A panel over the default folder, shown on a page that is watched; its thread is not started."""
+    monkeypatch.setattr(panel_module, "RECENT", Summariser())  # what other tests ran is not its business
+    made = Panel(FolderKeys())
+    made._pace.close()
+    made._widget = Page()
+    yield made
+    made.close()
+
+
+def work(name="report", *, fail=False):
+    workflow = aw.create_workflow(name)
+
+    def body(ctx):
+        ctx.step("load", lambda: [1, 2], key="load:1")
+        if fail:
+            ctx.step("fetch", lambda: aw.err("DOWN"), key="fetch:1")
+
+    workflow.run_sync(body)
+
+
+def test_a_run_is_told_step_by_step_with_its_keys(shown):
+    work()
+    shown._draw()
+    page = shown._widget
+    assert page.of("order")[-1] == ["run report"]
+    rows = dict(page.of("sections")[-1][0]["rows"])
+    assert rows[0]["state"] == "computed"
+    number = shown.keys.number_of("report", "load:1")
+    assert rows[0]["keyid"] == number
+    columns = json.loads(zlib.decompress(page.buffers[0]))
+    assert columns["key"] == ["load:1"]
+    work()
+    shown._draw()
+    assert dict(page.of("sections")[-1][0]["rows"])[0]["state"] == "hit"
+    assert dict(page.of("sections")[-1][0]["rows"])[0]["at"] > 0
+
+
+def test_a_key_that_is_stored_later_is_sent_alone(shown):
+    shown._draw()
+    work()
+    shown._draw()
+    page = shown._widget
+    assert len(page.buffers) == 1
+    (added,) = [rows for rows in page.of("added") if rows]
+    assert [(row["namespace"], row["key"], row["ok"]) for row in added] == [("report", "load:1", 1)]
+
+
+def test_a_key_that_is_kept_elsewhere_is_not_listed(shown):
+    shown._draw()
+    aw.create_workflow("report", cache={}).run_sync(lambda ctx: ctx.step("load", lambda: 1, key="load:1"))
+    shown._draw()
+    assert len(shown.keys) == 0
+
+
+def test_invalidating_one_key_makes_its_step_run_again(shown):
+    work()
+    shown._draw()
+    number = shown.keys.number_of("report", "load:1")
+    shown.receive({"op": "delete", "ids": [number]})
+    assert shown._widget.of("removed") == [[number]]
+    assert caches.open_default("report").keys() == []
+    shown._draw()
+    assert dict(shown._widget.of("sections")[-1][0]["rows"])[0]["dropped"] is True
+    work()
+    assert shown.runs()[-1].steps[0].state == "computed"
+
+
+def test_invalidating_one_key_costs_one_small_message_whatever_the_number_of_keys(shown):
+    fill("many", **{f"k{i}": i for i in range(300)})
+    shown._draw()
+    before = len(shown._widget.buffers)
+    shown.receive({"op": "delete", "ids": [shown.keys.number_of("many", "k7")]})
+    shown._draw()
+    assert len(shown._widget.buffers) == before
+    assert len(json.dumps(shown._widget.told[-1])) < 300
+
+
+def test_retry_removes_failures_and_nothing_else(shown):
+    work(fail=True)
+    shown._draw()
+    failed = shown.keys.number_of("report", "fetch:1")
+    shown.receive({"op": "retry"})
+    assert shown._widget.of("removed") == [[failed]]
+    assert caches.open_default("report").keys() == ["load:1"]
+
+
+def test_a_preview_is_text(shown):
+    fill("report", evil="<img src=x onerror=alert(1)>")
+    shown._draw()
+    number = shown.keys.number_of("report", "evil")
+    shown.receive({"op": "preview", "id": number})
+    (seen,) = shown._widget.of("preview")
+    assert seen["id"] == number
+    assert seen["text"] == "<img src=x onerror=alert(1)>"
+    assert "str" in seen["facts"]
+
+
+def test_a_preview_of_a_frame_is_a_table(shown):
+    import pandas as pd
+
+    fill("report", frame=pd.DataFrame({"a": range(100)}))
+    shown._draw()
+    shown.receive({"op": "preview", "id": shown.keys.number_of("report", "frame")})
+    (seen,) = shown._widget.of("preview")
+    assert seen["table"]["columns"] == ["", "a"]
+    assert len(seen["table"]["rows"]) == 8
+    assert "100 rows" in seen["facts"]
+
+
+def test_a_preview_of_a_key_that_is_gone_says_so(shown):
+    fill("report", a=1)
+    shown._draw()
+    number = shown.keys.number_of("report", "a")
+    caches.open_default("report").clear()
+    shown.receive({"op": "preview", "id": number})
+    shown.receive({"op": "preview", "id": 999})
+    assert [seen["text"] for seen in shown._widget.of("preview")] == ["This key is gone."] * 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"op": 3},
+        {"op": "delete"},
+        {"op": "delete", "ids": ["*", None]},
+        {"op": "preview", "id": "x"},
+        {"op": "eval"},
+    ],
+)
+def test_a_message_that_means_nothing_does_nothing(shown, message):
+    fill("report", a=1)
+    shown._draw()
+    shown.receive(message)
+    assert caches.open_default("report").keys() == ["a"]
+
+
+def test_a_store_that_fails_is_told_to_the_person(shown):
+    class Broken(FolderKeys):
+        def delete(self, namespace, key):
+            raise aw.CacheError("disk full")
+
+    fill("report", a=1)
+    shown.keys = KeyList(Broken())
+    shown._draw()
+    number = shown.keys.number_of("report", "a")
+    shown.receive({"op": "delete", "ids": [number]})
+    assert shown._widget.told[-1]["note"] == "That did not work: disk full"
+    assert shown._widget.told[-1]["settled"] == [number]
+
+
+def test_a_page_that_was_loaded_again_is_told_everything_and_a_fresh_one_nothing(shown):
+    work()
+    shown._draw()
+    seq = shown._widget.told[-1]["seq"]
+    told = len(shown._widget.told)
+    shown.receive({"op": "hello", "seq": seq, "mounts": True})
+    assert len(shown._widget.told) == told
+    shown.receive({"op": "hello", "seq": 0, "mounts": True})
+    assert shown._widget.told[told]["order"] == ["run report"]
+    assert shown._widget.told[told + 1]["kind"] == "keys"
+
+
+def test_listening_does_no_drawing_and_no_reading_on_the_time_of_the_run(shown):
+    work()
+    assert shown._widget.told == []
+    assert len(shown.keys) == 0
+
+
+def test_buttons_work_from_many_threads_while_steps_run(shown):
+    fill("report", **{f"k{i}": i for i in range(60)})
+    shown._draw()
+    numbers = [number for number, _ in shown.keys]
+
+    def click(part):
+        for number in part:
+            shown.receive({"op": "delete", "ids": [number]})
+
+    threads = [threading.Thread(target=click, args=(numbers[i::4],)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(10):
+        work()
+        shown._draw()
+    for thread in threads:
+        thread.join(30)
+    assert caches.open_default("report").keys() == ["load:1"]
+    assert sorted(number for gone in shown._widget.of("removed") for number in gone) == sorted(numbers)
+
+
+def test_a_panel_of_one_workflow_shows_that_one(shown):
+    fill("other", a=1)
+    only = Panel(FolderKeys("report"), workflow="report")
+    only._pace.close()
+    only._widget = Page()
+    work("other")
+    work("report")
+    only._draw()
+    assert [section["title"] for section in only.sections()] == ["report"]
+    assert [entry.namespace for _, entry in only.keys] == ["report"]
+    only.close()
+
+
+def test_runs_from_before_the_panel_was_made_are_shown():
+    work("early")
+    late = Panel(FolderKeys())
+    try:
+        assert "early" in [section["title"] for section in late.sections()]
+    finally:
+        late.close()
+
+
+def test_closing_stops_listening(shown):
+    count = len(events._observers)
+    other = Panel(FolderKeys())
+    assert len(events._observers) == count + 1
+    other.close()
+    assert len(events._observers) == count
+
+
+# ---- outside of a notebook
+
+
+@pytest.fixture
+def no_panels(monkeypatch):
+    made: dict = {}
+    monkeypatch.setattr(panel_module, "_panels", made)
+    yield made
+    for one in made.values():
+        one.close()
+
+
+def test_in_a_terminal_the_panel_is_text(capsys, no_panels):
+    workflow = aw.create_workflow("terminal")
+    workflow.run_sync(lambda ctx: ctx.step("load", lambda: 1, key="load:1"))
+    workflow.panel()
+    out = capsys.readouterr().out
+    assert "terminal: done" in out
+    assert "computed  load" in out
+
+
+def test_one_panel_for_the_life_of_the_kernel(capsys, no_panels):
+    cache: dict = {}
+    workflow = aw.create_workflow("own", cache=cache)
+    for _ in range(3):
+        panel()
+        panel(workflow)
+        workflow.panel()
+    assert len(no_panels) == 2
+
+
+def test_text_of_every_state():
+    text = panel_text(sections([run(step("load", "hit", saved_s=41.0, size_bytes=3000), step("fit", "running"))]))
+    assert "hit       load" in text
+    assert "saved 41 s" in text
+    assert panel_text([]) == "No step has run yet.\n"

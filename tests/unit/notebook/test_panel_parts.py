@@ -1,0 +1,296 @@
+"""The parts of the panel: rows of runs and keys, the list of keys, and the pace of drawing."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import awaitly_nb as aw
+from awaitly_nb import caches
+from awaitly_nb.engine.summary import RunSummary, StepSummary
+from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
+from awaitly_nb.notebook.panel_pace import Pace
+from awaitly_nb.notebook.panel_rows import changes, key_columns, sections
+from awaitly_nb.result import Err, Ok
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def step(step_id="load", state="computed", seconds=0.0, **fields):
+    at = NOW + timedelta(seconds=seconds)
+    return StepSummary(step_id=step_id, step_key=f"{step_id}:1", state=state, at=at, **fields)
+
+
+def run(*steps, run_id="r1", workflow="report", status="ok", seconds=0.0, **fields):
+    return RunSummary(
+        run_id=run_id,
+        workflow=workflow,
+        status=status,
+        started_at=NOW + timedelta(seconds=seconds),
+        steps=steps,
+        **fields,
+    )
+
+
+def states(section):
+    return {row["step"]: row["state"] for row in section["steps"]}
+
+
+# ---- rows
+
+
+def test_every_state_has_its_word():
+    before = run(step("load"), step("fit"), step("score"), run_id="r0")
+    now = run(
+        step("load", "hit", saved_s=3.0),
+        step("clean", "failed", error_text="ValueError: x"),
+        step("weather", "replayed failure"),
+        step("fit", "running"),
+        status="running",
+        seconds=10,
+    )
+    (section,) = sections([before, now])
+    assert states(section) == {
+        "load": "hit",
+        "clean": "failed",
+        "weather": "replayed",
+        "fit": "running",
+        "score": "pending",
+    }
+    assert section["steps"][1]["why"] == "ValueError: x"
+    assert section["steps"][3]["took"] is None
+
+
+def test_what_a_failed_run_did_not_reach_is_skipped_and_a_good_run_skips_nothing():
+    before = run(step("load"), step("fit"), run_id="r0")
+    assert states(sections([before, run(step("load"), status="failed", seconds=1)])[0])["fit"] == "skipped"
+    assert states(sections([before, run(step("load"), status="cancelled", seconds=1)])[0])["fit"] == "skipped"
+    assert states(sections([before, run(step("load"), status="ok", seconds=1)])[0]) == {"load": "computed"}
+
+
+def test_a_failed_run_does_not_say_what_is_to_come():
+    before = run(step("load"), step("fit"), run_id="r0", status="failed")
+    assert states(sections([before, run(step("load"), status="running", seconds=1)])[0]) == {"load": "computed"}
+
+
+def test_the_last_run_of_each_workflow_the_newest_first():
+    drawn = sections([run(step(), run_id="a"), run(step(), workflow="other", seconds=1), run(step("x"), seconds=2)])
+    assert [section["title"] for section in drawn] == ["report", "other"]
+    assert states(drawn[0]) == {"x": "computed"}
+    assert [section["title"] for section in sections([run(step()), run(step(), workflow="b")], workflow="b")] == ["b"]
+
+
+def test_cells_and_decorated_functions_share_one_section():
+    cell = run(step("features"), workflow="features", run_id="features@1", status="running")
+    other = run(step("plot", "hit"), workflow="plot", run_id="plot@1", status="running", seconds=5)
+    workflow = run(step("load"), seconds=9)
+    drawn = sections([cell, other, workflow])
+    assert [section["id"] for section in drawn] == ["run report", "loose"]
+    assert states(drawn[1]) == {"features": "computed", "plot": "hit"}
+    assert drawn[1]["status"] == "done"
+
+
+def test_an_estimate_comes_from_the_last_run_or_from_the_cache():
+    before = run(step("fit", duration_s=7.0), run_id="r0")
+    now = run(step("fit", "running"), status="running", seconds=1)
+    assert sections([before, now])[0]["steps"][0]["est"] == 7.0
+    assert sections([now], took={("report", "fit"): 5.0})[0]["steps"][0]["est"] == 5.0
+
+
+def test_bars_begin_where_the_step_began():
+    (section,) = sections([run(step("a"), step("b", seconds=2.5))])
+    assert [row["start"] for row in section["steps"]] == [0.0, 2.5]
+
+
+def apply(drawn, change):
+    """Do with a change what the page does."""
+    known = {section["id"]: section for section in drawn}
+    for section in change["sections"]:
+        old = known.get(section["id"], {"steps": []})["steps"][: section["n"]]
+        rows = old + [None] * (section["n"] - len(old))
+        for i, row in section["rows"]:
+            rows[i] = row
+        known[section["id"]] = {**{k: v for k, v in section.items() if k not in ("n", "rows")}, "steps": rows}
+    return [known[name] for name in change["order"]]
+
+
+def test_changes_turn_one_drawing_into_the_next():
+    drawings = [
+        sections(runs)
+        for runs in (
+            [],
+            [run(step("a", "running"), status="running")],
+            [run(step("a"), step("b", "running"), status="running")],
+            [run(step("a"), step("b"))],
+            [run(step("a"), step("b")), run(step("x", "hit"), workflow="other", seconds=3)],
+            [run(step("x", "hit"), workflow="other", seconds=3)],
+        )
+    ]
+    drawn: list = []
+    for wanted in drawings:
+        change = json.loads(json.dumps(changes(drawn, wanted)))
+        drawn = apply(drawn, change)
+        assert drawn == wanted
+    assert changes(drawn, drawn)["sections"] == []
+
+
+def test_a_step_among_thousands_is_sent_alone():
+    many = [step(f"s{i}") for i in range(1000)]
+    old = sections([run(*many, step("last", "running"), status="running")])
+    new = sections([run(*many, step("last"), status="running")])
+    assert [[i for i, _ in section["rows"]] for section in changes(old, new)["sections"]] == [[1000]]
+
+
+def test_keys_travel_as_columns():
+    entries = [
+        (1, aw.Entry(key="a", namespace="x", step_id="s", size_bytes=10, created_at=NOW, duration_s=1.23456, hits=2)),
+        (2, aw.Entry(key="b\ud800", namespace="y", ok=False)),
+    ]
+    columns = json.loads(zlib.decompress(key_columns(entries)))
+    assert columns["id"] == [1, 2]
+    assert columns["namespaces"] == ["x", "y"]
+    assert columns["namespace"] == [0, 1]
+    assert columns["key"] == ["a", "b\ud800"]
+    assert columns["ok"] == [1, 0]
+    assert columns["took"] == [1.23, -1]
+    assert columns["size"] == [10, -1]
+    assert columns["at"] == [int(NOW.timestamp()), 0]
+
+
+def test_a_hundred_thousand_keys_are_about_a_megabyte():
+    entries = [
+        (i, aw.Entry(key=f"day:{i}", namespace="flights", step_id="day", size_bytes=i * 37 % 10**6, created_at=NOW))
+        for i in range(100_000)
+    ]
+    assert len(key_columns(entries)) < 1_200_000
+
+
+# ---- keys
+
+
+def fill(workflow="report", **values):
+    for key, value in values.items():
+        caches.open_default(workflow).set(key, value if isinstance(value, Ok | Err) else Ok(value))
+
+
+def test_the_folder_lists_every_namespace_and_deletes_exactly_one_key():
+    fill("one", a=1, b=2)
+    fill("two", a=3)
+    keys = KeyList(FolderKeys())
+    keys.read()
+    assert len(keys) == 3
+    number = keys.number_of("one", "a")
+    assert keys.delete([number]) == [number]
+    assert caches.open_default("one").keys() == ["b"]
+    assert caches.open_default("two").keys() == ["a"]
+    assert keys.dropped("one", "a")
+    assert not keys.dropped("two", "a")
+    assert keys.number_of("one", "a") is None
+
+
+def test_a_key_that_looks_like_a_glob_deletes_itself_only():
+    fill("one", **{"*": 1, "a": 2, "[a]": 3})
+    keys = KeyList(FolderKeys())
+    keys.read()
+    keys.delete([keys.number_of("one", "*"), keys.number_of("one", "[a]")])
+    assert caches.open_default("one").keys() == ["a"]
+
+
+def test_a_key_keeps_its_number_and_numbers_are_never_reused():
+    fill("one", a=1)
+    keys = KeyList(FolderKeys())
+    keys.read()
+    first = keys.number_of("one", "a")
+    keys.delete([first])
+    fill("one", b=1, a=2)
+    keys.read()
+    assert keys.number_of("one", "a") == first
+    assert keys.number_of("one", "b") not in (None, first)
+    assert not keys.dropped("one", "a")
+
+
+def test_a_key_deleted_by_somebody_else_is_gone_all_the_same():
+    fill("one", a=1)
+    keys = KeyList(FolderKeys())
+    keys.read()
+    number = keys.number_of("one", "a")
+    caches.open_default("one").delete("a")
+    assert keys.delete([number, 999]) == [number, 999]
+
+
+@pytest.mark.parametrize("make", [dict, aw.create_memory_cache])
+def test_a_cache_of_ones_own_is_listed_too(make):
+    cache = make()
+    workflow = aw.create_workflow("own", cache=cache)
+    workflow.run_sync(lambda ctx: ctx.step("load", lambda: 41, key="load:1"))
+    keys = KeyList(CacheKeys(caches.as_step_cache(cache)))
+    keys.read()
+    number = keys.number_of(keys.namespace_of("own"), "load:1")
+    assert keys.get(number).value == 41
+    keys.delete([number])
+    assert caches.as_step_cache(cache).keys() == []
+
+
+# ---- pace
+
+
+def test_many_pokes_make_few_drawings_and_the_last_is_never_lost():
+    drawn, seen, state = [], threading.Event(), [0]
+
+    def draw():
+        drawn.append(state[0])
+        if state[0] == 5000:
+            seen.set()
+
+    pace = Pace(draw, interval_s=0.02)
+    for i in range(1, 5001):
+        state[0] = i
+        pace.poke()
+    assert seen.wait(10)
+    assert len(drawn) < 500
+    pace.close()
+
+
+def test_a_drawing_that_fails_is_tried_again_after_the_next_poke(caplog):
+    calls, done = [], threading.Event()
+
+    def draw():
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("the page is gone")
+        done.set()
+
+    pace = Pace(draw, interval_s=0.001)
+    pace.poke()
+    while not calls:
+        threading.Event().wait(0.001)
+    pace.poke()
+    assert done.wait(10)
+    assert "the page is gone" in caplog.text
+    pace.close()
+
+
+def test_the_thread_ends_when_there_is_nothing_to_draw_and_starts_again():
+    drawn = threading.Semaphore(0)
+    pace = Pace(drawn.release, interval_s=0.001)
+    for _ in range(3):
+        pace.poke()
+        assert drawn.acquire(timeout=10)
+        thread = pace._thread
+        if thread is not None:
+            thread.join(10)
+            assert not thread.is_alive()
+    pace.close()
+
+
+def test_nothing_is_drawn_after_close():
+    drawn = []
+    pace = Pace(lambda: drawn.append(1), interval_s=0.001)
+    pace.close()
+    pace.poke()
+    assert pace._thread is None
+    assert drawn == []
