@@ -1,0 +1,242 @@
+"""The commands themselves: they parse, call one function, and show."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from awaitly_nb.cli import show
+from awaitly_nb.errors import AwaitlyError
+from awaitly_nb.units import parse_duration
+
+__all__ = ["app"]
+
+_FAILED, _WOULD_COMPUTE = 1, 3
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:  # Any: as click has it
+        # Messages of this package say what, where and what to do; a traceback or a line of source would hide that.
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn  # type: ignore[assignment]
+            try:
+                return super().invoke(ctx)
+            except AwaitlyError as exc:
+                raise click.ClickException(str(exc)) from exc
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Plain JSON instead of tables.")
+
+
+def _complete_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's
+    from awaitly_nb.cli.kept import find
+
+    return sorted({entry.key for entry in find() if entry.key.startswith(incomplete)})
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:  # noqa: ARG001 - click's
+    return None if value is None else parse_duration(value, name="--older-than")
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--cache-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The cache folder; by default the one a notebook in this directory would use.",
+)
+@click.version_option(package_name="awaitly-nb")
+def app(*, cache_dir: Path | None) -> None:
+    """Notebook steps that are kept on disk: look at them, manage them, and run notebooks without a browser."""
+    if cache_dir is not None:
+        # The environment, because kernels that are started here are to use it too.
+        os.environ["AWAITLY_NB_CACHE_DIR"] = str(cache_dir.absolute())
+
+
+@app.command()
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="An empty folder for it.")
+@as_json
+def demo(*, folder: Path | None, as_json: bool) -> None:
+    """Run a real notebook, kill its kernel in the middle of the longest step, and run it again.
+
+    Ends with a table of what the second run took from disk, and how to open the notebook in JupyterLab.
+    """
+    from awaitly_nb.cli.demo import run_demo
+
+    with show.progress(quiet=as_json) as progress:
+        done = run_demo(folder, on_event=progress.demo_event)
+    if as_json:
+        show.data(done.to_dict())
+    else:
+        show.demo(done)
+    if not done.kept:
+        raise SystemExit(_FAILED)
+
+
+@app.command()
+@click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--check", is_flag=True, help="Compute nothing; fail if any step would be computed.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it with its outputs.")
+@as_json
+def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> None:
+    """Run NOTEBOOK from top to bottom without a browser; what is kept is not computed again.
+
+    Exit codes: 0 all cells ran; 1 a cell failed or the kernel died; 3 --check found a step that would be computed.
+    """
+    from awaitly_nb.cli.headless import run_notebook
+
+    with show.progress(quiet=as_json) as progress:
+        report = run_notebook(notebook, compute=not check, output=output, on_event=progress.run_event)
+    if as_json:
+        show.data(report.to_dict())
+    else:
+        show.report(report)
+    if report.ending != "ok":
+        raise SystemExit(_WOULD_COMPUTE if report.ending == "would compute" else _FAILED)
+
+
+@app.command()
+@click.argument("glob", default="*", shell_complete=_complete_keys)
+@as_json
+def keys(*, glob: str, as_json: bool) -> None:
+    """List the kept keys that match GLOB, of every workflow, function and cell; decodes no value."""
+    from awaitly_nb.cli import kept
+
+    found = kept.find(glob)
+    if as_json:
+        show.data([kept.entry_data(entry) for entry in found])
+    else:
+        show.entries(found)
+
+
+@app.command("show")
+@click.argument("key", shell_complete=_complete_keys)
+@as_json
+def show_key(*, key: str, as_json: bool) -> None:
+    """Show what is kept under KEY: its value, where it came from, and what its key is made of."""
+    from awaitly_nb.cli import kept
+
+    found = kept.details(key)
+    if as_json:
+        show.data([one.to_dict() for one in found])
+    else:
+        show.details(found)
+
+
+@app.command()
+@click.argument("glob", required=False, shell_complete=_complete_keys)
+@click.option("--older-than", metavar="AGE", callback=_duration, help='Only what is older than this: "7d", "12h".')
+@click.option("--errors", is_flag=True, help="Only kept failures.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@as_json
+def rm(*, glob: str | None, older_than: float | None, errors: bool, dry_run: bool, as_json: bool) -> None:
+    """Remove the kept keys that match GLOB; they are computed again when they are needed."""
+    from awaitly_nb.cli import kept
+
+    if glob is None and older_than is None and not errors:
+        raise click.UsageError("say which: a GLOB ('*' for all), --older-than AGE or --errors")
+    found = kept.find(glob or "*", errors=errors, older_than_s=older_than)
+    removed = 0 if dry_run else kept.remove(found)
+    if as_json:
+        show.data({"removed": removed, "dry_run": dry_run, "keys": [kept.entry_data(entry) for entry in found]})
+    else:
+        show.removed(found, None if dry_run else removed)
+
+
+@app.command()
+@as_json
+def stats(*, as_json: bool) -> None:
+    """Show how much is kept, what it took to compute, and what it saved."""
+    from dataclasses import asdict
+
+    from awaitly_nb.cli import kept
+
+    found = kept.statistics()
+    if as_json:
+        show.data([asdict(one) for one in found])
+    else:
+        show.statistics(found)
+
+
+@app.command()
+@click.option("--mend", is_flag=True, help="Put right what can be put right: orphan files, a damaged database.")
+@as_json
+def doctor(*, mend: bool, as_json: bool) -> None:
+    """Look for what may be wrong with the installation or the cache; exit code 1 if something should be done."""
+    from dataclasses import asdict
+
+    from awaitly_nb.cli.doctor import examine
+
+    found = examine(mend=mend)
+    if as_json:
+        show.data([asdict(one) for one in found])
+    else:
+        show.findings(found)
+    if not all(one.ok for one in found):
+        raise SystemExit(_FAILED)
+
+
+@app.group("trust")
+def trust_group() -> None:
+    """Manage whose entries are served: those signed with your secret, and with others that you trust."""
+
+
+@trust_group.command("list")
+@as_json
+def trust_list(*, as_json: bool) -> None:
+    """List the secrets that are trusted, by their public ids."""
+    from dataclasses import asdict
+
+    from awaitly_nb.cli import trust
+
+    found = trust.trusted()
+    if as_json:
+        show.data([asdict(one) for one in found])
+    else:
+        show.trusted(found)
+
+
+@trust_group.command("export")
+def trust_export() -> None:
+    """Print your own secret, to be added elsewhere. Keep it to yourself: it can sign what you decode."""
+    from awaitly_nb.cli import trust
+
+    click.echo(trust.export())
+
+
+@trust_group.command("add")
+@click.option("--note", default="", help="Whose it is.")
+@click.argument("file", type=click.File("r"), default="-")
+def trust_add(*, file: Any, note: str) -> None:  # Any: the open file that click makes
+    """Trust the secret in FILE, or on standard input, where no shell history keeps it."""
+    from awaitly_nb.cli import trust
+
+    click.echo(f"trusted {trust.add(file.read(), note).id}")
+
+
+@trust_group.command("rm")
+@click.argument("secret_id", metavar="ID")
+def trust_rm(*, secret_id: str) -> None:
+    """Trust the secret with this ID no longer."""
+    from awaitly_nb.cli import trust
+
+    trust.remove(secret_id)
+    click.echo(f"no longer trusted: {secret_id}")
+
+
+@app.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(*, shell: str) -> None:
+    """Print the completion script of SHELL; in bash: eval "$(awaitly-nb completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None  # the choices above are click's own
+    click.echo(found(app, {}, "awaitly-nb", "_AWAITLY_NB_COMPLETE").source())

@@ -1,0 +1,240 @@
+"""A notebook run from top to bottom in a kernel of its own, without a browser, and what its steps came to.
+
+The keys are those of the same notebook in JupyterLab, so what was kept there is kept here, and a run that was killed
+goes on where it stopped. Needs the extra `lab`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from awaitly_nb.cli.journal import Follower
+from awaitly_nb.errors import MissingExtraError, MisuseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nbclient import NotebookClient
+
+__all__ = ["Ending", "Report", "Step", "run_notebook", "steps_of"]
+
+Ending = Literal["ok", "cell failed", "kernel died", "would compute"]
+_JOURNAL, _LOG = "events.jsonl", "kernel.log"
+OnEvent = Callable[[dict[str, Any], Callable[[], None]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What became of one step of the run.
+
+    Attributes
+    ----------
+    workflow, step_id, step_key
+        Which step; for a cell all three begin with its name.
+    state
+        `"interrupted"` for a step that had begun when the kernel died.
+    duration_s
+        Seconds it took in this run; for an interrupted one, until the last sign of life.
+    saved_s
+        Seconds saved by not computing it.
+    reason
+        Why it was computed.
+    """
+
+    workflow: str
+    step_id: str
+    step_key: str | None
+    state: Literal["hit", "replayed failure", "computed", "failed", "interrupted", "would compute"]
+    duration_s: float = 0.0
+    saved_s: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How a run of a notebook ended, and its steps in the order in which they were settled.
+
+    Attributes
+    ----------
+    notebook
+        The file.
+    ending
+        How it ended.
+    seconds
+        From the start of the kernel to the end.
+    steps
+        What became of each step.
+    error
+        What a failed cell said, or a kernel that died of itself.
+    """
+
+    notebook: Path
+    ending: Ending
+    seconds: float
+    steps: tuple[Step, ...]
+    error: str = ""
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds spent in steps, looked up or computed."""
+        return sum(step.duration_s for step in self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON data."""
+        counted = {state: sum(s.state == state for s in self.steps) for state in ("hit", "computed", "failed")}
+        return {
+            "notebook": str(self.notebook),
+            "ending": self.ending,
+            "seconds": round(self.seconds, 3),
+            "step_seconds": round(self.step_seconds, 3),
+            "saved_seconds": round(sum(step.saved_s for step in self.steps), 3),
+            **counted,
+            "error": self.error,
+            "steps": [{name: getattr(step, name) for name in Step.__slots__} for step in self.steps],
+        }
+
+
+def run_notebook(
+    notebook: Path,
+    *,
+    compute: bool = True,
+    environment: Mapping[str, str] | None = None,
+    output: Path | None = None,
+    on_event: OnEvent | None = None,
+) -> Report:
+    """Run every cell of `notebook` in a new kernel, in the notebook's folder.
+
+    Parameters
+    ----------
+    notebook
+        The file; it is not changed.
+    compute
+        False stops at the first step with a key that is not in the cache.
+    environment
+        The kernel's environment; by default this process's.
+    output
+        Where to write the notebook with its outputs, or None.
+    on_event
+        Called with the data of each event, and a function that kills the kernel as `kill -9` does.
+
+    Raises
+    ------
+    MissingExtraError
+        The extra `lab` is not installed.
+    MisuseError
+        There is no such notebook.
+    """
+    try:
+        import nbclient
+        import nbformat
+        from nbclient.exceptions import CellExecutionError, DeadKernelError
+    except ImportError as exc:
+        raise MissingExtraError(exc.name or "nbclient", "lab") from exc
+    if not notebook.is_file():
+        raise MisuseError(f"there is no notebook {notebook}")
+    nb = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    place = {"metadata": {"path": str(notebook.absolute().parent)}}
+    client = nbclient.NotebookClient(nb, timeout=None, resources=place)
+    began, ending, error = time.monotonic(), "ok", ""
+    died_at: float | None = None
+
+    def kill() -> None:
+        nonlocal died_at
+        died_at = time.time()
+        _kill(client)
+
+    def follow(event: dict[str, Any]) -> None:
+        if on_event is not None:
+            on_event(event, kill)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with Follower(folder / _JOURNAL, follow) as follower:
+            try:
+                _run_cells(client, folder, compute=compute, environment=environment)
+            except CellExecutionError as exc:
+                ending = "would compute" if exc.ename == "WouldCompute" else "cell failed"
+                error = exc.evalue if ending == "would compute" else str(exc)
+            except DeadKernelError:
+                ending = "kernel died"
+                error = "" if died_at else (folder / _LOG).read_text(errors="replace")
+                died_at = died_at or time.time()
+    if output is not None:
+        nbformat.write(nb, output)  # type: ignore[no-untyped-call]
+    return Report(
+        notebook=notebook,
+        ending=ending,  # type: ignore[arg-type]
+        seconds=time.monotonic() - began,
+        steps=tuple(steps_of(follower.events, until=died_at)),
+        error=error,
+    )
+
+
+def _run_cells(client: NotebookClient, folder: Path, *, compute: bool, environment: Mapping[str, str] | None) -> None:
+    start = f"from awaitly_nb.cli.journal import keep as _k; _k({str(folder / _JOURNAL)!r}, compute={compute}); del _k"
+    with (
+        (folder / _LOG).open("wb") as log,
+        client.setup_kernel(env=dict(os.environ if environment is None else environment), stdout=log, stderr=log),
+    ):
+        # Not `execute_cell`, which would put it into the notebook. The kernel takes requests in order.
+        assert client.kc is not None
+        client.kc.execute(start, silent=True, store_history=False)
+        for index, cell in enumerate(client.nb.cells):
+            client.execute_cell(cell, index)
+
+
+def _kill(client: NotebookClient) -> None:
+    # SIGKILL, and not km.shutdown_kernel(): the kernel gets no chance to finish anything.
+    provisioner = client.km and client.km.provisioner
+    if (process := getattr(provisioner, "process", None)) is not None:
+        process.kill()
+
+
+def steps_of(lines: Iterable[Mapping[str, Any]], *, until: float | None = None) -> list[Step]:
+    """Return what became of each step, from the lines of a journal.
+
+    Parameters
+    ----------
+    lines
+        Data of events, in order.
+    until
+        When the kernel died, in seconds since the epoch; by default with the last line.
+    """
+    steps: list[Step] = []
+    running: dict[tuple[str, ...], tuple[Mapping[str, Any], str]] = {}
+    missed: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    last_at = 0.0
+    for line in lines:
+        last_at = max(last_at, line["at"])
+        if "step_id" not in line:
+            continue
+        step = (line["run_id"], line["step_id"], line.get("step_key", ""))
+        match line["type"]:
+            case "step_cache_hit":
+                seconds = line.get("duration_s", 0.0)
+                saved = max(0.0, line.get("computed_s", seconds) - seconds)
+                state = "hit" if line.get("ok", True) else "replayed failure"
+                steps.append(_step(line, state, duration_s=seconds, saved_s=saved))
+            case "step_cache_miss":
+                missed[step] = line
+            case "step_start":
+                reason = missed.pop(step, {}).get("reason", "" if "step_key" in line else "no key")
+                running[step] = (line, reason)
+            case "step_success" | "step_error":
+                reason = running.pop(step, (line, ""))[1]
+                state = "computed" if line["type"] == "step_success" else "failed"
+                steps.append(_step(line, state, duration_s=line["duration_s"], reason=reason))
+    steps += [_step(line, "would compute", reason=line.get("reason", "")) for line in missed.values()]
+    for line, reason in running.values():
+        steps.append(_step(line, "interrupted", duration_s=max(0.0, (until or last_at) - line["at"]), reason=reason))
+    return steps
+
+
+def _step(line: Mapping[str, Any], state: Any, **told: Any) -> Step:  # Any: the literals and fields of Step
+    return Step(workflow=line["workflow"], step_id=line["step_id"], step_key=line.get("step_key"), state=state, **told)

@@ -1,0 +1,235 @@
+"""The shell: what each command shows and does, on a real cache folder."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import warnings
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+
+import awaitly_nb as aw
+from awaitly_nb import config
+from awaitly_nb.cli import kept, trust
+from awaitly_nb.cli.app import app
+from awaitly_nb.result import Mark, with_mark
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.delenv("AWAITLY_NB_SECRET", raising=False)
+
+
+def awaitly(*arguments, ok=True, stdin=None):
+    done = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin, catch_exceptions=False)
+    assert (done.exit_code == 0) is ok, done.output
+    return done.output
+
+
+def data(*arguments, ok=True):
+    return json.loads(awaitly(*arguments, "--json", ok=ok))
+
+
+@pytest.fixture
+def filled():
+    """Three results of two workflows: one old, one failed."""
+    now = datetime.now(UTC)
+    for namespace, key, result, age in (
+        ("report", "user:1", aw.Ok({"name": "Ada"}), timedelta(days=9)),
+        ("report", "posts:1", aw.Err("NOT_FOUND"), timedelta(hours=1)),
+        ("model", "fit:[bold]x", aw.Ok([1, 2, 3]), timedelta(seconds=5)),
+    ):
+        mark = Mark(step_id=key.partition(":")[0], workflow=namespace, at=now - age, duration_s=2.0)
+        aw.create_disk_cache(config.cache_directory(), namespace=namespace).set(key, with_mark(result, mark))
+
+
+def names(found):
+    return [entry["key"] for entry in found]
+
+
+def test_looking_makes_no_folder():
+    assert data("keys") == []
+    assert "no such key" in awaitly("keys")
+    assert data("stats")[-1]["keys"] == 0
+    assert "none yet" in awaitly("doctor")
+    assert not config.cache_directory().exists()
+
+
+def test_keys_of_every_namespace_by_glob(filled):
+    found = data("keys")
+    assert [(e["namespace"], e["key"], e["ok"]) for e in found] == [
+        ("report", "user:1", True),
+        ("report", "posts:1", False),
+        ("model", "fit:[bold]x", True),
+    ]
+    assert found[0]["duration_s"] == 2.0
+    assert names(data("keys", "*:1")) == ["user:1", "posts:1"]
+    assert names(data("keys", "USER*")) == []
+
+
+def test_a_key_is_shown_as_it_is_and_never_as_markup(filled):
+    shown = awaitly("keys", "fit*")
+    assert "fit:[bold]x" in shown
+    assert "1 key," in shown
+
+
+def test_show_tells_value_error_and_what_the_key_is_made_of(filled):
+    assert "{'name': 'Ada'}" in awaitly("show", "user:1")
+    assert "NOT_FOUND" in awaitly("show", "posts:1")
+    assert "no key 'nope'" in awaitly("show", "nope", ok=False)
+
+    @aw.step
+    def double(number):
+        return number * 2
+
+    double(21)
+    (told,) = data("show", double.key(21))
+    assert told["value"] == "42"
+    assert ("argument", "number") in {(part["kind"], part["name"]) for part in told["parts"]}
+    assert "argument number" in awaitly("show", double.key(21))
+
+
+def test_show_says_why_an_entry_cannot_be_served(filled, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_SECRET", "somebody else")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", aw.AwaitlyWarning)
+        (told,) = data("show", "user:1")
+    assert told["value"].startswith("cannot be served")
+
+
+def test_rm_by_glob(filled):
+    assert data("rm", "user:*", "--dry-run")["removed"] == 0
+    assert len(data("keys")) == 3
+    assert data("rm", "user:*")["removed"] == 1
+    assert names(data("keys")) == ["posts:1", "fit:[bold]x"]
+    assert "removed 2 keys" in awaitly("rm", "*")
+
+
+def test_rm_of_failures_and_of_what_is_old(filled):
+    assert names(data("rm", "--errors", "--dry-run")["keys"]) == ["posts:1"]
+    assert names(data("rm", "--older-than", "7d", "--dry-run")["keys"]) == ["user:1"]
+    assert names(data("rm", "fit*", "--older-than", "7d")["keys"]) == []
+    assert data("rm", "--older-than", "7d")["removed"] == 1
+    assert data("rm", "--errors")["removed"] == 1
+    assert names(data("keys")) == ["fit:[bold]x"]
+
+
+def test_rm_wants_to_know_which(filled):
+    assert "say which" in awaitly("rm", ok=False)
+    assert "--older-than" in awaitly("rm", "--older-than", "yesterday", ok=False)
+    assert len(data("keys")) == 3
+
+
+def test_a_removed_key_is_gone_for_a_cache_that_is_open(filled):
+    cache = aw.create_disk_cache(config.cache_directory(), namespace="report")
+    assert cache.get("user:1") == aw.Ok({"name": "Ada"})
+    awaitly("rm", "user:1")
+    assert cache.get("user:1") is None
+
+
+def test_stats_add_up(filled):
+    aw.create_disk_cache(config.cache_directory(), namespace="model").get("fit:[bold]x")
+    found = {one["namespace"]: one for one in data("stats")}
+    assert (found["report"]["keys"], found["report"]["failures"]) == (2, 1)
+    assert found[None]["keys"] == 3
+    assert found[None]["computed_s"] == 6.0
+    assert found[None]["size_bytes"] == found["report"]["size_bytes"] + found["model"]["size_bytes"]
+    assert "report" in awaitly("stats")
+
+
+def test_cache_dir_chooses_the_folder(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # the option is told to kernels by the environment
+    assert data("--cache-dir", tmp_path / "other", "keys") == []
+
+
+def test_doctor_finds_what_should_be_done(filled, monkeypatch):
+    assert all(one["ok"] for one in data("doctor"))
+    if os.name == "posix":
+        config.cache_directory().chmod(0o777)
+        config.secret_path().chmod(0o644)
+        found = {one["what"]: one for one in data("doctor", ok=False)}
+        assert "write" in found["problem"]["state"]
+        assert "chmod 600" in found["secret"]["state"]
+        config.secret_path().chmod(0o600)
+        assert {one["what"] for one in data("doctor", "--mend")} >= {"mended"}
+        assert all(one["what"] != "problem" for one in data("doctor"))
+    monkeypatch.setenv("AWAITLY_NB_VERIFY", "off")
+    found = {one["what"]: one for one in data("doctor", ok=False)}
+    assert not found["verification"]["ok"]
+
+
+def test_what_is_wrong_with_a_setting_is_a_message_and_no_traceback(monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_TTL", "soon")
+    assert "Error: AWAITLY_NB_TTL" in awaitly("keys", ok=False)
+
+
+# --- trust -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_of_somebody_else_is_added_listed_and_removed(filled):
+    other = "ab" * 32
+    before = data("trust", "list")
+    assert [one["note"] for one in before] == ["your own"]
+    said = awaitly("trust", "add", "--note", "the cluster", stdin=other + "\n")
+    assert other not in said
+    added = data("trust", "list")[1]
+    assert added["note"] == "the cluster"
+    assert added["id"] in said
+    assert "the cluster" in awaitly("trust", "list")
+    if os.name == "posix":
+        assert stat.S_IMODE(config.trusted_secrets_path().stat().st_mode) == 0o600
+    awaitly("trust", "add", stdin=other)
+    assert len(data("trust", "list")) == 2
+    awaitly("trust", "rm", added["id"])
+    assert data("trust", "list") == before
+    assert "no secret" in awaitly("trust", "rm", added["id"], ok=False)
+
+
+def test_only_a_whole_secret_is_trusted():
+    for text in ("", "ab", "zz" * 32, "ab" * 33):
+        with pytest.raises(aw.AwaitlyError, match="no secret"):
+            trust.add(text)
+    with pytest.raises(aw.AwaitlyError, match="single line"):
+        trust.add("ab" * 32, "two\nlines")
+
+
+def test_what_one_user_exports_lets_another_serve_their_entries(filled, tmp_path, monkeypatch):
+    secret = awaitly("trust", "export")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
+    assert awaitly("trust", "export") != secret
+    awaitly("trust", "add", stdin=secret)
+    (told,) = kept.details("user:1")
+    assert told.result == aw.Ok({"name": "Ada"})
+
+
+# --- the shell itself ------------------------------------------------------------------------------------------------
+
+
+def test_completion(filled):
+    assert "_AWAITLY_NB_COMPLETE" in awaitly("completion", "bash")
+    found = subprocess.run(
+        [sys.executable, "-c", "from awaitly_nb.cli import main; main()"],
+        env=os.environ
+        | {"_AWAITLY_NB_COMPLETE": "bash_complete", "COMP_WORDS": "awaitly-nb show us", "COMP_CWORD": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == "plain,user:1\n"
+
+
+def test_every_command_says_what_it_does():
+    listing = awaitly("--help")
+    for name, command in app.commands.items():
+        assert name in listing
+        assert command.help
+
+
+def test_a_kernel_that_keeps_a_journal_loads_no_command_line():
+    code = "import sys, awaitly_nb.cli.journal; print({'click', 'rich'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
