@@ -1,0 +1,83 @@
+"""The same servers as a step cache for a team: the shipped suite of caches, and a colleague's finished step."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import awaitly_nb as aw
+from awaitly_nb.testing.caches import StepCacheSuite
+
+SECRET = "the team's own secret, 32 letters or more"
+
+
+class _OnServer(StepCacheSuite):
+    name = ""
+
+    @pytest.fixture
+    def open_cache(self, servers, table):
+        opened = []
+
+        def open_cache(**options):
+            opened.append(servers(self.name).open(table=table))
+            return aw.create_shared_cache(opened[-1], namespace="w", **options)
+
+        yield open_cache
+        for store in opened:
+            store.blocking.close()
+
+
+class TestSharedInPostgres(_OnServer):
+    name = "postgres"
+
+
+class TestSharedInMongo(_OnServer):
+    name = "mongo"
+
+
+class TestSharedInLibsql(_OnServer):
+    name = "libsql"
+
+
+class TestSharedInRedis(_OnServer):
+    name = "redis"
+
+
+COLLEAGUE = """
+import sys
+from pathlib import Path
+import awaitly_nb as aw
+cache = aw.create_shared_cache(eval(sys.argv[1], {"aw": aw}), namespace="report")
+workflow = aw.create_workflow("report", cache=cache)
+assert workflow.run_sync(lambda ctx: ctx.step("fit", lambda: {"score": 0.9}, key="fit:1")).unwrap() == {"score": 0.9}
+"""
+
+
+def test_a_step_that_a_colleague_finished_is_a_hit(server, table, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_SECRET", SECRET)
+    home = {"HOME": str(tmp_path / "colleague"), "AWAITLY_NB_SECRET": SECRET, "PYTHONPATH": str(Path.cwd())}
+    opening = f"aw.{server.name}({server.url()!r}, table={table!r})"
+    subprocess.run([sys.executable, "-c", COLLEAGUE, opening], env={**os.environ, **home}, check=True, timeout=120)
+    store = server.open(table=table)
+    workflow = aw.create_workflow("report", cache=aw.create_shared_cache(store, namespace="report"))
+    calls = []
+    with pytest.warns(aw.CodeChangedWarning):  # it is not the same function, and its key says that it is the same step
+        result = workflow.run_sync(lambda ctx: ctx.step("fit", lambda: calls.append(1), key="fit:1"))
+    assert result == aw.Ok({"score": 0.9})
+    assert calls == []
+    store.blocking.close()
+
+
+def test_states_and_shared_results_of_one_server_do_not_mix(server, open_store):
+    store = open_store()
+    cache = aw.create_shared_cache(store)
+    cache.set("wf", aw.Ok("a result"))
+    store.blocking.save("wf", aw.ResumeState().with_value("step", "a state"))
+    assert cache.keys() == ["wf"]
+    assert [found.id for found in store.blocking.list()] == ["wf"]
+    cache.clear()
+    assert cache.keys() == []
+    assert store.blocking.load("wf").is_complete("step")
+    assert store.blocking.delete("wf") is True
