@@ -203,7 +203,10 @@ def _stop(number: int, frame: object) -> None:
 def _tell(outcome: Outcome) -> None:
     _say(outcome.line)
     if not outcome.ok:
-        _say("\n".join(f"      | {line}" for line in outcome.output.splitlines()))
+        lines = outcome.output.splitlines()
+        # What failed comes first: of a long output, somebody may see only the beginning.
+        named = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+        _say("\n".join(f"      | {line}" for line in [*named, *lines]))
 
 
 def _bench() -> int:
