@@ -12,7 +12,7 @@ import io
 import pickle
 import sys
 from dataclasses import dataclass
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.shapes import Shape, changed_shape, is_user_class, shape_of
@@ -177,11 +177,18 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
                 if isinstance(obj, type) and is_user_class(obj) and changed_shape(shape_of(obj)) is None:
                     self.shapes.append(shape_of(obj))
                     return NotImplemented
+                if type(obj) is CodeType:
+                    return _with_file_name(obj, *self.dispatch_table[CodeType](obj))
                 reduced = _reduce_array(obj)
                 return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
         _ByValue = ByValue
     return _ByValue
+
+
+def _with_file_name(code: CodeType, make: type[CodeType], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Put the file name back into reduced code: cloudpickle 3.1.3 leaves it out, and the source is found by it."""
+    return make, tuple(code.co_filename if part == "<dynamic-code>" else part for part in args)
 
 
 def _dump(pickler: type[Any], value: object) -> Encoded:
