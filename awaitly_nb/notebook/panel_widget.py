@@ -43,9 +43,10 @@ class PanelWidget(anywidget.AnyWidget):
     def __init__(
         self, *, boot: dict[str, Any], receive: Callable[[dict[str, Any]], None]
     ) -> None:  # Any: plain JSON data
-        # The token is part of a class name in the static HTML, and no other output of the page can guess it.
-        super().__init__(boot=boot, token=secrets.token_hex(8))
-        self.model_ref = self.model_id
+        # The model's id is chosen here, so that the page knows it from the first message on. The token is part of a
+        # class name in the static HTML, and no other output of the page can guess it.
+        own = secrets.token_hex(16)
+        super().__init__(boot=boot, token=secrets.token_hex(8), model_id=own, model_ref=own)
         self._receive = receive
         self.on_msg(self._on_message)
 

@@ -55,10 +55,10 @@ def write_settings(folder: Path, *, theme: str = "JupyterLab Light") -> None:
         path.write_text(json.dumps(values))
 
 
-def notebook(*sources: str) -> nbformat.NotebookNode:
+def notebook(*sources: str, kernel: str = "python3") -> nbformat.NotebookNode:
     """Return a notebook of these code cells."""
     # The kernel is named, or JupyterLab asks for one.
-    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    spec = {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}}
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     return nbformat.v4.new_notebook(cells=cells, metadata=spec)
 
@@ -75,6 +75,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "work"
         self.settings = folder / "settings"
+        self.data = folder / "data"
         self.root.mkdir(parents=True)
         write_settings(self.settings)
         with socket.socket() as free:
@@ -84,7 +85,7 @@ class Server:
         env |= {
             "HOME": str(folder),
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
-            "JUPYTER_DATA_DIR": str(folder / "data"),
+            "JUPYTER_DATA_DIR": str(self.data),
             "JUPYTER_RUNTIME_DIR": str(folder / "run"),
             "JUPYTERLAB_SETTINGS_DIR": str(self.settings),
             "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
