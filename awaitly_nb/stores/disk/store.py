@@ -20,6 +20,7 @@ from awaitly_nb.stores.disk.database import Database, make_folder
 from awaitly_nb.stores.disk.files import ValueFiles
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from awaitly_nb.stores import Body, Expect, Version
@@ -136,12 +137,13 @@ class DiskStore:
 
     def names(self, prefix: str = "", *, alive_at: float | None = None) -> list[str]:
         """Return the names that begin with `prefix`, in the order of their first writing, alive at that time."""
-        where, values = _named(prefix)
-        if alive_at is not None:
-            where, values["now"] = where + _ALIVE, alive_at
-        sql = f"SELECT key FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - made of constants
         with self.database.lock, self.database.explained():
-            return [name for (name,) in self.database.connection().execute(sql, values)]
+            connection = self.database.connection()
+            where, values = _named(prefix, scan=_are_most(prefix, connection))
+            if alive_at is not None:
+                where, values["now"] = where + _ALIVE, alive_at
+            sql = f"SELECT key FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - made of constants
+            return [name for (name,) in connection.execute(sql, values)]
 
     def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
         """Return name, head and number of hits of the records whose names begin with `prefix`, oldest first."""
@@ -285,10 +287,20 @@ def _instant(seconds: Any) -> datetime:  # Any: whatever a planted row holds
         return datetime.fromtimestamp(0, UTC)
 
 
-def _named(prefix: str) -> tuple[str, dict[str, Any]]:
+def _named(prefix: str, *, scan: bool = False) -> tuple[str, dict[str, Any]]:
     """Return the condition for plain rows whose name begins with `prefix`, with its values."""
-    where = "raw = 1 AND typeof(key) = 'text' AND typeof(tag) = 'text'"
+    # Texts sort before all blobs and after all else, so these bounds are also the test for a text. Nothing sorts after
+    # the last code point, so no name is missed. The plus keeps SQLite from using the index.
+    bounds = {"low": prefix, "high": prefix + "\U0010ffff" * 2 if prefix else b""}
+    key = "+key" if scan else "key"
+    return f"raw = 1 AND {key} >= :low AND {key} < :high AND tag >= '' AND tag < x''", bounds
+
+
+def _are_most(prefix: str, connection: sqlite3.Connection) -> bool:
+    """Tell whether so many rows begin with `prefix` that walking the table beats the index, a jump for each row."""
     if not prefix:
-        return where, {}
-    # A range, so that the index serves it. Nothing sorts after the last code point, so no name is missed.
-    return where + " AND key >= :low AND key < :high", {"low": prefix, "high": prefix + "\U0010ffff" * 2}
+        return True
+    _, bounds = _named(prefix)
+    all_rows = "(SELECT value FROM Settings WHERE key = 'count')"
+    sql = f"SELECT 4 * count(*) > {all_rows} FROM Cache WHERE key >= :low AND key < :high"  # noqa: S608 - constants
+    return bool(connection.execute(sql, bounds).fetchone()[0])
