@@ -70,6 +70,8 @@ class Held:
         Seconds since the epoch; None for the second means never.
     size_bytes
         What it holds in memory.
+    timeless
+        Whether it is plain and never expires: all that a repeated hit has to ask.
     stamp, version, hits
         For the tier: when it was known to be current, which writing of the record it is, how often it was served.
     """
@@ -86,6 +88,7 @@ class Held:
         "stamp",
         "stored_at",
         "stream",
+        "timeless",
         "version",
     )
 
@@ -108,6 +111,7 @@ class Held:
         self.plain = ok and not buffers and not shapes
         self.stored_at = stored_at
         self.expires_at = expires_at
+        self.timeless = self.plain and expires_at is None
         self.size_bytes = len(stream) + (sum([len(buffer) for buffer in buffers]) if buffers else 0)
         self.stamp = 0
         self.version = ""

@@ -105,7 +105,7 @@ class StoredCache:
         try:
             # The first lines of `lookup` once more: a call costs a tenth of what this road may cost.
             held = self._held.get(self._prefix + key)
-            if held is not None and held.plain and held.expires_at is None and held.stamp == self._stamp():
+            if held is not None and held.timeless and held.stamp == self._stamp():
                 held.hits += 1
                 return fresh_ok(decode_plain(held.stream), held.mark)
         except Exception:  # noqa: BLE001, S110 - `lookup` finds the reason
@@ -124,7 +124,7 @@ class StoredCache:
         try:
             # The first lines of `get` once more, for the engine.
             held = self._held.get(self._prefix + key)
-            if held is not None and held.plain and held.expires_at is None and held.stamp == self._stamp():
+            if held is not None and held.timeless and held.stamp == self._stamp():
                 held.hits += 1
                 return fresh_ok(decode_plain(held.stream), held.mark)
         except Exception:  # noqa: BLE001, S110 - below the reason is found

@@ -90,7 +90,7 @@ class Database:
         self._epoch = 0  # grows with every new connection, so that what was remembered of an older one is not trusted
         self._settings = _SETTINGS
         self._how = "rwc"
-        self._look_at = 0.0
+        self._look_at = 0.0  # so without a connection
         self.seen = 0
         """The version as it was read last; 0 before that and after a fork."""
         self.created = False
@@ -127,7 +127,7 @@ class Database:
         """Return a number that changes when anybody else has written, and that no later connection returns again."""
         try:
             with self.lock:  # the one connection in two threads at once is a crash of the interpreter, not an exception
-                if _monotonic() > self._look_at or self._connection is None:
+                if _monotonic() > self._look_at:
                     self.looked()
                 # Of these lines a repeated hit consists: the bound method spares it two look-ups.
                 version: int = self._epoch + self._ask("PRAGMA data_version").fetchone()[0]
@@ -168,6 +168,7 @@ class Database:
         """Close the connection; the next use opens a new one."""
         with self.lock:
             connection, self._connection = self._connection, None
+            self._look_at = 0.0
             if connection is not None:
                 with contextlib.suppress(sqlite3.Error):
                     connection.close()
@@ -197,7 +198,7 @@ class Database:
             self._epoch += 1 << 40
             self.seen = 0
             self._connection = connection
-            self._ask = connection.execute
+            self._ask = connection.cursor().execute  # one cursor for all: making one costs a tenth of asking
             return connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -340,6 +341,7 @@ def _after_fork() -> None:
         if database._connection is not None:  # noqa: SLF001 - this module's own class
             _inherited.append(database._connection)  # noqa: SLF001
             database._connection = None  # noqa: SLF001
+            database._look_at = 0.0  # noqa: SLF001
             database.seen = 0
 
 
