@@ -3,50 +3,19 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
-from typing import Any
 
 import click
 
 from awaitly_nb.cli import show
-from awaitly_nb.errors import AwaitlyError
-from awaitly_nb.units import parse_duration
+from awaitly_nb.cli.options import FAILED, WOULD_COMPUTE, Group, as_json, complete_keys, duration
+from awaitly_nb.cli.state_commands import state_group
+from awaitly_nb.cli.trust_commands import trust_group
 
 __all__ = ["app"]
 
-_FAILED, _WOULD_COMPUTE = 1, 3
 
-
-class _Group(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:  # Any: as click has it
-        # Messages of this package say what, where and what to do; a traceback or a line of source would hide that.
-        with warnings.catch_warnings():
-            warnings.showwarning = _warn  # type: ignore[assignment]
-            try:
-                return super().invoke(ctx)
-            except AwaitlyError as exc:
-                raise click.ClickException(str(exc)) from exc
-
-
-def _warn(message: Warning | str, *_: object) -> None:
-    click.echo(f"warning: {message}", err=True)
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Plain JSON instead of tables.")
-
-
-def _complete_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's
-    from awaitly_nb.cli.kept import find
-
-    return sorted({entry.key for entry in find() if entry.key.startswith(incomplete)})
-
-
-def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:  # noqa: ARG001 - click's
-    return None if value is None else parse_duration(value, name="--older-than")
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--cache-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -58,6 +27,10 @@ def app(*, cache_dir: Path | None) -> None:
     if cache_dir is not None:
         # The environment, because kernels that are started here are to use it too.
         os.environ["AWAITLY_NB_CACHE_DIR"] = str(cache_dir.absolute())
+
+
+app.add_command(state_group)
+app.add_command(trust_group)
 
 
 @app.command()
@@ -77,7 +50,7 @@ def demo(*, folder: Path | None, as_json: bool) -> None:
     else:
         show.demo(done)
     if not done.kept:
-        raise SystemExit(_FAILED)
+        raise SystemExit(FAILED)
 
 
 @app.command()
@@ -99,11 +72,11 @@ def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> N
     else:
         show.report(report)
     if report.ending != "ok":
-        raise SystemExit(_WOULD_COMPUTE if report.ending == "would compute" else _FAILED)
+        raise SystemExit(WOULD_COMPUTE if report.ending == "would compute" else FAILED)
 
 
 @app.command()
-@click.argument("glob", default="*", shell_complete=_complete_keys)
+@click.argument("glob", default="*", shell_complete=complete_keys)
 @as_json
 def keys(*, glob: str, as_json: bool) -> None:
     """List the kept keys that match GLOB, of every workflow, function and cell; decodes no value."""
@@ -117,7 +90,7 @@ def keys(*, glob: str, as_json: bool) -> None:
 
 
 @app.command("show")
-@click.argument("key", shell_complete=_complete_keys)
+@click.argument("key", shell_complete=complete_keys)
 @as_json
 def show_key(*, key: str, as_json: bool) -> None:
     """Show what is kept under KEY: its value, where it came from, and what its key is made of."""
@@ -131,8 +104,8 @@ def show_key(*, key: str, as_json: bool) -> None:
 
 
 @app.command()
-@click.argument("glob", required=False, shell_complete=_complete_keys)
-@click.option("--older-than", metavar="AGE", callback=_duration, help='Only what is older than this: "7d", "12h".')
+@click.argument("glob", required=False, shell_complete=complete_keys)
+@click.option("--older-than", metavar="AGE", callback=duration, help='Only what is older than this: "7d", "12h".')
 @click.option("--errors", is_flag=True, help="Only kept failures.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @as_json
@@ -180,55 +153,7 @@ def doctor(*, mend: bool, as_json: bool) -> None:
     else:
         show.findings(found)
     if not all(one.ok for one in found):
-        raise SystemExit(_FAILED)
-
-
-@app.group("trust")
-def trust_group() -> None:
-    """Manage whose entries are served: those signed with your secret, and with others that you trust."""
-
-
-@trust_group.command("list")
-@as_json
-def trust_list(*, as_json: bool) -> None:
-    """List the secrets that are trusted, by their public ids."""
-    from dataclasses import asdict
-
-    from awaitly_nb.cli import trust
-
-    found = trust.trusted()
-    if as_json:
-        show.data([asdict(one) for one in found])
-    else:
-        show.trusted(found)
-
-
-@trust_group.command("export")
-def trust_export() -> None:
-    """Print your own secret, to be added elsewhere. Keep it to yourself: it can sign what you decode."""
-    from awaitly_nb.cli import trust
-
-    click.echo(trust.export())
-
-
-@trust_group.command("add")
-@click.option("--note", default="", help="Whose it is.")
-@click.argument("file", type=click.File("r"), default="-")
-def trust_add(*, file: Any, note: str) -> None:  # Any: the open file that click makes
-    """Trust the secret in FILE, or on standard input, where no shell history keeps it."""
-    from awaitly_nb.cli import trust
-
-    click.echo(f"trusted {trust.add(file.read(), note).id}")
-
-
-@trust_group.command("rm")
-@click.argument("secret_id", metavar="ID")
-def trust_rm(*, secret_id: str) -> None:
-    """Trust the secret with this ID no longer."""
-    from awaitly_nb.cli import trust
-
-    trust.remove(secret_id)
-    click.echo(f"no longer trusted: {secret_id}")
+        raise SystemExit(FAILED)
 
 
 @app.command()

@@ -1,11 +1,12 @@
 """How the shell shows things: rich tables on a terminal, plain lines elsewhere, JSON on demand.
 
-User text (keys, step ids, errors) goes through `rich.text.Text`, so that nothing in it is taken for markup.
+User text (keys, step ids, errors) goes through `inert`, so that nothing in it is taken for markup or moves the cursor.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Progress",
+    "console",
     "data",
     "demo",
     "details",
     "entries",
     "findings",
+    "inert",
     "progress",
     "removed",
     "report",
@@ -42,6 +45,15 @@ __all__ = [
 ]
 
 _STYLES = {"hit": "green", "computed": "yellow", "failed": "red", "interrupted": "red", "would compute": "yellow"}
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What moves the cursor of a terminal, rings its bell, or turns the reading direction; tabs and new lines stay."""
+
+
+def inert(text: str, style: str = "") -> Text:
+    """Return a user's text as it is, with control characters written out."""
+    return Text(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], text), style=style)
 
 
 def console() -> Console:
@@ -68,7 +80,7 @@ def demo(done: Demo) -> None:
     for row in done.rows:
         first = f"killed after {show_duration(row.first_s)}" if row.killed else show_duration(row.first_s)
         name = f"{row.step} (x{row.calls})" if row.calls > 1 else row.step
-        table.add_row(Text(name), first, show_duration(row.second_s), _outcome(row), show_duration(row.saved_s))
+        table.add_row(inert(name), first, show_duration(row.second_s), _outcome(row), show_duration(row.saved_s))
     out = console()
     out.print(table)
     first_s, second_s = done.first.step_seconds, done.second.step_seconds
@@ -109,10 +121,10 @@ def report(one: Report) -> None:
         table.add_column(name, justify="right")
     for step in one.steps:
         table.add_row(
-            Text(step.step_id),
-            Text(step.step_key or ""),
+            inert(step.step_id),
+            inert(step.step_key or ""),
             Text(step.state, style=_STYLES.get(step.state, "")),
-            Text(step.reason),
+            inert(step.reason),
             show_duration(step.duration_s),
             show_duration(step.saved_s),
         )
@@ -139,8 +151,8 @@ def entries(found: Sequence[Entry]) -> None:
         table.add_column(name, justify="right")
     for entry in found:
         table.add_row(
-            Text(entry.key),
-            Text(entry.namespace),
+            inert(entry.key),
+            inert(entry.namespace),
             Text("ok", style="green") if entry.ok else Text("failed", style="red"),
             "" if entry.size_bytes is None else show_size(entry.size_bytes),
             "" if entry.duration_s is None else show_duration(entry.duration_s),
@@ -157,10 +169,10 @@ def details(found: Sequence[Details]) -> None:
     for one in found:
         entries([one.entry])
         for kind, name, shown in one.parts:
-            out.print(Text(f"{kind} {name}: {_first_line(shown)}"))
+            out.print(inert(f"{kind} {name}: {_first_line(shown)}"))
         for path in one.files:
-            out.print(Text(f"file {path}"))
-        out.print(Text(one.preview))
+            out.print(inert(f"file {path}"))
+        out.print(inert(one.preview))
 
 
 def _first_line(text: str) -> str:
@@ -187,7 +199,7 @@ def statistics(found: Sequence[Statistics]) -> None:
         table.add_column(name, justify="right")
     for one in found:
         table.add_row(
-            Text("all", style="bold") if one.namespace is None else Text(one.namespace),
+            Text("all", style="bold") if one.namespace is None else inert(one.namespace),
             f"{one.keys:,}",
             f"{one.failures:,}",
             show_size(one.size_bytes),
@@ -200,9 +212,11 @@ def statistics(found: Sequence[Statistics]) -> None:
 def findings(found: Sequence[Finding]) -> None:
     """Show what was looked at."""
     table = Table(show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
     for one in found:
         mark = Text("ok", style="green") if one.ok else Text("look", style="red")
-        table.add_row(mark, Text(one.what), Text(one.state, overflow="fold"))
+        table.add_row(mark, inert(one.what), inert(one.state))
     console().print(table)
 
 
@@ -210,7 +224,7 @@ def trusted(found: Sequence[Trusted]) -> None:
     """Show trusted secrets."""
     table = Table("id", "whose")
     for one in found:
-        table.add_row(one.id, Text(one.note))
+        table.add_row(one.id, inert(one.note))
     console().print(table)
 
 
@@ -248,6 +262,6 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
         yield Progress(None)
     elif err.is_terminal:
         with err.status("starting a kernel") as status:
-            yield Progress(lambda text: status.update(Text(text)))
+            yield Progress(lambda text: status.update(inert(text)))
     else:
-        yield Progress(lambda text: err.print(Text(text)))
+        yield Progress(lambda text: err.print(inert(text)))

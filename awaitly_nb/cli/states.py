@@ -1,0 +1,232 @@
+"""Resume states in any store, by its address, as the shell looks at them and removes them.
+
+Addresses hold passwords, so that no message of this module repeats one; `Opened.shown` is what may be shown.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.errors import (
+    InvalidOptionError,
+    LeaseHeldError,
+    MissingExtraError,
+    MisuseError,
+    NotCachedError,
+    StoreError,
+)
+from awaitly_nb.resume import databases
+from awaitly_nb.resume.outline import outline
+from awaitly_nb.stores.names import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from awaitly_nb.resume import Lease, SavedState, StateStore
+    from awaitly_nb.resume.outline import StepOutline
+
+__all__ = ["Details", "Opened", "details", "open_states", "remove", "running_data"]
+
+_SERVERS: dict[str, Callable[..., StateStore]] = {
+    "postgres": databases.postgres,
+    "postgresql": databases.postgres,
+    "mongodb": databases.mongo,
+    "mongodb+srv": databases.mongo,
+    "libsql": databases.libsql,
+    "https": databases.libsql,
+    "http": databases.libsql,
+    "redis": databases.redis,
+    "rediss": databases.redis,
+    "unix": databases.redis,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store that is open.
+
+    Attributes
+    ----------
+    store
+        The store.
+    shown
+        Where it is, without secrets.
+    """
+
+    store: StateStore
+    shown: str
+
+    def list(self, prefix: str = "", limit: int | None = 100) -> list[SavedState]:
+        """Return what is stored, the newest first."""
+        return self.store.blocking.list(prefix, limit)
+
+
+@contextmanager
+def open_states(address: str, *, table: str = "awaitly", timeout_s: float = 10.0) -> Iterator[Opened]:
+    """Open the store at `address`, and close it afterwards.
+
+    Parameters
+    ----------
+    address
+        The path of an SQLite file, `sqlite:///path`, or the URL of a server: `postgresql://`, `mongodb://`,
+        `libsql://`, `redis://`.
+    table
+        Name of its table.
+    timeout_s
+        Seconds to wait for an answer.
+
+    Raises
+    ------
+    MisuseError, InvalidOptionError
+        It is no address of a store, or there is no such file.
+    MissingExtraError
+        The driver is not installed.
+    """
+    opened = _open(address, table, timeout_s)
+    try:
+        yield opened
+    finally:
+        opened.store.blocking.close()
+
+
+def _open(address: str, table: str, timeout_s: float) -> Opened:
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme == "sqlite":
+        # As elsewhere: three slashes before a relative path, four before an absolute one.
+        path = Path(rest.removeprefix("/") if separator else address.removeprefix("file:"))
+        _refuse_no_states(path, table)
+        return Opened(databases.sqlite(path, table=table, timeout=timeout_s), str(path))
+    make = _SERVERS.get(scheme.lower())
+    if make is None:
+        known = ", ".join(f"{name}://" for name in ("postgresql", "mongodb", "libsql", "redis"))
+        raise MisuseError(f"no store has addresses that begin with {scheme[:20]}://; give a path, or {known}")
+    try:
+        return Opened(make(address, table=table, timeout=timeout_s), Address(address).shown)
+    except (MissingExtraError, InvalidOptionError):
+        raise
+    except (StoreError, ValueError):  # whatever cannot be parsed may be a part of the password
+        raise InvalidOptionError(
+            f"the address that begins with {scheme}:// cannot be read; are @, / and : in its password written as %40, "
+            "%2F and %3A?"
+        ) from None
+
+
+def _refuse_no_states(path: Path, table: str) -> None:
+    """Raise where opening the file would make one, or make a table in somebody else's."""
+    if not path.expanduser().is_file():
+        raise MisuseError(f"there is no file {path}")
+    try:
+        with closing(sqlite3.connect(f"{path.expanduser().absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+            found = connection.execute(sql, (table,)).fetchone()
+    except sqlite3.Error as exc:
+        raise StoreError(f"cannot read {path}: {exc}") from exc
+    if found is None:
+        raise MisuseError(f"{path} holds no states: it has no table {table!r}; another one is named with --table")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What is known of one state.
+
+    Attributes
+    ----------
+    id
+        Its id.
+    steps
+        Its steps, in completion order.
+    running
+        The lease of whoever is running it now, or None.
+    """
+
+    id: str
+    steps: list[StepOutline]
+    running: Lease | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON data."""
+        return {
+            "id": self.id,
+            "running": running_data(self.running),
+            "steps": [
+                {
+                    "key": step.key,
+                    "step_id": step.step_id,
+                    "ok": step.ok,
+                    "at": step.at and step.at.isoformat(),
+                    "duration_s": step.duration_s,
+                    "size_bytes": step.size_bytes,
+                    "value" if step.ok else "error": step.shown,
+                }
+                for step in self.steps
+            ],
+        }
+
+
+def running_data(lease: Lease | None) -> dict[str, str] | None:
+    """Return who is running a state as plain JSON data."""
+    if lease is None:
+        return None
+    return {"owner": lease.owner, "since": lease.since.isoformat(), "expires_at": lease.expires_at.isoformat()}
+
+
+def details(opened: Opened, id: str) -> Details:  # noqa: A002 - the API's name
+    """Return what is known of the state kept under `id`; decodes no value.
+
+    Raises
+    ------
+    NotCachedError
+        There is none.
+    """
+    steps = outline(opened.store.records, id)
+    if steps is None:
+        raise _absent(opened, id)
+    return Details(id=id, steps=steps, running=opened.store.blocking.holder(id))
+
+
+def remove(opened: Opened, id: str, *, force: bool = False, dry_run: bool = False) -> Lease | None:  # noqa: A002
+    """Forget the state kept under `id`, readable or not; return the lease of whoever was running it all the same.
+
+    Parameters
+    ----------
+    force
+        Also where somebody is running it.
+    dry_run
+        Only look whether it could be done.
+
+    Raises
+    ------
+    NotCachedError
+        There is none.
+    LeaseHeldError
+        Somebody is running it.
+    """
+    states = opened.store.blocking
+    if not any(found.id == id for found in states.list(id, None)):
+        raise _absent(opened, id)
+    holder = states.holder(id) if force or dry_run else None
+    if holder is not None and not force:
+        raise LeaseHeldError(holder.owner, holder.since)
+    if dry_run:
+        return holder
+    if force:
+        states.delete(id)
+        return holder
+    # With the lease in hand, so that nobody begins to run it meanwhile; that of a process which is gone is taken over.
+    lease = states.acquire(id, 60.0, owner="awaitly-nb state rm")
+    if lease is None:
+        holder = states.holder(id)
+        raise LeaseHeldError(holder.owner if holder else "another run", holder.since if holder else None)
+    try:
+        states.delete(id)
+    finally:
+        states.release(id, lease)
+    return None
+
+
+def _absent(opened: Opened, id: str) -> NotCachedError:  # noqa: A002
+    return NotCachedError(f"no state {id!r} is kept in {opened.shown}; `awaitly-nb state list` lists what is")
