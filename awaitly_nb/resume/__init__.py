@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from awaitly_nb.resume.blocking import SavedState
 from awaitly_nb.resume.collector import ResumeStateCollector, create_resume_state_collector
-from awaitly_nb.resume.databases import libsql, mongo, postgres, redis, sqlite
+from awaitly_nb.resume.databases import libsql, mongo, objects, postgres, redis, sqlite
 from awaitly_nb.resume.leases import Lease
 from awaitly_nb.resume.session import Session
 from awaitly_nb.resume.state import ResumeState, StepEntry
@@ -23,6 +23,7 @@ __all__ = [
     "create_resume_state_collector",
     "libsql",
     "mongo",
+    "objects",
     "postgres",
     "redis",
     "sqlite",

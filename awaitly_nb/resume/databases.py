@@ -1,4 +1,4 @@
-"""The five databases that resume states can be kept in, each as one call."""
+"""The databases, and the object storage, that resume states and shared caches can lie in, each as one call."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.resume.store import StateStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from psycopg_pool import ConnectionPool
     from pymongo import MongoClient
     from redis import Redis
 
-__all__ = ["libsql", "mongo", "postgres", "redis", "sqlite"]
+__all__ = ["libsql", "mongo", "objects", "postgres", "redis", "sqlite"]
 
 
 def sqlite(
@@ -168,3 +169,53 @@ def redis(
     from awaitly_nb.stores.redis import RedisStore
 
     return StateStore(RedisStore(server, table=table, timeout_s=timeout), prefix=prefix, size_limit=size_limit)
+
+
+def objects(
+    url: str | Path,
+    *,
+    storage_options: Mapping[str, Any] | None = None,  # Any: each file system has its own
+    prefix: str = "",
+    table: str = "awaitly",
+    timeout: float = 10.0,
+    size_limit: int | str | None = None,
+) -> StateStore:
+    """Return a store in object storage, or in a folder: the place of a cache that a team shares.
+
+    S3 needs `awaitly-nb[objects]`, a folder needs nothing. Both take states as well, since they can be told what to
+    write over; a service that speaks like S3 is asked, with the first write, whether it can. Google's storage
+    (`gcs://`, with `awaitly-nb[gcs]`), Azure's (`az://`, with `awaitly-nb[azure]`) and whatever else fsspec reaches
+    serve a shared cache, in which the last writer of a key wins; a run with `store=` is refused there.
+
+    Records are ordered by time: by S3's own clock to the second, and always after what their writer had read.
+
+    Parameters
+    ----------
+    url
+        `s3://bucket/prefix`, another URL of fsspec's, or a folder. The bucket must be there already.
+    storage_options
+        As in pandas: what the file system takes, `{"endpoint_url": ..., "key": ..., "secret": ...}` for S3. Without it
+        the usual places are asked: the environment, `~/.aws`, the machine's role.
+    prefix
+        Begins every id, so that several applications can share a place.
+    table
+        Name of the folder below `url` that holds the records.
+    timeout
+        Seconds to wait for a connection, and for one answer of S3. The others have time-outs of their own.
+    size_limit
+        Largest state to accept, in bytes or as text; None means none.
+
+    Examples
+    --------
+    >>> import awaitly_nb as aw
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cache = aw.create_shared_cache(aw.objects(folder))
+    ...     cache.set("user:1", aw.Ok("Ada"))
+    ...     aw.create_shared_cache(aw.objects(folder)).get("user:1")
+    Ok(value='Ada')
+    """
+    from awaitly_nb.stores.objects import object_store
+
+    records = object_store(url, storage_options=storage_options, table=table, timeout_s=timeout)
+    return StateStore(records, prefix=prefix, size_limit=size_limit)

@@ -84,6 +84,21 @@ class TestShared(StepCacheSuite):
         return lambda **options: caches.create_shared_cache(aw.sqlite(tmp_path / "shared.db"), namespace="w", **options)
 
 
+class TestSharedInFolder(StepCacheSuite):
+    @pytest.fixture
+    def open_cache(self, tmp_path):
+        return lambda **options: caches.create_shared_cache(aw.objects(tmp_path), namespace="w", **options)
+
+
+class TestSharedWithoutConditions(StepCacheSuite):
+    """On a service that cannot be told what to write over: fsspec's own in memory is as good as another."""
+
+    @pytest.fixture
+    def open_cache(self, tmp_path):
+        url = f"memory://{tmp_path.name}"
+        return lambda **options: caches.create_shared_cache(aw.objects(url), namespace="w", **options)
+
+
 class TestDiskStore(StoreSuite):
     @pytest.fixture
     def open_store(self, tmp_path):

@@ -21,6 +21,12 @@ class TestLibsqlFile(StoreSuite):
         return lambda: libsql_store(tmp_path / "new folder" / "records.db")
 
 
+class TestFolder(StoreSuite):
+    @pytest.fixture
+    def open_store(self, tmp_path):
+        return lambda: aw.objects(tmp_path / "new folder" / "shelf").records
+
+
 class TestStatesInSqlite(StateStoreSuite):
     @pytest.fixture
     def open_store(self, tmp_path):
@@ -31,3 +37,9 @@ class TestStatesInLibsqlFile(StateStoreSuite):
     @pytest.fixture
     def open_store(self, tmp_path):
         return lambda **options: aw.libsql(tmp_path / "runs.db", **options)
+
+
+class TestStatesInFolder(StateStoreSuite):
+    @pytest.fixture
+    def open_store(self, tmp_path):
+        return lambda **options: aw.objects((tmp_path / "shelf").as_uri(), **options)

@@ -1,8 +1,8 @@
 """Real database servers for the tests: each starts on a free loopback port in a temporary folder, and can be killed.
 
-PostgreSQL and Redis come from the system's packages, libSQL's server from npm, and MongoDB is `mongod` where that is
-installed, else FerretDB, built with Go on its SQLite backend. What had to be fetched or built is kept in the user's
-cache folder.
+PostgreSQL and Redis come from the system's packages, libSQL's server from npm, S3 is moto, and MongoDB is `mongod`
+where that is installed, else FerretDB, built with Go on its SQLite backend. What had to be fetched or built is kept in
+the user's cache folder.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -75,6 +76,10 @@ class Server:
     def open(self, **options):
         """Return a `StateStore` on this server."""
         raise NotImplementedError
+
+    def opening(self, table):
+        """Return an expression that opens a store on this server, in any process."""
+        return f"aw.{self.name}({self.url()!r}, table={table!r})"
 
     def start(self):
         """Start the process, and return when it answers."""
@@ -300,7 +305,59 @@ class Mongo(Server):
         return aw.mongo(self.url(), **options)
 
 
-SERVERS = {kind.name: kind for kind in (Postgres, Mongo, Libsql, Redis)}
+class S3(Server):
+    """moto's S3, which keeps all in memory: a restart loses everything, so no test of restarts uses it."""
+
+    name = "s3"
+
+    def command(self):
+        return [sys.executable, Path(__file__).with_name("s3_server.py"), str(self.port)]
+
+    def url(self, password=PASSWORD):
+        return "s3://shelf/team"
+
+    def options(self, password=PASSWORD):
+        """Return the `storage_options` of this server."""
+        region = {"region_name": "us-east-1"}
+        return {
+            "endpoint_url": f"http://127.0.0.1:{self.port}",
+            "key": "ada",
+            "secret": password,
+            "client_kwargs": region,
+        }
+
+    def client(self):
+        """Return a client of botocore's."""
+        import botocore.session
+
+        return botocore.session.get_session().create_client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            region_name="us-east-1",
+            aws_access_key_id="ada",
+            aws_secret_access_key=PASSWORD,
+        )
+
+    def ask(self):
+        import moto
+
+        client = self.client()
+        try:
+            client.create_bucket(Bucket="shelf")
+        finally:
+            client.close()
+        return f"moto {moto.__version__}"
+
+    def open(self, **options):
+        import awaitly_nb as aw
+
+        return aw.objects(self.url(), storage_options=self.options(), **options)
+
+    def opening(self, table):
+        return f"aw.objects({self.url()!r}, storage_options={self.options()!r}, table={table!r})"
+
+
+SERVERS = {kind.name: kind for kind in (Postgres, Mongo, Libsql, Redis, S3)}
 
 
 def free_port():

@@ -45,6 +45,10 @@ class TestSharedInRedis(_OnServer):
     name = "redis"
 
 
+class TestSharedInS3(_OnServer):
+    name = "s3"
+
+
 COLLEAGUE = """
 import sys
 from pathlib import Path
@@ -55,11 +59,14 @@ assert workflow.run_sync(lambda ctx: ctx.step("fit", lambda: {"score": 0.9}, key
 """
 
 
-def test_a_step_that_a_colleague_finished_is_a_hit(server, table, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["postgres", "mongo", "libsql", "redis", "s3"])
+def test_a_step_that_a_colleague_finished_is_a_hit(servers, name, table, tmp_path, monkeypatch):
+    server = servers(name)
     monkeypatch.setenv("AWAITLY_NB_SECRET", SECRET)
     home = {"HOME": str(tmp_path / "colleague"), "AWAITLY_NB_SECRET": SECRET, "PYTHONPATH": str(Path.cwd())}
-    opening = f"aw.{server.name}({server.url()!r}, table={table!r})"
-    subprocess.run([sys.executable, "-c", COLLEAGUE, opening], env={**os.environ, **home}, check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-c", COLLEAGUE, server.opening(table)], env={**os.environ, **home}, check=True, timeout=120
+    )
     store = server.open(table=table)
     workflow = aw.create_workflow("report", cache=aw.create_shared_cache(store, namespace="report"))
     calls = []

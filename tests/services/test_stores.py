@@ -38,6 +38,10 @@ class TestRedisRecords(_OnServer):
     name = "redis"
 
 
+class TestS3Records(_OnServer):
+    name = "s3"
+
+
 class _StatesOnServer(StateStoreSuite):
     name = ""
 
@@ -61,3 +65,7 @@ class TestStatesInLibsql(_StatesOnServer):
 
 class TestStatesInRedis(_StatesOnServer):
     name = "redis"
+
+
+class TestStatesInS3(_StatesOnServer):
+    name = "s3"
