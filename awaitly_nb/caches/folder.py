@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from awaitly_nb.stores import Body, Expect, Record, Version
     from awaitly_nb.stores.disk import DiskStore
 
-__all__ = ["LOCK_FILE", "WRITER_NOTE", "Folder", "forget_folders", "open_folder"]
+__all__ = ["FILE_FROM", "LOCK_FILE", "WRITER_NOTE", "Folder", "forget_folders", "open_folder"]
 
-_FILE_FROM: Final = 2**15
+FILE_FROM: Final = 2**15
 """From this size a body goes into a file of its own, and this process leaves its note first."""
 
 WRITER_NOTE: Final = "cache.db-writer-"
@@ -118,7 +118,7 @@ class Folder:
         """Write a record; an interrupt meanwhile waits for the commit. See `DiskStore.swap`."""
         if not self._settled:
             self._settle()
-        if sum([len(part) for part in body]) >= _FILE_FROM:
+        if sum([len(part) for part in body]) >= FILE_FROM:
             self._announce()
         return uninterrupted(
             lambda: self._guard(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from awaitly_nb.caches.bounds import evict, refuse_if_too_large
 from awaitly_nb.caches.entry import Entry, Missed
+from awaitly_nb.caches.folder import FILE_FROM
 from awaitly_nb.caches.held import SEPARATOR, Held, fresh_ok, hold, open_held, seal_held
 from awaitly_nb.caches.tier import MAX_ENTRY_BYTES
 from awaitly_nb.codec.envelope import EnvelopeError, read_head
@@ -108,9 +109,9 @@ class StoredCache:
             if held is not None and held.timeless and held.stamp == self._stamp():
                 held.hits += 1
                 return fresh_ok(decode_plain(held.stream), held.mark)
-        except Exception:  # noqa: BLE001, S110 - `lookup` finds the reason
+        except Exception:  # noqa: BLE001, S110 - below the reason is found
             pass
-        found = self.lookup(key)
+        found = self._look_up_by_row(key)
         return None if isinstance(found, Missed) else found
 
     def lookup(self, key: str) -> Result[Any, Any] | Missed:
@@ -129,17 +130,18 @@ class StoredCache:
                 return fresh_ok(decode_plain(held.stream), held.mark)
         except Exception:  # noqa: BLE001, S110 - below the reason is found
             pass
+        return self._look_up_by_row(key)
+
+    def _look_up_by_row(self, key: str) -> Result[Any, Any] | Missed:
         name = self._name(key)
         try:
             if self._folder is None:
                 return self._look_up(name)
-            # The road of a repeated hit: no row is read, nothing parsed, nothing verified twice.
-            if (held := self._held.get(name)) is not None:
-                stamp = self._folder.stamp()
-                if held.stamp == stamp or held.version == self._folder.version(name):
-                    held.stamp = stamp  # Somebody may have written something, but not to this entry.
-                    return self._serve(held)
-            return self._look_up_in(self._folder, name)
+            held = self._held.get(name)
+            # The stamp of a timeless one has just been compared, by whoever called this.
+            if held is not None and not held.timeless and held.stamp == self._folder.stamp():
+                return self._serve(held)
+            return self._look_up_in(self._folder, name, held)
         except StoreError as exc:
             return self._unusable(exc, name)
         except EnvelopeError as exc:
@@ -153,13 +155,19 @@ class StoredCache:
         held = open_held(name, record.head, body, self._keyring(), verify=self._verify != "off")
         return self._serve(held, once=not body.readonly)
 
-    def _look_up_in(self, folder: Folder, name: str) -> Result[Any, Any] | Missed:
+    def _look_up_in(self, folder: Folder, name: str, known: Held | None) -> Result[Any, Any] | Missed:
         # Both are read before the row: what this process or another writes meanwhile makes the entry stale, not wrong.
         writes, stamp = folder.tier.writes, folder.seen_stamp()
+        if known is not None and known.size_bytes >= FILE_FROM and known.version == folder.version(name):
+            known.stamp = stamp
+            return self._serve(known)
         found = folder.fetch(name)
         if found is None:
             return Missed("absent", "removed from the cache" if name in folder.removed else "")
         head, body, version, _ = found
+        if known is not None and known.version == version:
+            known.stamp = stamp  # Somebody has written something, but not to this entry: it is not verified again.
+            return self._serve(known)
         verify = self._verify != "off"
         held = open_held(name, head, body, folder.keyring, verify=verify, checked=version in folder.checked)
         if held.buffers:

@@ -290,13 +290,16 @@ def _unkeepable(exc: UnicodeEncodeError) -> StoreError:
 
 
 def _settings_hold(connection: sqlite3.Connection, settings: dict[str, Any]) -> bool | None:
-    """Tell whether the folder has our settings; None where it has no tables yet."""
+    """Tell whether the folder has our settings; None where not all of its tables are there yet."""
     try:
         rows = connection.execute("SELECT key, value FROM Settings").fetchall()
     except sqlite3.OperationalError as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # no such table
             return None
         raise
+    # Another process may be making them at this moment, each in a transaction of its own; this is the last.
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Settings_size_delete'").fetchone() is None:
+        return None
     found = dict(rows)
     return all(found.get(key) == value for key, value in settings.items())
 

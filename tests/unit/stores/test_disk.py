@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 
 import diskcache
 import pytest
@@ -105,3 +107,18 @@ def test_on_a_network_file_system_there_is_no_write_ahead_log_and_no_map(store, 
     store.swap("k", "{}", [bytes(MAP_FROM)])
     assert store.database.row("PRAGMA journal_mode", ()) == ("delete",)
     assert type(store.read("k").body.obj) is bytearray
+
+
+def test_a_folder_whose_tables_another_process_is_still_making_can_be_used(tmp_path):
+    DiskStore(tmp_path).names()
+    # Settings are made first, with their rows, and only then the table of entries, its indexes and triggers.
+    with contextlib.closing(sqlite3.connect(tmp_path / "cache.db", isolation_level=None)) as connection:
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute("DROP TABLE Cache")
+    store = DiskStore(tmp_path)
+    assert store.read("k") is None
+    store.swap("k", "{}", [b"new"])
+    assert store.names() == ["k"]
+    with contextlib.closing(diskcache.Cache(tmp_path)) as peer:
+        assert peer.check() == []
