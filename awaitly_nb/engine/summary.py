@@ -229,6 +229,7 @@ def _note(event: ev.StepCacheHit) -> _Hit:
 
 def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
     at, duration_s, computed_s, size_bytes, source, stale_code, ok, error_text = note
+    wasteful = source == "cache" and computed_s is not None and computed_s < duration_s >= _NOTICEABLE_S
     return StepSummary(
         step_id=step_id,
         step_key=step_key,
@@ -238,11 +239,14 @@ def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
         computed_s=computed_s,
         saved_s=0.0 if computed_s is None else max(0.0, computed_s - duration_s),
         size_bytes=size_bytes,
-        reason=_SOURCES[source] + (", code changed since" if stale_code else ""),
+        reason=_SOURCES[source]
+        + (", code changed since" if stale_code else "")
+        + (", cheaper to run than to load" if wasteful else ""),
         error_text=error_text,
     )
 
 
+_NOTICEABLE_S = 1e-3
 _SOURCES = {"run": "from this run", "resumed": "from the resume state", "cache": "from the cache"}
 
 

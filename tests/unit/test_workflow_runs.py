@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 
 import pytest
 
@@ -285,3 +286,17 @@ def test_a_mapping_shares_its_values_as_documented(mode):
 
 def test_a_workflow_has_a_readable_repr():
     assert repr(aw.create_workflow("report", None, cache=None)) == "<workflow 'report'>"
+
+
+def test_a_step_that_is_cheaper_to_run_than_to_load_says_so(mode, tmp_path):
+    workflow = aw.create_workflow("w", None, cache=aw.create_disk_cache(tmp_path))
+
+    def body(ctx):
+        yield ctx.step("cheap", lambda: [0] * 2_000_000, key="cheap")
+        yield ctx.step("dear", lambda: time.sleep(0.2), key="dear")
+
+    mode.run(workflow, body)
+    mode.run(workflow, body)
+    cheap, dear = workflow.last_run.steps
+    assert cheap.reason == "from the cache, cheaper to run than to load"
+    assert dear.reason == "from the cache"
