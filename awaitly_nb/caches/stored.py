@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["SEPARATOR", "StoredCache", "Verify", "entry_of", "frame_of", "live_heads"]
 
 Verify = Literal["on", "strict", "off"]
-AnyResult = "Result[Any, Any]"  # Any: results of the user's steps
+_MOST_DAMAGE_TOLD = 20
 
 
 class StoredCache:
@@ -351,7 +351,7 @@ class StoredCache:
                 ForeignSecretWarning,
             )
         else:
-            self._tell((name, str(exc)), f"{key!r} counts as absent: {exc}", DamagedEntryWarning)
+            self._tell_damage(name, exc)
         return Missed("damaged" if exc.reason == "damaged" else "unverified", str(exc))
 
     def _unusable(self, exc: StoreError, name: str = "") -> Missed:
@@ -359,15 +359,30 @@ class StoredCache:
             key = name.partition(SEPARATOR)[2]
             if self._verify == "strict":
                 raise UnverifiedEntryError(f"{key!r} was not served: {exc}") from exc
-            self._tell((name, str(exc)), f"{key!r} counts as absent: {exc}", DamagedEntryWarning)
+            self._tell_damage(name, exc)
             return Missed("damaged", str(exc))
         self._tell("unusable", f"{self!r} cannot be used, so steps are computed: {exc}", CacheUnusableWarning)
         return Missed("unusable", str(exc))
+
+    def _tell_damage(self, name: str, exc: Exception) -> None:
+        told = sum(isinstance(what, _Damage) for what in self._told)
+        if told < _MOST_DAMAGE_TOLD:
+            key = name.partition(SEPARATOR)[2]
+            self._tell(_Damage((name, str(exc))), f"{key!r} counts as absent: {exc}", DamagedEntryWarning)
+        else:
+            message = f"more entries of {self!r} count as absent; they are not named here, `%awaitly doctor` lists them"
+            self._tell("damage", message, DamagedEntryWarning)
 
     def _tell(self, what: object, message: str, category: type[Warning]) -> None:
         if what not in self._told:
             self._told.add(what)
             warnings.warn(message, category, stacklevel=_depth_of_caller())
+
+
+class _Damage(tuple[str, str]):
+    """A damaged entry that was told of: its name, and what is wrong."""
+
+    __slots__ = ()
 
 
 def _depth_of_caller() -> int:

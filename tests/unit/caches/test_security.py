@@ -319,3 +319,15 @@ def test_a_folder_that_others_may_write_to_is_told(folder):
     with pytest.warns(aw.CacheUnusableWarning, match="chmod 700"):
         caches.create_disk_cache(folder).set("k", Ok(1))
     assert caches.create_disk_cache(folder).get("k").value == 1
+
+
+def test_a_folder_full_of_damage_is_told_once_and_not_a_thousand_times(folder, cache):
+    for number in range(30):
+        cache.set(f"k{number}", Ok(number))
+    forget_folders()
+    change(folder, "UPDATE Cache SET value = zeroblob(length(value)) WHERE value IS NOT NULL")
+    damaged = caches.create_disk_cache(folder, namespace="w")
+    with pytest.warns(DamagedEntryWarning) as told:
+        assert [damaged.get(f"k{number}") for number in range(30)] == [None] * 30
+    assert len(told) == 21
+    assert "doctor" in str(told[-1].message)
