@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from awaitly_nb.cli.doctor import Finding
     from awaitly_nb.cli.headless import Report
     from awaitly_nb.cli.kept import Details, Statistics
-    from awaitly_nb.cli.trust import Trusted
 
 __all__ = [
     "Progress",
@@ -41,7 +40,6 @@ __all__ = [
     "removed",
     "report",
     "statistics",
-    "trusted",
 ]
 
 _STYLES = {"hit": "green", "computed": "yellow", "failed": "red", "interrupted": "red", "would compute": "yellow"}
@@ -217,14 +215,6 @@ def findings(found: Sequence[Finding]) -> None:
     for one in found:
         mark = Text("ok", style="green") if one.ok else Text("look", style="red")
         table.add_row(mark, inert(one.what), inert(one.state))
-    console().print(table)
-
-
-def trusted(found: Sequence[Trusted]) -> None:
-    """Show trusted secrets."""
-    table = Table("id", "whose")
-    for one in found:
-        table.add_row(one.id, inert(one.note))
     console().print(table)
 
 

@@ -2,59 +2,143 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from awaitly_nb.cli import show
+from awaitly_nb.cli import show, show_trust
 from awaitly_nb.cli.options import as_json
+
+if TYPE_CHECKING:
+    from awaitly_nb.cli.lost import Vouched
 
 __all__ = ["trust_group"]
 
 
-@click.group("trust")
-def trust_group() -> None:
-    """Manage whose entries are served: those signed with your secret, and with others that you trust."""
+def _complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's
+    from awaitly_nb.cli import trust
+
+    return [one.id for one in trust.trusted()[1:] if one.id.startswith(incomplete)]
+
+
+def _complete_foreign(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's
+    from awaitly_nb.cli.lost import look
+
+    return [one.secret for one in look(ctx.params.get("folder")).secrets if one.secret.startswith(incomplete)]
+
+
+@click.group("trust", invoke_without_command=True)
+@as_json
+@click.pass_context
+def trust_group(ctx: click.Context, *, as_json: bool) -> None:
+    """Manage whose entries are served: those signed with your secret, and with others that you trust.
+
+    Without a command: say which entries of the cache are not trusted, and what can be done.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from awaitly_nb.cli.lost import look
+
+    found = look()
+    if as_json:
+        show.data(found.to_dict())
+    else:
+        show_trust.advice(found)
 
 
 @trust_group.command("list")
 @as_json
 def trust_list(*, as_json: bool) -> None:
     """List the secrets that are trusted, by their public ids."""
-    from dataclasses import asdict
-
     from awaitly_nb.cli import trust
 
     found = trust.trusted()
     if as_json:
         show.data([asdict(one) for one in found])
     else:
-        show.trusted(found)
+        show_trust.trusted(found)
 
 
 @trust_group.command("export")
-def trust_export() -> None:
+@as_json
+def trust_export(*, as_json: bool) -> None:
     """Print your own secret, to be added elsewhere. Keep it to yourself: it can sign what you decode."""
     from awaitly_nb.cli import trust
 
-    click.echo(trust.export())
+    secret = trust.export()
+    if as_json:
+        show.data({"secret": secret})
+    else:
+        click.echo(secret)
 
 
 @trust_group.command("add")
 @click.option("--note", default="", help="Whose it is.")
 @click.argument("file", type=click.File("r"), default="-")
-def trust_add(*, file: Any, note: str) -> None:  # Any: the open file that click makes
+@as_json
+def trust_add(*, file: Any, note: str, as_json: bool) -> None:  # Any: the open file that click makes
     """Trust the secret in FILE, or on standard input, where no shell history keeps it."""
     from awaitly_nb.cli import trust
 
-    click.echo(f"trusted {trust.add(file.read(), note).id}")
+    added = trust.add(file.read(), note)
+    if as_json:
+        show.data(asdict(added))
+    else:
+        click.echo(f"trusted {added.id}")
 
 
 @trust_group.command("rm")
-@click.argument("secret_id", metavar="ID")
-def trust_rm(*, secret_id: str) -> None:
+@click.argument("secret_id", metavar="ID", shell_complete=_complete_ids)
+@as_json
+def trust_rm(*, secret_id: str, as_json: bool) -> None:
     """Trust the secret with this ID no longer."""
     from awaitly_nb.cli import trust
 
     trust.remove(secret_id)
-    click.echo(f"no longer trusted: {secret_id}")
+    if as_json:
+        show.data({"removed": secret_id})
+    else:
+        click.echo(f"no longer trusted: {secret_id}")
+
+
+@trust_group.command("folder")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--secret",
+    "secrets",
+    metavar="ID",
+    multiple=True,
+    shell_complete=_complete_foreign,
+    help="Only entries of this secret; needed where there are several.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be signed.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def trust_folder(*, folder: Path | None, secrets: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Vouch for the entries of FOLDER whose secret is lost, and sign them anew with yours.
+
+    Without the secret nobody can tell any more whether an entry is what was stored: reading one that somebody else put
+    there runs their code. So this asks, it refuses a folder that others can write to, and it leaves what is not whole.
+    Whatever it was doing when it was interrupted, the next call goes on with.
+    """
+    from awaitly_nb.cli.lost import vouch
+
+    def confirm(found: Vouched) -> bool:
+        if not as_json:
+            show_trust.about(found)
+        if dry_run or yes:
+            return not dry_run
+        if as_json:
+            raise click.UsageError("--json does not ask: give --yes, or --dry-run")
+        question = f"Has nobody but you ever written to this folder, so that all {found.entries:,} are to be trusted?"
+        return bool(click.confirm(question, abort=True))
+
+    done = vouch(folder, secrets=secrets, confirm=confirm)
+    if as_json:
+        show.data(done.to_dict())
+    elif dry_run and done.secrets:
+        click.echo(f"would sign {done.entries:,} entries")
+    else:
+        show_trust.vouched(done)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from awaitly_nb.codec.secrets import Keyring, Secret
     from awaitly_nb.codec.shapes import Shape
 
-__all__ = ["SCHEMA", "EnvelopeError", "Opened", "check_buffers", "open_envelope", "read_head", "seal"]
+__all__ = ["SCHEMA", "EnvelopeError", "Opened", "check_buffers", "open_envelope", "read_head", "reseal", "seal"]
 
 Body: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -115,9 +115,25 @@ def seal(
             offset += gap + buffer.nbytes
     if encoded.shapes:
         head["shapes"] = encoded.shapes
+    return _signed(name, head, notes, stream, secret), body
+
+
+def reseal(name: str, opened: Opened, stream: Body, secret: Secret) -> str:
+    """Return the head of an entry signed anew, whoever signed it before: the caller vouches for what it holds.
+
+    Parameters
+    ----------
+    stream
+        Its stream; where it has buffers, of the length it had.
+    """
+    head = {member: value for member, value in opened.head.items() if member != "signature"}
+    return _signed(name, {**head, "secret": secret.id, "stream_bytes": len(stream)}, opened.notes, stream, secret)
+
+
+def _signed(name: str, head: Mapping[str, Any], notes: Body, stream: Body, secret: Secret) -> str:
     text = _to_json(head)
     signature = secret.sign(_front(name, text), notes, stream)
-    return f'{text[:-1]}{_SIGNATURE}{signature}"}}', body
+    return f'{text[:-1]}{_SIGNATURE}{signature}"}}'
 
 
 def _front(name: str, text: str) -> bytes:

@@ -17,12 +17,12 @@ from awaitly_nb.codec.secrets import default_keyring
 from awaitly_nb.errors import UnverifiedEntryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
 
-    from awaitly_nb.codec.secrets import Keyring
+    from awaitly_nb.codec.secrets import Keyring, Secret
     from awaitly_nb.codec.shapes import Shape
 
-__all__ = ["from_json", "to_json"]
+__all__ = ["from_json", "resign", "to_json"]
 
 TAG: Final = "$awaitly"
 _EXACT_INT = 2**53  # beyond it, readers in other languages lose digits
@@ -119,12 +119,12 @@ class _Writer:
     def pickle(self, value: object) -> Any:
         encoded = encode(value)
         secret = (self._keyring or default_keyring()).own
-        shapes = [list(shape) for shape in encoded.shapes]
+        signed = _signed(encoded.shapes)
         return {
             TAG: "pickle",
             "secret": secret.id,
-            "signature": secret.sign(_DOMAIN, repr(shapes).encode(), encoded.stream, *map(_flat, encoded.buffers)),
-            "shapes": shapes,
+            "signature": secret.sign(_DOMAIN, signed, encoded.stream, *map(_flat, encoded.buffers)),
+            "shapes": [list(shape) for shape in encoded.shapes],
             "stream": base64.b64encode(encoded.stream).decode("ascii"),
             "buffers": [base64.b64encode(buffer).decode("ascii") for buffer in encoded.buffers],
         }
@@ -180,6 +180,28 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def resign(data: Any, lost: Collection[str], secret: Secret) -> Any:  # Any: JSON data
+    """Return what `to_json` wrote with its pickles signed anew, those of the secrets `lost`; none is unpickled."""
+    if isinstance(data, list):
+        return [resign(item, lost, secret) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if data.get(TAG) == "pickle" and data.get("secret") in lost:
+        shapes, stream, buffers = _pickled(data)
+        return {**data, "secret": secret.id, "signature": secret.sign(_DOMAIN, _signed(shapes), stream, *buffers)}
+    return {name: resign(item, lost, secret) for name, item in data.items()}
+
+
+def _pickled(data: dict[str, Any]) -> tuple[list[Shape], bytes, list[bytearray]]:
+    stream = base64.b64decode(data["stream"], validate=True)
+    buffers = [bytearray(base64.b64decode(buffer, validate=True)) for buffer in data["buffers"]]
+    return [(str(module), str(name), str(digest)) for module, name, digest in data["shapes"]], stream, buffers
+
+
+def _signed(shapes: Iterable[Shape]) -> bytes:
+    return repr([list(shape) for shape in shapes]).encode()
+
+
 def _unpickle(data: dict[str, Any], keyring: Keyring | None) -> Any:
     keyring = keyring or default_keyring()
     secret = keyring.find(str(data["secret"]))
@@ -187,10 +209,7 @@ def _unpickle(data: dict[str, Any], keyring: Keyring | None) -> Any:
         raise UnverifiedEntryError(
             f"a value was signed with secret {data['secret']!r}, which is not trusted here; see `awaitly-nb trust`"
         )
-    stream = base64.b64decode(data["stream"], validate=True)
-    buffers = [bytearray(base64.b64decode(buffer, validate=True)) for buffer in data["buffers"]]
-    shapes: list[Shape] = [(str(module), str(name), str(digest)) for module, name, digest in data["shapes"]]
-    signed = repr([list(shape) for shape in shapes]).encode()
-    if not secret.verify(str(data["signature"]), _DOMAIN, signed, stream, *buffers):
+    shapes, stream, buffers = _pickled(data)
+    if not secret.verify(str(data["signature"]), _DOMAIN, _signed(shapes), stream, *buffers):
         raise UnverifiedEntryError("a value's signature does not fit its bytes; nothing of it was unpickled")
     return decode(stream, buffers, shapes)

@@ -1,0 +1,155 @@
+"""Entries that were signed with a secret which is not trusted here: whose they are, and vouching for them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.caches.folder import open_folder
+from awaitly_nb.caches.held import SEPARATOR
+from awaitly_nb.caches.resign import Foreign, Resigned, foreign, objections, resign
+from awaitly_nb.config import cache_directory
+from awaitly_nb.errors import MisuseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+__all__ = ["Vouched", "look", "vouch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """A folder with entries of secrets that are not trusted here, and what was done about them.
+
+    Attributes
+    ----------
+    folder
+        The folder.
+    owner, mode
+        Whose it is, and who may do what with it; empty where the system has no such thing.
+    secrets
+        Whose entries there are, or those that were chosen.
+    signed
+        How many entries were signed anew.
+    refused
+        Why others were not, by key.
+    """
+
+    folder: Path
+    owner: str
+    mode: str
+    secrets: tuple[Foreign, ...]
+    signed: int = 0
+    refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def entries(self) -> int:
+        """How many entries there are of these secrets."""
+        return sum(one.entries for one in self.secrets)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON data."""
+        return {
+            "folder": str(self.folder),
+            "owner": self.owner,
+            "mode": self.mode,
+            "secrets": [asdict(one) for one in self.secrets],
+            "signed": self.signed,
+            "refused": [{"key": key, "why": why} for key, why in self.refused],
+        }
+
+
+def look(folder: Path | None = None, *, secrets: Sequence[str] = ()) -> Vouched:
+    """Return whose entries lie in `folder` (the default one) and are not trusted here; changes nothing.
+
+    Parameters
+    ----------
+    secrets
+        Only of these secrets.
+
+    Raises
+    ------
+    MisuseError
+        There is no such folder, or nothing in it of a secret that was named.
+    """
+    directory = cache_directory() if folder is None else folder
+    if not directory.is_dir():
+        if folder is None and not secrets:
+            return Vouched(folder=directory, owner="", mode="", secrets=())
+        raise MisuseError(f"there is no cache folder {directory}")
+    found = foreign(open_folder(directory))
+    if unknown := set(secrets) - {one.secret for one in found}:
+        raise MisuseError(f"no entry in {directory} that is not trusted has the secret {', '.join(sorted(unknown))}")
+    chosen = tuple(one for one in found if not secrets or one.secret in secrets)
+    info = directory.stat()
+    return Vouched(
+        folder=directory, owner=_owner(info), mode=stat.filemode(info.st_mode) if _POSIX else "", secrets=chosen
+    )
+
+
+def vouch(
+    folder: Path | None = None,
+    *,
+    secrets: Sequence[str] = (),
+    confirm: Callable[[Vouched], bool],
+    on_entry: Callable[[Resigned], None] | None = None,
+) -> Vouched:
+    """Sign the entries of a lost secret anew with the user's own, because the user vouches for them.
+
+    Parameters
+    ----------
+    folder
+        The folder; the default one if None.
+    secrets
+        Whose entries; may be left out where there is only one secret.
+    confirm
+        Called with what is there; False leaves everything as it is.
+    on_entry
+        Called after each entry.
+
+    Raises
+    ------
+    MisuseError
+        Others could have written to the folder, or it must be said whose entries are meant.
+    """
+    directory = cache_directory() if folder is None else folder
+    # First, and before the database is opened: what others wrote is not even read.
+    if directory.is_dir() and (against := objections(directory.resolve())):
+        raise MisuseError(_REFUSED.format(folder=directory, why="; ".join(against)))
+    found = look(directory, secrets=secrets)
+    if len(found.secrets) > 1 and not secrets:
+        listed = ", ".join(f"{one.secret} ({one.entries:,})" for one in found.secrets)
+        raise MisuseError(f"{directory} has entries of several secrets: {listed}; say which with --secret ID")
+    if not found.secrets or not confirm(found):
+        return found
+    done = resign(open_folder(directory), {one.secret for one in found.secrets}, on_entry=on_entry)
+    refused = tuple((name.partition(SEPARATOR)[2], why) for name, why in done.refused.items())
+    return Vouched(
+        folder=found.folder,
+        owner=found.owner,
+        mode=found.mode,
+        secrets=found.secrets,
+        signed=done.signed,
+        refused=refused,
+    )
+
+
+_POSIX = os.name == "posix"
+_REFUSED = (
+    "nobody can vouch for the entries in {folder}: {why}. If you know that no one has made use of that, make the "
+    "folder yours alone (chown -R, chmod -R go-w) and try again; else remove it"
+)
+
+
+def _owner(info: os.stat_result) -> str:
+    if not _POSIX:
+        return ""
+    import pwd
+
+    try:
+        return pwd.getpwuid(info.st_uid).pw_name
+    except KeyError:  # a container that knows only the number
+        return str(info.st_uid)
