@@ -147,9 +147,9 @@ class DiskStore:
 
     def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
         """Return name, head and number of hits of the records whose names begin with `prefix`, oldest first."""
-        where, values = _named(prefix)
-        sql = f"SELECT key, tag, access_count FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - constants
         with self.database.explained(), contextlib.closing(self.database.reader()) as reader:
+            where, values = _named(prefix, scan=_are_most(prefix, reader))
+            sql = f"SELECT key, tag, access_count FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - constants
             return reader.execute(sql, values).fetchall()
 
     def sizes(self) -> list[tuple[str, str, int]]:
