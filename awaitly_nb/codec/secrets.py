@@ -69,24 +69,27 @@ class Keyring:
     own
         Signs what is stored.
     trusted_path
-        A file of further secrets, or what names it: one a line, 64 hexadecimal digits, a comment after `#`. Looked at
-        when an entry names a secret that is not known yet, so that trusting one needs no restart.
+        A file of further secrets, or what names it: one a line, 64 hexadecimal digits, a comment after `#`. Read anew
+        when it has changed, so that neither trusting a secret nor trusting it no longer needs a restart.
     """
 
-    __slots__ = ("_trusted", "own", "trusted_path")
+    __slots__ = ("_stamp", "_trusted", "own", "trusted_path")
 
     def __init__(self, own: Secret, trusted_path: Path | Callable[[], Path] | None = None) -> None:
         self.own = own
         self.trusted_path = trusted_path
         self._trusted: dict[str, Secret] = {}
+        self._stamp: tuple[int, ...] = ()
 
     def find(self, secret_id: str) -> Secret | None:
         """Return the secret called `secret_id`, or None if it is not trusted here."""
         if secret_id == self.own.id:
             return self.own
-        if secret_id not in self._trusted and self.trusted_path is not None:
+        if self.trusted_path is not None:
             path = self.trusted_path() if callable(self.trusted_path) else self.trusted_path
-            self._trusted = {secret.id: secret for secret in _read_trusted(path)}
+            if (stamp := _stamp_of(path)) != self._stamp:
+                self._trusted = {secret.id: secret for secret in _read_trusted(path)}
+                self._stamp = stamp
         return self._trusted.get(secret_id)
 
 
@@ -160,6 +163,14 @@ def _create(path: Path) -> Secret:
     if secret is None:
         raise FileNotFoundError(f"{path} vanished while it was made")
     return secret
+
+
+def _stamp_of(path: Path) -> tuple[int, ...]:
+    try:
+        info = path.stat()
+    except OSError:
+        return ()
+    return info.st_ino, info.st_mtime_ns, info.st_size
 
 
 def _read_trusted(path: Path) -> list[Secret]:

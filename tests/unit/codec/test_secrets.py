@@ -88,6 +88,19 @@ def test_trusted_secrets_are_found_without_a_restart(tmp_path):
     assert keyring.find(other.id) == other
 
 
+def test_a_secret_that_is_trusted_no_longer_is_not_found_without_a_restart_either(tmp_path):
+    one, other = Secret(b"2" * 32), Secret(b"3" * 32)
+    keyring = Keyring(Secret(b"1" * 32), tmp_path / "trusted")
+    (tmp_path / "trusted").write_text(f"{one.key.hex()}\n{other.key.hex()}\n")
+    assert keyring.find(one.id) == one
+    (tmp_path / "new").write_text(f"{other.key.hex()}\n")
+    (tmp_path / "new").replace(tmp_path / "trusted")
+    assert keyring.find(one.id) is None
+    assert keyring.find(other.id) == other
+    (tmp_path / "trusted").unlink()
+    assert keyring.find(other.id) is None
+
+
 def test_a_secret_survives_pickling_for_worker_processes():
     secret = Secret(b"1" * 32)
     assert pickle.loads(pickle.dumps(secret)) == secret
