@@ -310,8 +310,13 @@ class S3(Server):
 
     name = "s3"
 
+    def __init__(self, conditions="honours"):
+        self.conditions = conditions
+        """What it does with conditional writes: "honours", "ignores" or "refuses"."""
+        super().__init__()
+
     def command(self):
-        return [sys.executable, Path(__file__).with_name("s3_server.py"), str(self.port)]
+        return [sys.executable, Path(__file__).with_name("s3_server.py"), str(self.port), self.conditions]
 
     def url(self, password=PASSWORD):
         return "s3://shelf/team"

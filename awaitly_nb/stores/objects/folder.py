@@ -100,7 +100,7 @@ class FolderBucket:
                 content = file.read(-1 if most is None else most)
         except FileNotFoundError:
             return None
-        return content, content[:TAG_BYTES].hex()
+        return content, f"v{content[:TAG_BYTES].hex()}"  # an empty file is damage, and not NOTHING
 
     def _tag(self, key: str) -> str:
         found = self._read(key, TAG_BYTES)

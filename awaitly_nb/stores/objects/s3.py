@@ -22,6 +22,9 @@ _PROBE = "probe-of-conditions"
 _AT_ONCE = 32
 _MOST_DELETED = 1000
 _SLOWEST_BYTES_PER_S = 100_000
+_TRIES = 3
+_PAUSE_S = 0.1
+_BUSY = {"InternalError", "ServiceUnavailable", "500", "503"}
 _NOT_WRITTEN = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"}
 _NO_CONDITIONS = {"NotImplemented", "InvalidArgument", "InvalidRequest", "501"}
 
@@ -40,8 +43,8 @@ class S3Bucket:
     def __init__(self, files: FileSystem, *, timeout_s: float) -> None:
         given = files.options.get("config_kwargs") or {}
         limits = {"connect_timeout": timeout_s, "read_timeout": timeout_s, "max_pool_connections": _AT_ONCE}
-        # Once more where a connection breaks: the service was restarted, or closed what was idle.
-        files.options["config_kwargs"] = {**limits, "retries": {"total_max_attempts": 2, "mode": "standard"}, **given}
+        # botocore also tries again where nobody listens, and waits up to a second each time.
+        files.options["config_kwargs"] = {**limits, "retries": {"total_max_attempts": 1}, **given}
         self._files = files
         self._timeout_s = timeout_s
         self._clock = Clock()
@@ -97,11 +100,14 @@ class S3Bucket:
             fs.close_session(fs.loop, client)
 
     def _run(self, work: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any, **options: Any) -> Any:
-        from fsspec.asyn import sync
+        from fsspec.asyn import FSTimeoutError, sync
 
         fs, _ = self._files.open()
-        fs.retries = 1  # botocore's retries are enough
-        return sync(fs.loop, work, *arguments, **options)
+        fs.retries = _TRIES  # where a connection breaks: the service was restarted, or closed what was idle
+        try:
+            return sync(fs.loop, work, *arguments, **options)
+        except FSTimeoutError as exc:
+            raise exc.__cause__ or exc from None  # fsspec's own says nothing
 
     def _place(self) -> tuple[str, str]:
         fs, path = self._files.open()
@@ -114,18 +120,33 @@ class S3Bucket:
         bucket, place = self._place()
         if key is not None:
             arguments["Key"] = place + key
-        limit_s = self._timeout_s + size / _SLOWEST_BYTES_PER_S
         fs, _ = self._files.open()
+        await fs.set_session()  # takes long once, and asks nobody
+        limit_s = self._timeout_s + size / _SLOWEST_BYTES_PER_S
         before = time.time()
         try:
-            # fsspec's own way of calling from its event loop begins with an underscore.
-            answer = await asyncio.wait_for(fs._call_s3(verb, Bucket=bucket, **arguments), limit_s)  # noqa: SLF001
+            answer = await asyncio.wait_for(self._try(verb, Bucket=bucket, **arguments), limit_s)
         except TimeoutError:
             raise TimeoutError(f"no answer within {limit_s:g} s") from None
         with suppress(KeyError, ValueError):
             date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
             self._clock.learn(date.timestamp(), before, time.time())
         return answer
+
+    async def _try(self, verb: str, **arguments: Any) -> Any:
+        import asyncio
+
+        fs, _ = self._files.open()
+        number = 1
+        while True:
+            try:
+                # fsspec's own way of calling from its event loop begins with an underscore.
+                return await fs._call_s3(verb, **arguments)  # noqa: SLF001
+            except OSError as exc:
+                if _code(exc) not in _BUSY or number == _TRIES:
+                    raise
+            await asyncio.sleep(number * _PAUSE_S)
+            number += 1
 
     async def _get_all(self, keys: Sequence[str], most: int | None) -> list[Found | None]:
         import asyncio
