@@ -210,14 +210,13 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _bench() -> int:
+    from tests.benchmarks.measure import line_of
+
     missed = 0
     for path in sorted((ROOT / "tests" / "benchmarks").glob("bench_*.py")):
         for found in importlib.import_module(f"tests.benchmarks.{path.stem}").run():
-            ok = found["ratio"] <= found["at_most"]
-            missed += not ok
-            detail = found.get("detail", "")
-            ratio = f"{found['ratio']:8.3g} (at most {found['at_most']:g})"
-            _say(f"{'ok' if ok else 'MISS':4} {ratio}  {found['name']}: {detail}")
+            missed += found["ratio"] > found["at_most"]
+            _say(line_of(found))
     return 1 if missed else 0
 
 

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import sqlite3
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import diskcache
 import numpy as np
@@ -27,34 +22,7 @@ import pandas as pd
 import awaitly_nb.caches as caches
 from awaitly_nb.caches.folder import forget_folders
 from awaitly_nb.result import Mark, Ok, with_mark
-
-Row = dict[str, Any]
-SMALL = {"id": 1, "name": "x" * 100, "scores": [1.0, 2.5, 3.25], "tags": ["a", "b"], "none": None}
-
-
-def compare(ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int, loops: int) -> tuple[float, str]:
-    """Return the median ratio of the two, and both medians as text."""
-    ratios, us, them = [], [], []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        for _ in range(loops):
-            theirs()
-        middle = time.perf_counter()
-        for _ in range(loops):
-            ours()
-        end = time.perf_counter()
-        us.append((end - middle) / loops)
-        them.append((middle - start) / loops)
-        ratios.append(us[-1] / them[-1])
-    return statistics.median(ratios), f"{_show(statistics.median(us))} against {_show(statistics.median(them))}"
-
-
-def _show(seconds: float) -> str:
-    return f"{seconds * 1e6:.1f} us" if seconds < 1e-3 else f"{seconds * 1e3:.1f} ms"
-
-
-def row(name: str, at_most: float, measured: tuple[float, str]) -> Row:
-    return {"name": name, "ratio": measured[0], "at_most": at_most, "detail": measured[1]}
+from tests.benchmarks.measure import SMALL, Row, compare, in_process, line_of, ratio_of, row, run_parts, show, together
 
 
 def small_values(folder: Path) -> list[Row]:
@@ -111,14 +79,9 @@ def fresh_process(folder: Path) -> list[Row]:
     )
     theirs = _FRESH.format(body=f"import diskcache; assert diskcache.Cache({os.fspath(folder / 'peer')!r}).get('k')")
 
-    def seconds(code: str) -> float:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        return float(done.stdout)
-
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(11)]
-    us, them = (statistics.median(side) for side in zip(*pairs, strict=True))
-    ratio = statistics.median(a / b for a, b in pairs)
-    return [row("fresh process: import, open, first hit", 3.0, (ratio, f"{_show(us)} against {_show(them)}"))]
+    in_process(ours), in_process(theirs)  # so that what is imported is compiled
+    pairs = [(in_process(ours)[0], in_process(theirs)[0]) for _ in range(11)]
+    return [row("fresh process: import, open, first hit", 3.0, ratio_of(pairs))]
 
 
 def large_array(folder: Path, megabytes: int = 256) -> list[Row]:
@@ -135,13 +98,13 @@ def large_array(folder: Path, megabytes: int = 256) -> list[Row]:
         np.save(file, array)
 
     store(), save()
-    rows = [row(f"{megabytes} MB array, store", 1.3, compare(store, save, rounds=7, loops=1))]
+    rows = [row(f"{megabytes} MB array, store", 1.3, compare(store, save, rounds=7))]
 
     def load() -> None:
         cache._folder.checked.clear()  # a fresh process has checked no buffer yet
         cache.get("array").unwrap().sum()
 
-    measured = compare(load, lambda: np.load(file, mmap_mode="c").sum(), rounds=9, loops=1)
+    measured = compare(load, lambda: np.load(file, mmap_mode="c").sum(), rounds=9)
     rows.append(row(f"{megabytes} MB array, fresh load and sum, checksummed", 1.8, measured))
     return rows
 
@@ -162,46 +125,54 @@ def frame(*, arrow: bool, length: int = 1_000_000) -> pd.DataFrame:
     )
 
 
-def frames(folder: Path) -> list[Row]:
-    """A DataFrame of a million mixed rows."""
-    rows = []
+_LOAD = """
+import pickle, sys, time
+import pandas, pyarrow
+from awaitly_nb import caches
+folder, number = sys.argv[1], int(sys.argv[2])
+cache = caches.create_disk_cache(folder + "/ours")
+def use(frame):
+    frame["x"].sum()
+    frame["text"].iloc[-1]
+def ours(name):
+    use(cache.get(name).unwrap())
+def theirs(name):
+    with open(f"{folder}/{name}.pickle", "rb") as file:
+        use(pickle.load(file))
+ours("small"), theirs("small")
+seconds = {}
+for side in (ours, theirs) if number % 2 else (theirs, ours):
+    start = time.perf_counter()
+    side("large")
+    seconds[side] = time.perf_counter() - start
+print(seconds[ours], seconds[theirs])
+"""
+
+
+def frames(folder: Path) -> Iterator[Row]:
+    """A DataFrame of a million mixed rows. Loads are in a new process each: memory that is warm would favour pickle."""
     cache = caches.create_disk_cache(folder / "ours")
-    file = folder / "frame.pickle"
     for arrow, at_most in ((True, 0.6), (False, 1.0)):
-        data = frame(arrow=arrow)
         kind = "Arrow strings" if arrow else "object strings"
+        sizes = {"small": frame(arrow=arrow, length=100), "large": frame(arrow=arrow)}
 
-        def use(loaded: pd.DataFrame) -> None:
-            loaded["x"].sum()
-            loaded["text"].iloc[-1]
+        def store(name: str, sizes: dict[str, pd.DataFrame] = sizes) -> None:
+            cache.set(name, Ok(sizes[name]))
 
-        def store(data: pd.DataFrame = data) -> None:
-            cache.set("frame", Ok(data))
-
-        def dump(data: pd.DataFrame = data) -> None:
+        def dump(name: str, sizes: dict[str, pd.DataFrame] = sizes) -> None:
+            file = folder / f"{name}.pickle"
             file.unlink(missing_ok=True)
             with file.open("wb") as out:
-                pickle.dump(data, out, protocol=5)
+                pickle.dump(sizes[name], out, protocol=5)
 
-        def load() -> None:
-            cache._folder.checked.clear()  # a fresh process has checked no buffer yet
-            use(cache.get("frame").unwrap())
-
-        def undump() -> None:
-            with file.open("rb") as source:
-                use(pickle.load(source))
-
-        store(), dump()
+        for name in sizes:
+            store(name), dump(name)
         if arrow:
-            rows.append(row(f"DataFrame, {kind}, store", 1.3, compare(store, dump, rounds=7, loops=1)))
-        rows.append(
-            row(
-                f"DataFrame, {kind}, fresh load and use, checksummed",
-                at_most,
-                compare(load, undump, rounds=9, loops=1),
-            )
-        )
-    return rows
+            measured = compare(partial(store, "large"), partial(dump, "large"), rounds=7)
+            yield row(f"DataFrame, {kind}, store", 1.3, measured)
+        loads = [in_process(_LOAD, folder, number) for number in range(12)]
+        measured = ratio_of([(load[0], load[1]) for load in loads])
+        yield row(f"DataFrame, {kind}, fresh load and use, checksummed", at_most, measured)
 
 
 _PEAK = """
@@ -235,36 +206,9 @@ def peak_memory(folder: Path) -> list[Row]:
     """Memory above the value itself, for 256 MB; the ratio is to 1 MB, so that it reads as megabytes."""
     rows = []
     for verb in ("store", "load"):
-        done = subprocess.run(
-            [sys.executable, "-c", _PEAK, folder / "peak", verb], capture_output=True, text=True, check=True
-        )
-        megabytes = int(done.stdout) / 2**20
+        megabytes = in_process(_PEAK, folder / "peak", verb)[0] / 2**20
         rows.append(row(f"256 MB array, memory above the value, {verb}", 32, (megabytes, "in MB")))
     return rows
-
-
-def ten_thousand_first_hits(folder: Path) -> list[Row]:
-    """Ten thousand different keys in a fresh process, at the level of the cache."""
-    cache = caches.create_disk_cache(folder / "many")
-    peer = diskcache.Cache(os.fspath(folder / "many-peer"))
-    with peer.transact():
-        for i in range(10_000):
-            peer.set(f"key{i}", SMALL)
-    for i in range(10_000):
-        cache.set(f"key{i}", Ok(SMALL))
-
-    def ours() -> None:
-        forget_folders()
-        fresh = caches.create_disk_cache(folder / "many")
-        for i in range(10_000):
-            fresh.get(f"key{i}")
-
-    def theirs() -> None:
-        with diskcache.Cache(os.fspath(folder / "many-peer")) as fresh:
-            for i in range(10_000):
-                fresh.get(f"key{i}")
-
-    return [row("10,000 first hits", 4.0, compare(ours, theirs, rounds=5, loops=1))]
 
 
 def many_keys(folder: Path, count: int = 100_000) -> list[Row]:
@@ -293,11 +237,11 @@ def many_keys(folder: Path, count: int = 100_000) -> list[Row]:
     select = partial(plain.execute, sql.format("key"), ("\x1f", "\x20"))
     select_heads = partial(plain.execute, sql.format("key, tag"), ("\x1f", "\x20"))
     rows = [
-        row("100,000 keys: keys()", 1.5, compare(cache.keys, lambda: select().fetchall(), rounds=5, loops=1)),
+        row("100,000 keys: keys()", 1.5, compare(cache.keys, lambda: select().fetchall(), rounds=5)),
         row(
             "100,000 keys: entries()",
             10.0,
-            compare(cache.entries, lambda: select_heads().fetchall(), rounds=5, loops=1),
+            compare(cache.entries, lambda: select_heads().fetchall(), rounds=5),
         ),
     ]
     plain.close()
@@ -309,7 +253,7 @@ def many_keys(folder: Path, count: int = 100_000) -> list[Row]:
     removed = cache._folder.delete(["\x1f" + name for name in names])
     end = time.perf_counter()
     assert removed == 10_000
-    detail = f"{_show(end - middle)} against {_show(middle - start)}"
+    detail = f"{show(end - middle)} against {show(middle - start)}"
     rows.append(row("100,000 keys: 10,000 deleted", 0.2, ((end - middle) / (middle - start), detail)))
     return rows
 
@@ -344,31 +288,11 @@ def eight_processes(folder: Path) -> list[Row]:
     """Eight processes that read and write the same two hundred keys."""
 
     def seconds(kind: str) -> float:
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", _MIXED, folder / f"mixed-{kind}", kind, str(seed)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for seed in range(8)
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            process.stdout.readline()
-        start = time.perf_counter()
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        outs = [process.communicate()[0] for process in processes]
-        assert all(float(out) > 0 for out in outs)
-        return time.perf_counter() - start
+        return together([_MIXED] * 8, folder / f"mixed-{kind}", kind)
 
-    pairs = [(seconds("ours"), seconds("theirs")) for _ in range(5)]
-    us, them = (statistics.median(side) for side in zip(*pairs, strict=True))
-    ratio = statistics.median(a / b for a, b in pairs)
-    return [row("8 processes, 80 % get, 20 % set", 1.6, (ratio, f"{_show(us)} against {_show(them)}"))]
+    return [
+        row("8 processes, 80 % get, 20 % set", 1.6, ratio_of([(seconds("ours"), seconds("theirs")) for _ in range(7)]))
+    ]
 
 
 PARTS = (
@@ -377,34 +301,16 @@ PARTS = (
     large_array,
     peak_memory,
     frames,
-    ten_thousand_first_hits,
     many_keys,
     eight_processes,
 )
 
 
-def run(*wanted: str) -> list[Row]:
-    """Measure everything, or the parts that are named, and return the rows."""
-    os.environ.setdefault("AWAITLY_NB_SECRET", "benchmark")
-    rows = []
-    for part in PARTS:
-        if wanted and part.__name__ not in wanted:
-            continue
-        folder = Path(tempfile.mkdtemp(prefix="awaitly-bench-"))
-        try:
-            rows += part(folder)
-        finally:
-            forget_folders()
-            shutil.rmtree(folder, ignore_errors=True)
-    return rows
-
-
-def main() -> None:
-    """Print the table."""
-    for found in run(*sys.argv[1:]):
-        verdict = "ok" if found["ratio"] <= found["at_most"] else "MISS"
-        print(f"{verdict:4} {found['ratio']:6.2f} (at most {found['at_most']:g})  {found['name']}: {found['detail']}")
+def run(*wanted: str) -> Iterator[Row]:
+    """Measure everything, or the parts that are named."""
+    return run_parts(PARTS, wanted)
 
 
 if __name__ == "__main__":
-    main()
+    for found in run(*sys.argv[1:]):
+        print(line_of(found), flush=True)
