@@ -200,18 +200,23 @@ class Run:
                 result.error,
                 spec.key,
             )
-        self.emit(
-            StepCacheHit,
-            step_id=spec.step_id,
-            step_key=spec.key,
-            result=result,
-            source=source,
-            computed_at=mark.at,
-            computed_s=mark.duration_s,
-            size_bytes=mark.size_bytes,
-            stale_code=decision.stale_code,
-            duration_s=time.perf_counter() - started,
-        )
+        if not self._emitter.idle:  # as `emit`, without handing the fields on twice: a hit is made of little else
+            self._emitter.emit(
+                StepCacheHit(
+                    run_id=self.run_id,
+                    workflow=self.workflow,
+                    at=self.now(),
+                    step_id=spec.step_id,
+                    step_key=spec.key,
+                    result=result,
+                    source=source,
+                    computed_at=mark.at,
+                    computed_s=mark.duration_s,
+                    size_bytes=mark.size_bytes,
+                    stale_code=decision.stale_code,
+                    duration_s=time.perf_counter() - started,
+                )
+            )
         return result
 
     def warn_unusable(self, exc: Exception) -> None:
