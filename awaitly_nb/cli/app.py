@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import click
+from click.shell_completion import add_completion_class, get_completion_class
 
 from awaitly_nb.cli import show
+from awaitly_nb.cli.completing import Bash
 from awaitly_nb.cli.options import FAILED, WOULD_COMPUTE, Group, as_json, complete_keys, duration
 from awaitly_nb.cli.state_commands import state_group
 from awaitly_nb.cli.trust_commands import trust_group
@@ -29,6 +31,7 @@ def app(*, cache_dir: Path | None) -> None:
         os.environ["AWAITLY_NB_CACHE_DIR"] = str(cache_dir.absolute())
 
 
+add_completion_class(Bash)
 app.add_command(state_group)
 app.add_command(trust_group)
 
@@ -160,8 +163,6 @@ def doctor(*, mend: bool, as_json: bool) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(*, shell: str) -> None:
     """Print the completion script of SHELL; in bash: eval "$(awaitly-nb completion bash)"."""
-    from click.shell_completion import get_completion_class
-
     found = get_completion_class(shell)
-    assert found is not None  # the choices above are click's own
+    assert found is not None  # one of the choices above
     click.echo(found(app, {}, "awaitly-nb", "_AWAITLY_NB_COMPLETE").source())

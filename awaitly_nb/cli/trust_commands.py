@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from awaitly_nb.cli import show, show_trust
 from awaitly_nb.cli.options import as_json
+from awaitly_nb.errors import AwaitlyError
 
 if TYPE_CHECKING:
     from awaitly_nb.cli.lost import Vouched
@@ -26,7 +28,9 @@ def _complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -
 def _complete_foreign(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's
     from awaitly_nb.cli.lost import look
 
-    return [one.secret for one in look(ctx.params.get("folder")).secrets if one.secret.startswith(incomplete)]
+    with suppress(AwaitlyError):
+        return [one.secret for one in look(ctx.params.get("folder")).secrets if one.secret.startswith(incomplete)]
+    return []
 
 
 @click.group("trust", invoke_without_command=True)

@@ -210,19 +210,6 @@ def test_what_one_user_exports_lets_another_serve_their_entries(filled, tmp_path
 # --- the shell itself ------------------------------------------------------------------------------------------------
 
 
-def test_completion(filled):
-    assert "_AWAITLY_NB_COMPLETE" in awaitly("completion", "bash")
-    found = subprocess.run(
-        [sys.executable, "-c", "from awaitly_nb.cli import main; main()"],
-        env=os.environ
-        | {"_AWAITLY_NB_COMPLETE": "bash_complete", "COMP_WORDS": "awaitly-nb show us", "COMP_CWORD": "2"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.stdout == "plain,user:1\n"
-
-
 def test_every_command_says_what_it_does():
     listing = awaitly("--help")
     for name, command in app.commands.items():

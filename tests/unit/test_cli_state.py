@@ -1,7 +1,6 @@
 """`awaitly-nb state`: what runs have finished, looked at without running a pickle, and removed when nobody needs it."""
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -249,25 +248,3 @@ def test_a_missing_driver_names_what_to_install(monkeypatch, address, module, ex
 
 def test_a_store_must_be_named():
     assert "--store" in awaitly("list", code=2)
-
-
-@pytest.mark.slow
-def test_ids_are_completed(states, path):
-    for name in ("order-1", "order-2", "mail-1"):
-        states.save(name, aw.ResumeState())
-
-    def completed(words, **env):
-        done = subprocess.run(
-            [sys.executable, "-c", "from awaitly_nb.cli import main; main()"],
-            env=os.environ
-            | env
-            | {"_AWAITLY_NB_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return [line.removeprefix("plain,") for line in sorted(done.stdout.splitlines())]
-
-    assert completed(f"awaitly-nb state show --store {path} ord") == ["order-1", "order-2"]
-    assert completed("awaitly-nb state rm mail", AWAITLY_NB_STORE=str(path)) == ["mail-1"]
-    assert completed("awaitly-nb state rm mail", AWAITLY_NB_STORE="no such file") == [""]
