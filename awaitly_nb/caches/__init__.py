@@ -17,9 +17,11 @@ from awaitly_nb.caches.create import (
     open_default,
 )
 from awaitly_nb.caches.entry import Entry, Missed, StepCache
+from awaitly_nb.caches.listing import Listing, folder_listing
 
 __all__ = [
     "Entry",
+    "Listing",
     "Missed",
     "StepCache",
     "as_step_cache",
@@ -29,5 +31,6 @@ __all__ = [
     "doctor",
     "folder_delete",
     "folder_entries",
+    "folder_listing",
     "open_default",
 ]

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.notebook.html_elements import Html, cell, document, folded, heading, paragraph, preformatted, table, tag
 from awaitly_nb.notebook.html_preview import Preview, preview
-from awaitly_nb.notebook.panel_rows import WORDS, grouped, sections, short_key
+from awaitly_nb.notebook.panel_columns import short_key
+from awaitly_nb.notebook.panel_rows import WORDS, grouped, sections
 from awaitly_nb.result import Err, mark_of
 from awaitly_nb.units import show_age, show_duration, show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from awaitly_nb.caches import Entry, StepCache
     from awaitly_nb.engine.explain import Why
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
     from awaitly_nb.result import Mark, Result
     from awaitly_nb.resume import ResumeState
 
-__all__ = ["cache_html", "panel_html", "result_html", "run_html", "state_html", "why_html"]
+__all__ = ["PANEL_ENTRIES", "cache_html", "panel_html", "result_html", "run_html", "state_html", "why_html"]
 
 _SIGNS = {"hit": "✓", "computed": "●", "failed": "✕", "replayed": "✕", "skipped": "·"}
 # Inline on the bars, because an untrusted notebook keeps no style sheet: green, blue and red of JupyterLab.
 _COLOURS = {"hit": "#2e9e4f", "computed": "#1976d2", "running": "#1976d2", "failed": "#d32f2f", "replayed": "#d32f2f"}
 _MOST_ENTRIES = 50
+PANEL_ENTRIES = 10  # less, because it is sent again after every click, and living panels list them all
 _STEP_COLUMNS = (("State", "s"), ("Step", ""), ("Timeline", "t"), ("Took", "n"), ("Size", "n"), ("Saved", "n"))
 _KEY_COLUMNS = (("Key", "k"), ("Step", ""), ("Result", "s"), ("Size", "n"), ("Took", "n"), ("Age", "n"))
 
@@ -65,7 +67,9 @@ def state_html(state: ResumeState, *, now: datetime | None = None) -> str:
     ]
     columns = (("Key", "k"), ("Step", ""), ("Result", "s"), ("Took", "n"), ("Age", "n"))
     return document(
-        heading("Resume state", _count(len(rows), "step")), table(columns, rows[-_MOST_ENTRIES:]), _more(len(rows))
+        heading("Resume state", _count(len(rows), "step")),
+        table(columns, rows[-_MOST_ENTRIES:]),
+        _more(len(rows) - _MOST_ENTRIES),
     )
 
 
@@ -75,7 +79,7 @@ def cache_html(cache: StepCache, *, now: datetime | None = None) -> str:
     total = sum(entry.size_bytes or 0 for entry in entries)
     return document(
         heading(type(cache).__name__, _count(len(entries), "key"), show_size(total) if total else ""),
-        _entries_html(entries, now or datetime.now(UTC)),
+        _entries_html(entries, now or datetime.now(UTC), _MOST_ENTRIES, len(entries)),
     )
 
 
@@ -92,7 +96,14 @@ def why_html(why: Why) -> str:
     return document(heading(why.key, verdict, "" if told or diffs else why.reason), *told, *diffs)
 
 
-def panel_html(drawn: Sequence[Row], entries: Iterable[Entry], *, token: str = "", now: datetime | None = None) -> str:
+def panel_html(
+    drawn: Sequence[Row],
+    entries: Sequence[Entry],
+    *,
+    kept: tuple[int, int] | None = None,
+    token: str = "",
+    now: datetime | None = None,
+) -> str:
     """Return the panel as HTML, which is what a saved notebook keeps of it.
 
     Parameters
@@ -100,20 +111,23 @@ def panel_html(drawn: Sequence[Row], entries: Iterable[Entry], *, token: str = "
     drawn
         What `panel_rows.sections` made of the runs.
     entries
-        The cached keys.
+        The cached keys, of many the newest.
+    kept
+        How many keys there are in all, and their bytes, where `entries` are not all of them.
     token
         Where the living panel, if there is one in the page, may take the place of this form.
     now
         The instant that ages are counted from.
     """
     moment = now or datetime.now(UTC)
-    listed = list(entries)
-    total = sum(entry.size_bytes or 0 for entry in listed)
-    summary = f"{_count(len(listed), 'key')} cached" + (f", {show_size(total)}" if total else "")
+    count, total = kept or (len(entries), sum(entry.size_bytes or 0 for entry in entries))
+    summary = f"{_count(count, 'key')} cached" + (f", {show_size(total)}" if total else "")
     return document(
         *(_section_html(section, moment) for section in drawn),
         "" if drawn else paragraph("No step has run yet in this kernel.", css="d"),
-        folded(summary, _entries_html(listed, moment)) if listed else paragraph(summary, css="d"),
+        folded(summary, _entries_html(entries, moment, PANEL_ENTRIES, count))
+        if entries
+        else paragraph(summary, css="d"),
         css=f"awn-at-{token}" if token else "",
     )
 
@@ -169,7 +183,7 @@ def _floor(percent: float) -> float:
     return int(percent * 100) / 100
 
 
-def _entries_html(entries: Sequence[Entry], now: datetime) -> Html:
+def _entries_html(entries: Sequence[Entry], now: datetime, most: int, count: int) -> Html:
     newest = sorted(entries, key=lambda entry: entry.created_at or datetime.min.replace(tzinfo=UTC), reverse=True)
     rows = [
         (
@@ -180,9 +194,9 @@ def _entries_html(entries: Sequence[Entry], now: datetime) -> Html:
             "" if entry.duration_s is None else show_duration(entry.duration_s),
             "" if entry.created_at is None else show_age(entry.created_at, now),
         )
-        for entry in newest[:_MOST_ENTRIES]
+        for entry in newest[:most]
     ]
-    return Html(table(_KEY_COLUMNS, rows) + _more(len(entries)))
+    return Html(table(_KEY_COLUMNS, rows) + _more(count - most))
 
 
 def _shown_key(entry: Entry) -> str:
@@ -195,8 +209,7 @@ def _outcome(*, ok: bool) -> Html:
     return tag("span", "✓ ok", css="ok") if ok else tag("span", "✕ failed", css="failed")
 
 
-def _more(count: int) -> Html:
-    hidden = count - _MOST_ENTRIES
+def _more(hidden: int) -> Html:
     return paragraph(f"and {hidden:,} more", css="d") if hidden > 0 else Html("")
 
 

@@ -19,12 +19,13 @@ from awaitly_nb import events
 from awaitly_nb.caches import Entry, as_step_cache
 from awaitly_nb.engine.summary import RECENT, Summariser
 from awaitly_nb.errors import AwaitlyError
-from awaitly_nb.notebook.html import panel_html
+from awaitly_nb.notebook.html import PANEL_ENTRIES, panel_html
 from awaitly_nb.notebook.html_preview import preview
+from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_display import Displays, kernel_shell, panel_text
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_pace import Pace
-from awaitly_nb.notebook.panel_rows import changes, key_columns, key_row, sections
+from awaitly_nb.notebook.panel_rows import changes, key_row, sections
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_age, show_duration, show_size
 
@@ -161,9 +162,13 @@ class Panel:
 
     def read_keys(self) -> None:
         """Read all keys again, and tell the page."""
-        self.keys.read()
-        self._keys_read = True
-        self._tell({"kind": "keys"}, key_columns(self.keys))
+        with self._guard:  # no key is put into the list between the reading and the telling of it
+            listing, numbers, deleted = self.keys.read()
+            self._keys_read = True
+            if self._widget is not None:
+                self._tell({"kind": "keys"}, *key_columns(listing, numbers))
+                if deleted:
+                    self._tell({"removed": deleted})
 
     def _draw(self) -> None:
         """Tell the page what changed since it was last told; the work of the background thread."""
@@ -219,8 +224,8 @@ class Panel:
     def _freeze(self) -> None:
         self._displays.outdated = False
         token = "" if self._widget is None else self._widget.token
-        entries = (entry for _, entry in self.keys)
-        self._displays.freeze(panel_html(self._drawn, entries, token=token))
+        newest, kept = self.keys.newest(PANEL_ENTRIES), (len(self.keys), self.keys.size_bytes)
+        self._displays.freeze(panel_html(self._drawn, newest, kept=kept, token=token))
 
     # -- what a person clicks ---------------------------------------------------------------------------------------
 
@@ -228,8 +233,10 @@ class Panel:
         """Do what a page asks for. Touches the store, never a running step."""
         try:
             match message:
-                case {"op": "hello", "seq": int(seq), "mounts": bool(mounts)}:
-                    self._greet(seq, mounts=mounts)
+                case {"op": "hello", "mounts": bool(mounts)}:
+                    self._greet(mounts=mounts)
+                case {"op": "again"}:
+                    self._tell_all()
                 case {"op": "delete", "ids": [*ids]}:
                     self._delete([number for number in ids if isinstance(number, int)])
                 case {"op": "retry"}:
@@ -243,13 +250,19 @@ class Panel:
             ids = message.get("ids", [])
             self._tell({"note": f"That did not work: {exc}", "settled": ids})
 
-    def _greet(self, seq: int, *, mounts: bool) -> None:
+    def _greet(self, *, mounts: bool) -> None:
+        """Answer a page that was just made: it sees by the number whether it missed anything, and asks again if so."""
         with self._guard:
-            if seq != self._seq:  # the page was loaded again, and missed what was told before
-                self._tell({**changes([], self._drawn), "now": time.time()})
-                self._tell({"kind": "keys"}, key_columns(self.keys))
-            if not mounts and self._widget is not None:
+            if self._widget is None:
+                return
+            self._widget.tell({"upto": self._seq})
+            if not mounts:
                 self._displays.revive(self._widget)
+
+    def _tell_all(self) -> None:
+        with self._guard:
+            self._tell({**changes([], self._drawn), "now": time.time()})
+            self.read_keys()
 
     def _delete(self, numbers: list[int], note: str = "") -> None:
         gone = self.keys.delete(numbers)

@@ -6,19 +6,25 @@ touch that store only, never a running step, and may be called from any thread.
 
 from __future__ import annotations
 
+import heapq
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from awaitly_nb import caches
+from awaitly_nb.caches import Listing
+from awaitly_nb.caches.stored import SEPARATOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from awaitly_nb.caches import Entry, StepCache
     from awaitly_nb.result import Result
 
 __all__ = ["CacheKeys", "FolderKeys", "KeyList", "KeySource"]
+
+_AHEAD = 100
+"""How many of the newest keys are remembered, so that each deletion need not look through all."""
 
 
 class KeySource(Protocol):
@@ -27,7 +33,7 @@ class KeySource(Protocol):
     def namespace_of(self, workflow: str) -> str:
         """Return the namespace that the keys of a workflow lie in."""
 
-    def entries(self) -> Iterable[Entry]:
+    def listing(self) -> Listing:
         """Return what is known of every key."""
 
     def delete(self, namespace: str, key: str) -> bool:
@@ -56,11 +62,9 @@ class FolderKeys:
         """Return the workflow's name: the rule of the default folder."""
         return workflow
 
-    def entries(self) -> Iterable[Entry]:
+    def listing(self) -> Listing:
         """Return what is known of every key."""
-        if self._namespace is not None:
-            return caches.open_default(self._namespace).entries()
-        return caches.folder_entries("*")
+        return caches.folder_listing(self._namespace)
 
     def delete(self, namespace: str, key: str) -> bool:
         """Remove exactly this key: no glob, a key may hold a star."""
@@ -91,9 +95,9 @@ class CacheKeys:
         """Return the empty namespace: a cache of its own is not shared with workflows of other names."""
         return ""
 
-    def entries(self) -> Iterable[Entry]:
+    def listing(self) -> Listing:
         """Return what is known of every key of the cache."""
-        return [replace(entry, namespace="") for entry in self._cache.entries()]
+        return Listing.of(replace(entry, namespace="") for entry in self._cache.entries())
 
     def delete(self, namespace: str, key: str) -> bool:  # noqa: ARG002 - a cache is one namespace
         """Remove one key; return whether it was there."""
@@ -111,6 +115,8 @@ class CacheKeys:
 class KeyList:
     """The keys as they were last read, each with the number that stands for it. Thread-safe.
 
+    What is asked of one key takes as long with 100,000 of them as with ten.
+
     Parameters
     ----------
     source
@@ -118,25 +124,47 @@ class KeyList:
 
     Attributes
     ----------
-    took
-        Seconds that each step took when it was last computed, by workflow and step id.
+    size_bytes
+        What all of them take, as far as is known.
     """
 
     def __init__(self, source: KeySource) -> None:
         self._source = source
         self._guard = threading.RLock()
-        self._numbers: dict[tuple[str, str], int] = {}
-        self._entries: dict[int, Entry] = {}
-        self._gone: set[int] = set()
-        self.took: dict[tuple[str, str], float] = {}
-        self._next = 1
+        self._numbers: dict[str, int] = {}  # by record name, of every key that was ever listed
+        self._listing = Listing()
+        self._rows: dict[int, int] = {}  # of each key that is there, its row in the listing
+        self._deleted: set[int] = set()  # since the last reading began
+        self._newest: list[int] = []  # rows, at least the newest hundred of those that are there
+        self._took: dict[tuple[str, str | None], float] | None = None
+        self.size_bytes = 0
 
-    def read(self) -> None:
-        """Read all keys from the source."""
-        entries = list(self._source.entries())
+    def read(self) -> tuple[Listing, list[int], list[int]]:
+        """Read all keys from the source.
+
+        Returns
+        -------
+        listing, numbers, deleted
+            What was read, the number of each row, and the numbers of what was deleted while it was read.
+        """
         with self._guard:
-            self._entries = {self._number(entry): entry for entry in entries}
-            self._gone = set(self._numbers.values()) - set(self._entries)
+            self._deleted = set()
+        listing = self._source.listing()
+        with self._guard:
+            numbers = self._number_all(listing.names)
+            self._listing, self._rows = listing, dict(zip(numbers, range(len(numbers)), strict=True))
+            self._newest, self._took = [], None
+            self.size_bytes = sum(listing.sizes) + listing.sizes.count(-1)  # -1: not known
+            deleted = [number for number in self._deleted if self._drop(number)]
+            return listing, numbers, deleted
+
+    def _number_all(self, names: list[str]) -> list[int]:
+        known = self._numbers
+        if not known:
+            numbers = list(range(1, len(names) + 1))
+            known.update(zip(names, numbers, strict=True))
+            return numbers
+        return [known.setdefault(name, len(known) + 1) for name in names]
 
     def namespace_of(self, workflow: str) -> str:
         """Return the namespace that the keys of a workflow lie in."""
@@ -149,63 +177,89 @@ class KeyList:
     def put(self, entry: Entry) -> int:
         """Note a key that was just stored, and return its number."""
         with self._guard:
-            number = self._number(entry)
-            self._entries[number] = entry
-            self._gone.discard(number)
+            (number,) = self._number_all([entry.namespace + SEPARATOR + entry.key])
+            self._drop(number)
+            self._rows[number] = row = len(self._listing)
+            self._listing.add(entry)
+            self._newest.append(row)
+            self._deleted.discard(number)
+            self.size_bytes += entry.size_bytes or 0
+            if self._took is not None and entry.duration_s is not None:
+                self._took[entry.namespace, entry.step_id] = entry.duration_s
             return number
 
-    def _number(self, entry: Entry) -> int:
-        name = (entry.namespace, entry.key)
-        if (number := self._numbers.get(name)) is None:
-            number = self._numbers[name] = self._next
-            self._next += 1
-        if entry.workflow is not None and entry.step_id is not None and entry.duration_s is not None:
-            self.took[entry.workflow, entry.step_id] = entry.duration_s
-        return number
+    def _drop(self, number: int) -> bool:
+        if (row := self._rows.pop(number, None)) is None:
+            return False
+        self.size_bytes -= max(self._listing.sizes[row], 0)
+        return True
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._rows)
 
-    def __iter__(self) -> Iterator[tuple[int, Entry]]:
+    def numbers(self) -> list[int]:
+        """Return the numbers of all keys."""
         with self._guard:
-            return iter(list(self._entries.items()))
+            return list(self._rows)
 
     def number_of(self, namespace: str, key: str) -> int | None:
         """Return the number of a listed key, or None."""
-        with self._guard:
-            number = self._numbers.get((namespace, key))
-            return number if number in self._entries else None
+        number = self._numbers.get(namespace + SEPARATOR + key)
+        return number if number in self._rows else None
 
     def dropped(self, namespace: str, key: str) -> bool:
         """Tell whether this key was listed, and is gone."""
-        with self._guard:
-            return self._numbers.get((namespace, key), 0) in self._gone
+        number = self._numbers.get(namespace + SEPARATOR + key)
+        return number is not None and number not in self._rows
 
     def entry(self, number: int) -> Entry | None:
         """Return what is known of the key with this number, or None where it is gone."""
-        return self._entries.get(number)
+        with self._guard:
+            row = self._rows.get(number)
+            return None if row is None else self._listing.entry(row)
+
+    def newest(self, count: int) -> list[Entry]:
+        """Return the keys that were computed last, the newest first."""
+        with self._guard:
+            rows = [row for row in self._newest if self._is_there(row)]
+            if len(rows) < min(count, len(self._rows)):
+                rows = list(self._rows.values())
+            rows.sort(reverse=True)  # of those of one second, the later row
+            self._newest = heapq.nlargest(max(count, _AHEAD), rows, key=self._listing.created.__getitem__)
+            return [self._listing.entry(row) for row in self._newest[:count]]
+
+    def _is_there(self, row: int) -> bool:
+        return self._rows.get(self._numbers[self._listing.names[row]]) == row
+
+    def took(self, workflow: str, step_id: str) -> float | None:
+        """Return the seconds that a step took when it was last computed, or None."""
+        with self._guard:
+            if self._took is None:
+                listing = self._listing
+                spaces = [name.partition(SEPARATOR)[0] for name in listing.names]
+                self._took = dict(zip(zip(spaces, listing.step_ids, strict=True), listing.durations, strict=True))
+            seconds = self._took.get((self._source.namespace_of(workflow), step_id), -1.0)
+            return None if seconds < 0 else seconds
 
     def failed(self) -> list[int]:
         """Return the numbers of all kept failures."""
         with self._guard:
-            return [number for number, entry in self._entries.items() if not entry.ok]
+            return [number for number, row in self._rows.items() if not self._listing.ok[row]]
 
     def delete(self, numbers: Iterable[int]) -> list[int]:
         """Remove these keys where they lie, and return the numbers that are gone, removed now or by somebody before."""
         gone = []
         for number in numbers:
-            if (entry := self._entries.get(number)) is None:
-                gone.append(number)
-                continue
-            self._source.delete(entry.namespace, entry.key)
-            with self._guard:
-                self._entries.pop(number, None)
-                self._gone.add(number)
+            if (entry := self.entry(number)) is not None:
+                self._source.delete(entry.namespace, entry.key)
+                with self._guard:
+                    self._drop(number)
+                    self._deleted.add(number)
             gone.append(number)
         return gone
 
     def get(self, number: int) -> Result[Any, Any] | None:
         """Return what is kept under the key with this number, or None."""
-        if (entry := self._entries.get(number)) is None:
+        if (entry := self.entry(number)) is None:
             return None
         return self._source.get(entry.namespace, entry.key)

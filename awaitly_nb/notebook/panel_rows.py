@@ -6,22 +6,20 @@ that changed are sent, so that a run of a thousand steps costs the page one row 
 
 from __future__ import annotations
 
-import json
-import re
-import zlib
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from awaitly_nb.notebook.panel_columns import short_key
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from awaitly_nb.caches import Entry
     from awaitly_nb.engine.summary import RunSummary, StepSummary
 
-__all__ = ["FEW", "WORDS", "Row", "changes", "grouped", "key_columns", "key_row", "sections", "short_key"]
+__all__ = ["FEW", "WORDS", "Row", "changes", "grouped", "key_row", "sections"]
 
 Row: TypeAlias = "dict[str, Any]"  # Any: plain JSON data
 
-_AUTOMATIC = re.compile(r":([0-9a-f]{10})[0-9a-f]{22}$")
 LOOSE = "cells and functions"
 FEW = 3
 """How many steps of one id are shown one by one."""
@@ -45,7 +43,7 @@ _MOST_STEPS = 2_000
 
 
 def sections(
-    runs: Sequence[RunSummary], *, workflow: str | None = None, took: Mapping[tuple[str, str], float] | None = None
+    runs: Sequence[RunSummary], *, workflow: str | None = None, took: Callable[[str, str], float | None] | None = None
 ) -> list[Row]:
     """Return what to draw of `runs`: the last run of each workflow, the newest first, then everything else in one.
 
@@ -56,9 +54,9 @@ def sections(
     workflow
         Show this workflow only.
     took
-        Seconds that a step took before, by workflow and step id: the estimate for a step that is running.
+        Returns the seconds that a step took before, by workflow and step id: the estimate for a step that is running.
     """
-    estimates = dict(took or {})
+    estimates = _Estimates(took)
     last: dict[str, RunSummary] = {}
     before: dict[str, RunSummary] = {}
     loose: list[RunSummary] = []
@@ -73,7 +71,7 @@ def sections(
         last[run.workflow] = run
         for step in run.steps:
             if step.state == "computed":
-                estimates[run.workflow, step.step_id] = step.duration_s
+                estimates.seen[run.workflow, step.step_id] = step.duration_s
     shown = sorted(last.values(), key=lambda run: run.started_at, reverse=True)[:_MOST_RUNS]
     drawn = [_section(run, before.get(run.workflow), estimates) for run in shown]
     if loose:
@@ -81,19 +79,31 @@ def sections(
     return drawn
 
 
+class _Estimates:
+    """How long a step may take: as long as it took in this process, else as its kept result did."""
+
+    def __init__(self, took: Callable[[str, str], float | None] | None) -> None:
+        self.seen: dict[tuple[str, str], float] = {}
+        self._took = took
+
+    def get(self, workflow: str, step_id: str) -> float | None:
+        seconds = self.seen.get((workflow, step_id))
+        return self._took(workflow, step_id) if seconds is None and self._took is not None else seconds
+
+
 def _is_loose(run: RunSummary) -> bool:
     """Tell whether `run` is a decorated function or a cell: its steps carry its own name."""
     return bool(run.steps) and all(step.step_id == run.workflow for step in run.steps)
 
 
-def _section(run: RunSummary, before: RunSummary | None, estimates: Mapping[tuple[str, str], float]) -> Row:
+def _section(run: RunSummary, before: RunSummary | None, estimates: _Estimates) -> Row:
     started = run.started_at.timestamp()
     steps = [_step(step, started, run.workflow, estimates) for step in run.steps[-_MOST_STEPS:]]
     if before is not None and before.status == "ok" and run.status != "ok":
         seen = {step.step_id for step in run.steps}
         state = "pending" if run.status == "running" else "skipped"
         steps += [
-            {"step": step_id, "state": state, "est": estimates.get((run.workflow, step_id))}
+            {"step": step_id, "state": state, "est": estimates.get(run.workflow, step_id)}
             for step_id in dict.fromkeys(step.step_id for step in before.steps)
             if step_id not in seen
         ]
@@ -109,7 +119,7 @@ def _section(run: RunSummary, before: RunSummary | None, estimates: Mapping[tupl
     }
 
 
-def _loose_section(runs: Sequence[RunSummary], estimates: Mapping[tuple[str, str], float]) -> Row:
+def _loose_section(runs: Sequence[RunSummary], estimates: _Estimates) -> Row:
     """Return one section of the latest outcome of each key that cells and decorated functions reached."""
     latest: dict[tuple[str, str | None], tuple[StepSummary, str]] = {}
     for run in runs:
@@ -135,7 +145,7 @@ def _loose_section(runs: Sequence[RunSummary], estimates: Mapping[tuple[str, str
     }
 
 
-def _step(step: StepSummary, started: float, workflow: str, estimates: Mapping[tuple[str, str], float]) -> Row:
+def _step(step: StepSummary, started: float, workflow: str, estimates: _Estimates) -> Row:
     at = step.at.timestamp()
     return {
         "step": step.step_id,
@@ -149,7 +159,7 @@ def _step(step: StepSummary, started: float, workflow: str, estimates: Mapping[t
         "size": step.size_bytes,
         "saved": step.saved_s or 0.0,
         "why": step.error_text or step.reason or None,
-        "est": estimates.get((workflow, step.step_id)),
+        "est": estimates.get(workflow, step.step_id),
     }
 
 
@@ -213,40 +223,6 @@ def key_row(number: int, entry: Entry) -> Row:
         "at": 0 if entry.created_at is None else int(entry.created_at.timestamp()),
         "hits": entry.hits,
     }
-
-
-def key_columns(numbered: Iterable[tuple[int, Entry]]) -> bytes:
-    """Return all keys as deflated JSON, column by column: a tenth of what rows would be."""
-    places: dict[str, int] = {}
-    rows = [
-        (
-            number,
-            places.setdefault(entry.namespace, len(places)),
-            short_key(entry.key),
-            entry.step_id or "",
-            int(entry.ok),
-            -1 if entry.size_bytes is None else entry.size_bytes,
-            -1 if entry.duration_s is None else _short(entry.duration_s),
-            0 if entry.created_at is None else int(entry.created_at.timestamp()),
-            entry.hits,
-        )
-        for number, entry in numbered
-    ]
-    names = ("id", "namespace", "key", "step", "ok", "size", "took", "at", "hits")
-    columns: dict[str, Any] = {name: [row[i] for row in rows] for i, name in enumerate(names)}  # Any: plain JSON data
-    columns["namespaces"] = list(places)
-    return zlib.compress(json.dumps(columns, separators=(",", ":")).encode(), 1)
-
-
-def short_key(key: str) -> str:
-    """Return a key as people read it: of an automatic one, the first ten of its 32 digits.
-
-    Examples
-    --------
-    >>> short_key("features:0123456789abcdef0123456789abcdef"), short_key("user:1")
-    ('features:0123456789…', 'user:1')
-    """
-    return key if key[-33:-32] != ":" else _AUTOMATIC.sub(r":\1…", key)
 
 
 def _short(seconds: float) -> float:

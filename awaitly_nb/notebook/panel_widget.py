@@ -17,7 +17,7 @@ __all__ = ["CSS", "ESM", "PanelWidget"]
 _STATIC = Path(__file__).parent / "static"
 
 # One module to the page, several files to the reader: they are joined in this order, which is all the build there is.
-_PARTS = ("words.js", "store.js", "steps.js", "keys.js", "panel.js")
+_PARTS = ("words.js", "columns.js", "store.js", "steps.js", "keys.js", "panel.js")
 
 ESM: Final = "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in _PARTS)
 CSS: Final = (_STATIC / "panel.css").read_text(encoding="utf-8")

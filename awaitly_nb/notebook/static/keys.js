@@ -82,11 +82,12 @@ class KeysTable {
     this.held = asked === this.asked && this.body.matches(":hover");
     this.asked = asked;
     if (this.held) {
-      const before = new Set(this.foundIds);
-      const kept = this.foundIds.filter((id) => keys.position.has(id)).map((id) => keys.position.get(id));
-      found = kept.concat(found.filter((index) => !before.has(keys.columns.id[index])));
+      const kept = this.foundIds.map((id) => keys.position.get(id)).filter((row) => row !== undefined);
+      const placed = new Uint8Array(keys.columns.id.length);
+      for (const row of kept) placed[row] = 1;
+      found = kept.concat(found.filter((row) => !placed[row]));
     }
-    this.foundIds = found.map((index) => keys.columns.id[index]);
+    this.foundIds = found.map((row) => keys.columns.id[row]);
     return found;
   }
 
@@ -138,7 +139,7 @@ class KeysTable {
       this.store.keys.columns.namespaces.length > 1 && !row.key.startsWith(`${row.namespace}:`) ? el("span", { class: "awn-space" }, `${row.namespace} `) : "",
       row.key), row.key),
     cell("step", row.step), cell("size", size(row.size)), cell("took", row.took < 0 ? "" : duration(row.took)),
-    cell("at", row.at ? age(this.store.now() - row.at) : "", row.at ? new Date(row.at * 1000).toLocaleString() : null),
+    cell("at", row.at > 0 ? age(this.store.now() - row.at) : "", row.at > 0 ? new Date(row.at * 1000).toLocaleString() : null),
     cell("hits", row.hits ? String(row.hits) : ""), cell("do", invalidateButton(this.store, row.id, row.key, "-1")));
   }
 

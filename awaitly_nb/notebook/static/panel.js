@@ -78,7 +78,7 @@ function initialize({ model }) {
   store.followKernelStatus().catch(() => {});
   // In JupyterLab all outputs share one document; elsewhere each may be a frame of its own, and nothing can be mounted.
   const mounts = !!document.querySelector(".jp-OutputArea, .jp-Notebook");
-  setTimeout(() => store.ask({ op: "hello", seq: store.seq, mounts }), 300);
+  setTimeout(() => store.ask({ op: "hello", mounts }), 300);
   return () => {
     observer.disconnect();
     store.unfollow?.();

@@ -12,7 +12,8 @@ class Store {
     this.asked = new Set(); // ids of keys whose deletion was asked for and not yet answered
     this.preview = null;
     this.note = "";
-    this.seq = 0;
+    this.seq = 0; // number of the last message
+    this.missed = false; // whether one did not arrive: the page was loaded again
     this.skew = 0; // kernel clock minus page clock, seconds
     this.queue = Promise.resolve(); // messages are taken in order, although unpacking one is asynchronous
     this.take(model.get("boot") || {});
@@ -64,7 +65,11 @@ class Store {
   }
 
   async take(message, buffers) {
-    if (message.seq) this.seq = message.seq;
+    if (message.seq) {
+      this.missed ||= message.seq !== this.seq + 1;
+      this.seq = message.seq;
+    }
+    if (message.upto !== undefined && (this.missed || message.upto !== this.seq)) this.ask({ op: "again" });
     if (message.now) this.skew = message.now - Date.now() / 1000;
     if (message.order) {
       const known = new Map(this.sections.map((section) => [section.id, section]));
@@ -78,8 +83,9 @@ class Store {
       this.draw("steps");
     }
     if (message.kind === "keys") {
-      this.keys.load(await inflate(buffers[0]));
+      this.keys.load(await unpack(buffers));
       this.keysKnown = true;
+      this.missed = false;
       this.asked.clear();
       this.draw("keys");
     }
@@ -119,75 +125,5 @@ class Store {
 
   draw(what) {
     for (const view of this.views) view.draw(what);
-  }
-}
-
-// The columns of the keys table, with cached orders, so that searching 100,000 rows is one pass.
-class Keys {
-  constructor() {
-    this.load({ namespaces: [], id: [], namespace: [], key: [], step: [], ok: [], size: [], took: [], at: [], hits: [] });
-  }
-
-  load(columns) {
-    this.columns = columns;
-    this.position = new Map(columns.id.map((id, row) => [id, row]));
-    this.namesakes = null;
-    this.forget();
-  }
-
-  forget() {
-    this.orders = new Map();
-    this.text = null;
-    this.failed = this.columns.ok.reduce((sum, ok) => sum + (ok ? 0 : 1), 0);
-    this.bytes = this.columns.size.reduce((sum, bytes) => sum + Math.max(bytes, 0), 0);
-  }
-
-  get length() {
-    return this.columns.id.length;
-  }
-
-  row(index) {
-    const c = this.columns;
-    return {
-      id: c.id[index], namespace: c.namespaces[c.namespace[index]] ?? "", key: c.key[index], step: c.step[index] ?? "",
-      ok: !!c.ok[index], size: c.size[index], took: c.took[index], at: c.at[index], hits: c.hits[index],
-    };
-  }
-
-  change(removed, added) {
-    const c = this.columns;
-    const gone = new Set([...removed, ...added.map((row) => row.id)]);
-    if ([...gone].some((id) => this.position.has(id))) {
-      const keep = c.id.map((id, index) => index).filter((index) => !gone.has(c.id[index]));
-      for (const name of Object.keys(c)) if (name !== "namespaces") c[name] = keep.map((index) => c[name][index]);
-    }
-    for (const row of added) {
-      let namespace = c.namespaces.indexOf(row.namespace);
-      if (namespace < 0) namespace = c.namespaces.push(row.namespace) - 1;
-      for (const name of Object.keys(c)) if (name !== "namespaces") c[name].push(name === "namespace" ? namespace : row[name]);
-    }
-    this.load(c);
-  }
-
-  order(column) {
-    if (!this.orders.has(column)) {
-      const c = this.columns;
-      const values = c[column];
-      const indices = c.id.map((_, index) => index);
-      indices.sort((a, b) => (values[a] < values[b] ? -1 : values[a] > values[b] ? 1 : a - b));
-      this.orders.set(column, indices);
-    }
-    return this.orders.get(column);
-  }
-
-  find(query, column, descending, failedOnly) {
-    const c = this.columns;
-    this.text ??= c.key.map((key, i) => `${c.namespaces[c.namespace[i]]} ${key} ${c.step[i] ?? ""}`.toLowerCase());
-    const words = query.toLowerCase().split(/\s+/).filter(Boolean).map(shortKey); // keys come cut
-    const order = this.order(column);
-    const found = words.length || failedOnly
-      ? order.filter((i) => !(failedOnly && c.ok[i]) && words.every((word) => this.text[i].includes(word)))
-      : order.slice();
-    return descending ? found.reverse() : found;
   }
 }

@@ -1,5 +1,5 @@
 // Words, numbers and small DOM of the panel's page code. The files of this folder are joined into one module, in the
-// order words, store, steps, keys, panel. Text from the user (keys, ids, errors, previews) reaches the page through
+// order words, columns, store, steps, keys, panel. Text from the user (keys, ids, errors, previews) reaches the page through
 // textContent only: nothing here takes markup.
 
 function el(tag, attributes = {}, ...children) {
@@ -56,8 +56,3 @@ function age(seconds) {
 const shortKey = (key) => key.replace(/:([0-9a-f]{10})[0-9a-f]{22}$/, ":$1…");
 
 const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
-
-async function inflate(buffer) {
-  const bytes = new Response(new Blob([buffer]).stream().pipeThrough(new DecompressionStream("deflate")));
-  return bytes.json();
-}

@@ -278,7 +278,7 @@ def test_it_follows_the_theme(keys_lab):
 
 MANY = """
 from datetime import UTC, datetime, timedelta
-from awaitly_nb.caches import Entry
+from awaitly_nb.caches import Entry, Listing
 from awaitly_nb.notebook.panel import Panel
 
 class Source:
@@ -288,7 +288,7 @@ class Source:
         self.kept = {f"day:{i}": Entry(key=f"day:{i}", namespace="w", step_id=f"s{i % 9}", size_bytes=i, created_at=now,
             duration_s=i % 50) for i in range(count)}
     def namespace_of(self, workflow): return workflow
-    def entries(self): return list(self.kept.values())
+    def listing(self): return Listing.of(self.kept.values())
     def delete(self, namespace, key): return self.kept.pop(key, None) is not None
     def has(self, namespace, key): return key in self.kept
     def get(self, namespace, key): return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import threading
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,12 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb import caches
+from awaitly_nb.caches import Listing
 from awaitly_nb.engine.summary import RunSummary, StepSummary
+from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_pace import Pace
-from awaitly_nb.notebook.panel_rows import changes, key_columns, sections
+from awaitly_nb.notebook.panel_rows import changes, sections
 from awaitly_nb.result import Err, Ok
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -98,7 +101,8 @@ def test_an_estimate_comes_from_the_last_run_or_from_the_cache():
     before = run(step("fit", duration_s=7.0), run_id="r0")
     now = run(step("fit", "running"), status="running", seconds=1)
     assert sections([before, now])[0]["steps"][0]["est"] == 7.0
-    assert sections([now], took={("report", "fit"): 5.0})[0]["steps"][0]["est"] == 5.0
+    kept = {("report", "fit"): 5.0}
+    assert sections([now], took=lambda *step: kept.get(step))[0]["steps"][0]["est"] == 5.0
 
 
 def test_bars_begin_where_the_step_began():
@@ -145,28 +149,63 @@ def test_a_step_among_thousands_is_sent_alone():
     assert [[i for i, _ in section["rows"]] for section in changes(old, new)["sections"]] == [[1000]]
 
 
+def unpack(buffers):
+    """Return what the page makes of the two buffers."""
+    text, data = (zlib.decompress(buffer) for buffer in buffers)
+    head, *keys = text.decode().split("\x1e")
+    told = json.loads(head)
+    count = told["rows"]
+
+    def column(number, kind):
+        planes = [data[(4 * number + plane) * count :][:count] for plane in range(4)]
+        return struct.unpack(f"<{count}{kind}", bytes(byte for row in zip(*planes, strict=True) for byte in row))
+
+    def summed(values):
+        return [sum(values[: i + 1]) for i in range(len(values))]
+
+    return {
+        "id": summed(column(0, "i")),
+        "at": summed(column(1, "i")),
+        "namespace": [told["namespaces"][i] for i in column(2, "i")],
+        "step": [told["steps"][i] for i in column(3, "i")],
+        "hits": list(column(4, "i")),
+        "size": list(column(5, "f")),
+        "took": list(column(6, "f")),
+        "ok": list(data[28 * count :]),
+        "key": keys[:count],
+        "bytes": told["bytes"],
+    }
+
+
 def test_keys_travel_as_columns():
     entries = [
-        (1, aw.Entry(key="a", namespace="x", step_id="s", size_bytes=10, created_at=NOW, duration_s=1.23456, hits=2)),
-        (2, aw.Entry(key="b\ud800", namespace="y", ok=False)),
+        aw.Entry(key="a", namespace="x", step_id="s", size_bytes=10, created_at=NOW, duration_s=1.23456, hits=2),
+        aw.Entry(key="b\ud800\x1e\n", namespace="y", ok=False),
+        aw.Entry(key="f:" + "0123456789abcdef" * 2, namespace="x", size_bytes=12_345_678, created_at=NOW),
     ]
-    columns = json.loads(zlib.decompress(key_columns(entries)))
-    assert columns["id"] == [1, 2]
-    assert columns["namespaces"] == ["x", "y"]
-    assert columns["namespace"] == [0, 1]
-    assert columns["key"] == ["a", "b\ud800"]
-    assert columns["ok"] == [1, 0]
-    assert columns["took"] == [1.23, -1]
-    assert columns["size"] == [10, -1]
-    assert columns["at"] == [int(NOW.timestamp()), 0]
+    columns = unpack(key_columns(Listing.of(entries), [1, 7, 5]))
+    assert columns["id"] == [1, 7, 5]
+    assert columns["namespace"] == ["x", "y", "x"]
+    assert columns["step"] == ["s", "", ""]
+    assert columns["key"] == ["a", "b?\N{REPLACEMENT CHARACTER}\n", "f:0123456789…"]
+    assert columns["ok"] == [1, 0, 1]
+    assert columns["hits"] == [2, 0, 0]
+    assert columns["at"] == [int(NOW.timestamp()), -1, int(NOW.timestamp())]
+    assert columns["took"] == [pytest.approx(1.23456, rel=1e-3), -1, -1]
+    assert columns["size"] == [10, -1, pytest.approx(12_345_678, rel=1e-3)]
+    assert columns["bytes"] == 12_345_688
 
 
-def test_a_hundred_thousand_keys_are_about_a_megabyte():
-    entries = [
-        (i, aw.Entry(key=f"day:{i}", namespace="flights", step_id="day", size_bytes=i * 37 % 10**6, created_at=NOW))
-        for i in range(100_000)
-    ]
-    assert len(key_columns(entries)) < 1_200_000
+def test_no_key_at_all_travels_too():
+    assert unpack(key_columns(Listing(), []))["key"] == []
+
+
+def test_what_a_person_reads_survives_exactly():
+    """Whole numbers below 4,096, the usual durations: their digits are all there."""
+    sizes = [*range(4096), 64_000, 86_400]
+    entries = [aw.Entry(key=str(size), size_bytes=size, duration_s=float(size)) for size in sizes]
+    columns = unpack(key_columns(Listing.of(entries), range(1, len(sizes) + 1)))
+    assert columns["size"] == columns["took"] == sizes
 
 
 # ---- keys
@@ -211,6 +250,65 @@ def test_a_key_keeps_its_number_and_numbers_are_never_reused():
     assert keys.number_of("one", "a") == first
     assert keys.number_of("one", "b") not in (None, first)
     assert not keys.dropped("one", "a")
+
+
+def test_what_is_deleted_while_keys_are_read_stays_deleted():
+    class Slow(FolderKeys):
+        def listing(self):
+            found = super().listing()
+            if keys is not None:
+                keys.delete([keys.number_of("one", "a")])
+            return found
+
+    keys = None
+    fill("one", a=1, b=2)
+    made = KeyList(Slow())
+    made.read()
+    keys = made
+    listing, numbers, deleted = keys.read()
+    assert len(listing) == 2
+    assert deleted == [numbers[0]]
+    assert keys.number_of("one", "a") is None
+    assert keys.dropped("one", "a")
+    assert len(keys) == 1
+
+
+def test_counts_follow_every_change():
+    fill("one", a=1, b=2)
+    keys = KeyList(FolderKeys())
+    keys.read()
+    both = keys.size_bytes
+    entry = keys.entry(keys.number_of("one", "a"))
+    number = keys.put(aw.Entry(key="c", namespace="one", step_id="s", size_bytes=100, duration_s=2.0, created_at=NOW))
+    assert (len(keys), keys.size_bytes) == (3, both + 100)
+    assert keys.took("one", "s") == 2.0
+    assert keys.took("two", "s") is None
+    keys.put(aw.Entry(key="c", namespace="one", step_id="s", size_bytes=50, duration_s=3.0, created_at=NOW))
+    assert (len(keys), keys.size_bytes) == (3, both + 50)
+    assert keys.took("one", "s") == 3.0
+    keys.delete([number, keys.number_of("one", "a")])
+    assert (len(keys), keys.size_bytes) == (1, both - entry.size_bytes)
+    keys.read()
+    assert (len(keys), keys.size_bytes) == (1, both - entry.size_bytes)
+
+
+def test_the_newest_are_the_newest_whatever_came_and_went():
+    keys = KeyList(CacheKeys(caches.as_step_cache({})))
+    keys.read()
+    numbers = [keys.put(aw.Entry(key=str(i), created_at=NOW + timedelta(seconds=(i * 37) % 2000))) for i in range(2000)]
+
+    def wanted():
+        there = [i for i in range(2000) if keys.number_of("", str(i)) is not None]
+        return [str(i) for i in sorted(there, key=lambda i: -((i * 37) % 2000))[:50]]
+
+    assert [entry.key for entry in keys.newest(50)] == wanted()
+    for _ in range(15):
+        keys.delete([numbers[int(entry.key)] for entry in keys.newest(50)])
+        assert [entry.key for entry in keys.newest(50)] == wanted()
+    keys.put(aw.Entry(key="1999", created_at=NOW + timedelta(days=1)))
+    assert [entry.key for entry in keys.newest(2)][0] == "1999"
+    keys.put(aw.Entry(key="same second", created_at=NOW + timedelta(days=1)))
+    assert [entry.key for entry in keys.newest(2)] == ["same second", "1999"]
 
 
 def test_a_key_deleted_by_somebody_else_is_gone_all_the_same():

@@ -1,0 +1,131 @@
+// The keys as they come from the kernel (see panel_columns.py), and as the page keeps them: column by column. A row keeps its
+// place for good, so that changing one key costs as little with 100,000 of them as with ten.
+
+async function inflate(buffer) {
+  const bytes = new Response(new Blob([buffer]).stream().pipeThrough(new DecompressionStream("deflate")));
+  return new Uint8Array(await bytes.arrayBuffer());
+}
+
+async function unpack(buffers) {
+  const [text, bytes] = await Promise.all(buffers.map(inflate));
+  const key = new TextDecoder().decode(text).split("\x1e");
+  const { rows, namespaces, steps, bytes: total } = JSON.parse(key.shift());
+  key.length = rows; // no key at all is one empty text
+  let from = 0;
+  const words = () => {
+    const column = new Int32Array(rows);
+    for (let plane = 0; plane < 4; plane++, from += rows) {
+      for (let row = 0; row < rows; row++) column[row] |= bytes[from + row] << (8 * plane);
+    }
+    return column;
+  };
+  const summed = () => {
+    const column = words();
+    for (let row = 1; row < rows; row++) column[row] += column[row - 1];
+    return column;
+  };
+  const floats = () => new Float32Array(words().buffer);
+  const columns = { id: summed(), at: summed(), namespace: words(), step: words(), hits: words(), size: floats(), took: floats() };
+  // Rows are added later, so they end as plain arrays.
+  for (const [name, column] of Object.entries(columns)) columns[name] = Array.from(column);
+  columns.namespace = columns.namespace.map((place) => namespaces[place]);
+  columns.step = columns.step.map((place) => steps[place]);
+  return { ...columns, key, ok: Array.from(bytes.subarray(from)), namespaces, total };
+}
+
+class Keys {
+  constructor() {
+    this.load({ namespaces: [], total: 0, key: [], id: [], at: [], namespace: [], step: [], hits: [], size: [], took: [], ok: [] });
+  }
+
+  load(columns) {
+    this.columns = columns;
+    this.position = new Map(columns.id.map((id, row) => [id, row])); // of the keys that are there
+    this.there = columns.id.map(() => true);
+    this.text = columns.key.map((_, row) => this.words(row));
+    this.bytes = columns.total;
+    this.failed = columns.ok.reduce((sum, ok) => sum + (ok ? 0 : 1), 0);
+    this.orders = new Map();
+  }
+
+  // What a search looks through.
+  words(row) {
+    const c = this.columns;
+    return `${c.namespace[row]} ${c.key[row]} ${c.step[row]}`.toLowerCase();
+  }
+
+  get length() {
+    return this.position.size;
+  }
+
+  row(row) {
+    const c = this.columns;
+    return {
+      id: c.id[row], namespace: c.namespace[row], key: c.key[row], step: c.step[row], ok: !!c.ok[row],
+      size: c.size[row], took: c.took[row], at: c.at[row], hits: c.hits[row],
+    };
+  }
+
+  change(removed, added) {
+    for (const id of removed) this.drop(id);
+    for (const key of added) this.put(key);
+  }
+
+  drop(id) {
+    const row = this.position.get(id);
+    if (row === undefined) return;
+    this.position.delete(id);
+    this.there[row] = false;
+    this.failed -= this.columns.ok[row] ? 0 : 1;
+    this.bytes -= Math.max(this.columns.size[row], 0);
+  }
+
+  put(key) {
+    const c = this.columns;
+    const row = this.position.get(key.id) ?? c.id.length;
+    this.drop(key.id);
+    if (row < c.id.length) for (const order of this.orders.values()) order.splice(order.indexOf(row), 1);
+    for (const name of Object.keys(key)) c[name][row] = key[name];
+    if (!c.namespaces.includes(key.namespace)) c.namespaces.push(key.namespace);
+    this.text[row] = this.words(row);
+    this.position.set(key.id, row);
+    this.there[row] = true;
+    this.failed += key.ok ? 0 : 1;
+    this.bytes += Math.max(key.size, 0);
+    for (const [column, order] of this.orders) order.splice(this.place(order, c[column], row), 0, row);
+  }
+
+  order(column) {
+    if (!this.orders.has(column)) {
+      const values = this.columns[column];
+      this.orders.set(column, values.map((_, row) => row).sort((a, b) => compare(values, a, b)));
+    }
+    return this.orders.get(column);
+  }
+
+  // Where a row belongs in an order: found by halving.
+  place(order, values, row) {
+    let [low, high] = [0, order.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (compare(values, order[middle], row) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  find(query, column, descending, failedOnly) {
+    const { text, there, columns } = this;
+    const words = query.toLowerCase().split(/\s+/).filter(Boolean).map(shortKey); // keys come cut
+    const found = this.order(column).filter((row) => {
+      if (!there[row] || (failedOnly && columns.ok[row])) return false;
+      for (const word of words) if (!text[row].includes(word)) return false;
+      return true;
+    });
+    return descending ? found.reverse() : found;
+  }
+}
+
+function compare(values, a, b) {
+  return values[a] < values[b] ? -1 : values[a] > values[b] ? 1 : a - b;
+}
