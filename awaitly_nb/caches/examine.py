@@ -115,13 +115,14 @@ def _about_entries(
     store = folder.store
     bad: dict[str, str] = {}
     foreign = entries = size = 0
-    for name, head, length in store.sizes():
+    for name, _, length in store.sizes():
         entries, size = entries + 1, size + length
         try:
             found = store.fetch(name)
             if found is None:
                 continue
-            check_buffers(open_envelope(name, head, found[1], folder.keyring))
+            # Head and body of one look: somebody may have replaced the entry since it was listed.
+            check_buffers(open_envelope(name, found[0], found[1], folder.keyring))
         except EnvelopeError as exc:
             if exc.reason == "foreign":
                 foreign += 1

@@ -118,7 +118,7 @@ def rm(*, glob: str | None, older_than: float | None, errors: bool, dry_run: boo
 
     if glob is None and older_than is None and not errors:
         raise click.UsageError("say which: a GLOB ('*' for all), --older-than AGE or --errors")
-    found = kept.find(glob or "*", errors=errors, older_than_s=older_than)
+    found = kept.find(glob or "*", errors=errors, older_than_s=older_than, expired=True)
     removed = 0 if dry_run else kept.remove(found)
     if as_json:
         show.data({"removed": removed, "dry_run": dry_run, "keys": [kept.entry_data(entry) for entry in found]})

@@ -8,18 +8,24 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches import Missed, folder_entries, open_default
-from awaitly_nb.config import cache_directory
-from awaitly_nb.errors import NotCachedError
+from awaitly_nb.caches import Missed, folder_entries
+from awaitly_nb.caches.folder import open_folder
+from awaitly_nb.caches.held import SEPARATOR, open_held
+from awaitly_nb.caches.stored import entry_of
+from awaitly_nb.codec import UndecodableError, default_keyring
+from awaitly_nb.codec.envelope import EnvelopeError, read_head
+from awaitly_nb.config import cache_directory, settings
+from awaitly_nb.errors import NotCachedError, StoreError
 from awaitly_nb.keys import Parts
-from awaitly_nb.result import mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from awaitly_nb.caches import Entry
+    from awaitly_nb.caches.folder import Folder
     from awaitly_nb.result import Result
 
 __all__ = ["Details", "Statistics", "details", "entry_data", "find", "remove", "statistics"]
@@ -28,7 +34,12 @@ _SHOWN = 2_000
 
 
 def find(
-    pattern: str = "*", *, errors: bool = False, older_than_s: float | None = None, now: datetime | None = None
+    pattern: str = "*",
+    *,
+    errors: bool = False,
+    older_than_s: float | None = None,
+    expired: bool = False,
+    now: datetime | None = None,
 ) -> list[Entry]:
     """Return the kept keys that match a glob, oldest first.
 
@@ -40,21 +51,32 @@ def find(
         Only kept failures.
     older_than_s
         Only what was computed longer ago than this.
+    expired
+        Also what is not served any more, and takes space.
     now
         The present, aware UTC.
     """
     if not cache_directory().is_dir():
         return []
     now = now or datetime.now(UTC)
-    found = [entry for entry in folder_entries(pattern) if not (errors and entry.ok)]
+    found = [entry for entry in _entries(pattern, expired=expired) if not (errors and entry.ok)]
     if older_than_s is None:
         return found
     return [e for e in found if e.created_at is not None and (now - e.created_at).total_seconds() > older_than_s]
 
 
+def _entries(pattern: str, *, expired: bool) -> list[Entry]:
+    if not expired:
+        return folder_entries(pattern)
+    heads = ((name, read_head(head), hits) for name, head, hits in _folder().heads())
+    found = [entry_of(name, head, hits) for name, head, hits in heads if head is not None]
+    return [entry for entry in found if fnmatchcase(entry.key, pattern)]
+
+
 def remove(entries: Iterable[Entry]) -> int:
     """Remove these entries, and return how many were still there."""
-    return sum(open_default(entry.namespace).delete(entry.key) for entry in entries)
+    names = [_name(entry) for entry in entries]
+    return _folder().delete(names) if names else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,12 +182,19 @@ def details(key: str) -> list[Details]:
 
 
 def _details(entry: Entry) -> Details:
-    cache = open_default(entry.namespace)
-    lookup = getattr(cache, "lookup", cache.get)
-    result = lookup(entry.key)
-    if result is None or isinstance(result, Missed):
-        return Details(entry=entry, result=result or Missed(), parts=(), files=())
-    mark = mark_of(result)
+    # Not through a cache: that would count a hit, and `stats` would tell of time that nobody saved.
+    result: Result[Any, Any] | Missed
+    mark = None
+    try:
+        found = _folder().fetch(_name(entry))
+        if found is None:
+            return Details(entry=entry, result=Missed("absent", "it was removed meanwhile"), parts=(), files=())
+        verify = settings().verify != "off"
+        held = open_held(_name(entry), found[0], found[1], default_keyring(), verify=verify)
+        mark = held.mark
+        result = held.result(once=True)
+    except (EnvelopeError, UndecodableError, StoreError) as exc:
+        result = Missed("undecodable" if isinstance(exc, UndecodableError) else "unverified", str(exc), mark)
     parts = Parts.from_data(mark.parts).parts if mark is not None and mark.parts else ()
     return Details(
         entry=entry,
@@ -173,6 +202,14 @@ def _details(entry: Entry) -> Details:
         parts=tuple((part.kind, part.name, _text(part.shown)) for part in parts),
         files=tuple(str(f.get("path", "")) for f in (mark.files if mark is not None else ())),
     )
+
+
+def _folder() -> Folder:
+    return open_folder(cache_directory(), mmap=settings().mmap)
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.namespace}{SEPARATOR}{entry.key}"
 
 
 def _text(shown: object) -> str:

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 import warnings
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from awaitly_nb import config
 from awaitly_nb.cli import kept, trust
 from awaitly_nb.cli.app import app
 from awaitly_nb.result import Mark, with_mark
+from awaitly_nb.testing import FakeClock
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +102,24 @@ def test_show_says_why_an_entry_cannot_be_served(filled, tmp_path, monkeypatch):
         warnings.simplefilter("ignore", aw.AwaitlyWarning)
         (told,) = data("show", "user:1")
     assert told["value"].startswith("cannot be served")
+
+
+def test_looking_at_a_value_is_no_hit(filled):
+    before = data("stats")
+    data("show", "user:1")
+    awaitly("show", "user:1")
+    assert data("keys", "user:1")[0]["hits"] == 0
+    assert data("stats") == before
+
+
+def test_rm_also_removes_what_has_expired(filled):
+    clock = FakeClock(at=time.time() - 3600)
+    cache = aw.create_disk_cache(config.cache_directory(), namespace="report", clock=clock)
+    cache.set("price:1", aw.Ok(1), ttl="1m")
+    assert "price:1" not in names(data("keys"))
+    assert names(data("rm", "price*", "--dry-run")["keys"]) == ["price:1"]
+    assert data("rm", "price*")["removed"] == 1
+    assert data("rm", "price*")["removed"] == 0
 
 
 def test_rm_by_glob(filled):
@@ -208,6 +228,19 @@ def test_what_one_user_exports_lets_another_serve_their_entries(filled, tmp_path
 
 
 # --- the shell itself ------------------------------------------------------------------------------------------------
+
+
+def commands(group=app, path=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        if not hasattr(command, "commands") or command.invoke_without_command:
+            yield (*path, name), command
+
+
+def test_every_command_has_json_but_the_one_that_prints_a_script():
+    without = [path for path, command in commands() if "as_json" not in {p.name for p in command.params}]
+    assert without == [("completion",)]
 
 
 def test_every_command_says_what_it_does():

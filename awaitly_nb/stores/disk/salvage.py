@@ -17,17 +17,17 @@ Salvaged: TypeAlias = "tuple[str, str, bytes, float, float | None]"
 """Name, head, body, when it was written and when it expires."""
 
 _STEP = 64
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-def sound(path: str | os.PathLike[str]) -> bool:
-    """Tell whether the file at `path` is a whole SQLite database with diskcache's tables."""
+def sound(path: str | os.PathLike[str], *, wait_s: float = 5) -> bool:
+    """Tell whether the file at `path` is undamaged, as far as can be seen: one that is busy or still empty is."""
     try:
-        with contextlib.closing(_open(path)) as connection:
-            connection.execute("SELECT count(*) FROM Settings").fetchone()
-            connection.execute("SELECT 1 FROM Cache LIMIT 1").fetchone()
+        with contextlib.closing(_open(path, wait_s)) as connection:
             return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
-    except sqlite3.Error:
-        return False
+    except sqlite3.Error as exc:
+        # Locked, or not to be opened: that is no reason to set a database aside which others are using.
+        return (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF not in _DAMAGE
 
 
 def readable_rows(path: str | os.PathLike[str]) -> Iterator[Salvaged]:
@@ -41,9 +41,9 @@ def readable_rows(path: str | os.PathLike[str]) -> Iterator[Salvaged]:
             yield from _range(connection, low, low + _STEP)
 
 
-def _open(path: str | os.PathLike[str]) -> sqlite3.Connection:
+def _open(path: str | os.PathLike[str], wait_s: float = 5) -> sqlite3.Connection:
     uri = Path(path).absolute().as_uri() + "?mode=rw"  # rw: the write-ahead log is read too; nothing is created
-    return sqlite3.connect(uri, uri=True, timeout=5, isolation_level=None)
+    return sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)
 
 
 def _last_row(connection: sqlite3.Connection) -> int:

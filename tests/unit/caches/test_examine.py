@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import subprocess
 import sys
 import warnings
 
@@ -12,6 +14,7 @@ import pytest
 from awaitly_nb import caches
 from awaitly_nb.caches.folder import forget_folders
 from awaitly_nb.result import Ok
+from awaitly_nb.stores.disk.salvage import sound
 from tests.faults.invariants import assert_sound
 
 
@@ -105,3 +108,42 @@ def test_entries_of_a_foreign_secret_stay(folder, monkeypatch):
     assert any("awaitly-nb trust" in note for note in report.notes)
     monkeypatch.delenv("AWAITLY_NB_SECRET")
     assert caches.create_disk_cache(folder).get("large").value == "x" * 100_000
+
+
+WRITER = """
+import sys
+from awaitly_nb import caches
+from awaitly_nb.result import Ok
+
+cache = caches.create_disk_cache(sys.argv[1])
+print("begun", flush=True)
+while True:
+    for size in (10, 40_000, 1_000, 100_000):
+        for number in range(20):
+            cache.set(f"key {number}", Ok("x" * (size + number)))
+"""
+
+
+@pytest.mark.slow
+def test_mending_a_folder_that_another_kernel_is_making_and_writing_finds_no_fault(tmp_path):
+    folder = tmp_path / "new"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        writer.stdout.readline()
+        reports = [caches.doctor(folder, mend=True) for _ in range(200)]
+        assert [problem for report in reports for problem in report.problems] == []
+        assert reports[-1].entries == 20
+        assert writer.poll() is None, writer.stderr.read().decode()
+    finally:
+        writer.kill()
+        writer.communicate()
+        forget_folders()
+
+
+def test_a_database_that_somebody_has_locked_is_not_damaged(folder):
+    with contextlib.closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        assert sound(folder / "cache.db", wait_s=0.1)
+        connection.execute("ROLLBACK")
+    assert not list(folder.glob("*damaged*"))
