@@ -28,8 +28,8 @@ def _store_options(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="AWAITLY_NB_STORE",
         required=True,
         is_eager=True,  # before the id, whose completion asks it
-        help="Path of an SQLite file, or postgresql://, mongodb://, libsql://, redis://. What is typed here others on "
-        "this machine can see: better give an address that holds a password as AWAITLY_NB_STORE.",
+        help="Path of an SQLite file, or postgresql://, mongodb://, libsql://, redis://, s3://. Others on this machine "
+        "can see what is typed here: better give an address that holds a password as AWAITLY_NB_STORE.",
     )
     table = click.option("--table", default="awaitly", show_default=True, is_eager=True, help="Name of its table.")
     return store(table(as_json(command)))

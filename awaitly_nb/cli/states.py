@@ -42,6 +42,7 @@ _SERVERS: dict[str, Callable[..., StateStore]] = {
     "redis": databases.redis,
     "rediss": databases.redis,
     "unix": databases.redis,
+    **dict.fromkeys(("s3", "s3a", "gcs", "gs", "az", "abfs"), databases.objects),
 }
 
 
@@ -72,8 +73,8 @@ def open_states(address: str, *, table: str = "awaitly", timeout_s: float = 10.0
     Parameters
     ----------
     address
-        The path of an SQLite file, `sqlite:///path`, or the URL of a server: `postgresql://`, `mongodb://`,
-        `libsql://`, `redis://`.
+        The path of an SQLite file or of a folder of objects, `sqlite:///path`, or the URL of a server: `postgresql://`,
+        `mongodb://`, `libsql://`, `redis://`, `s3://`.
     table
         Name of its table.
     timeout_s
@@ -98,11 +99,13 @@ def _open(address: str, table: str, timeout_s: float) -> Opened:
     if not separator or scheme == "sqlite":
         # As elsewhere: three slashes before a relative path, four before an absolute one.
         path = Path(rest.removeprefix("/") if separator else address.removeprefix("file:"))
+        if (path.expanduser() / table).is_dir():
+            return Opened(databases.objects(path, table=table, timeout=timeout_s), str(path))
         _refuse_no_states(path, table)
         return Opened(databases.sqlite(path, table=table, timeout=timeout_s), str(path))
     make = _SERVERS.get(scheme.lower())
     if make is None:
-        known = ", ".join(f"{name}://" for name in ("postgresql", "mongodb", "libsql", "redis"))
+        known = ", ".join(f"{name}://" for name in ("postgresql", "mongodb", "libsql", "redis", "s3"))
         raise MisuseError(f"no store has addresses that begin with {scheme[:20]}://; give a path, or {known}")
     try:
         return Opened(make(address, table=table, timeout=timeout_s), Address(address).shown)
@@ -118,7 +121,7 @@ def _open(address: str, table: str, timeout_s: float) -> Opened:
 def _refuse_no_states(path: Path, table: str) -> None:
     """Raise where opening the file would make one, or make a table in somebody else's."""
     if not path.expanduser().is_file():
-        raise MisuseError(f"there is no file {path}")
+        raise MisuseError(f"there is no file {path}, and no folder {path / table}")
     try:
         with closing(sqlite3.connect(f"{path.expanduser().absolute().as_uri()}?mode=rw", uri=True)) as connection:
             sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"

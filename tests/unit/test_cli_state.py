@@ -70,6 +70,17 @@ def test_a_file_by_path_or_url_or_from_the_environment(states, path, form):
     assert "w" in awaitly("list", AWAITLY_NB_STORE=address)
 
 
+def test_a_folder_of_objects_by_its_path(tmp_path):
+    store = aw.objects(tmp_path / "team")
+    store.blocking.save("w", aw.ResumeState().with_value("k", 1))
+    store.blocking.close()
+    assert [one["id"] for one in data("list", "--store", tmp_path / "team")] == ["w"]
+    assert data("show", "w", "--store", tmp_path / "team")["steps"][0]["value"] == "1"
+    awaitly("rm", "w", "--store", tmp_path / "team")
+    assert data("list", "--store", tmp_path / "team") == []
+    assert "no folder" in awaitly("list", "--store", tmp_path, code=1)
+
+
 def test_show_tells_of_each_step_what_loading_would_find(states, path):
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     states.add("w", "user:1", StepEntry(aw.Ok({"name": "Ada"}), "fetch_user", at, 0.5))
@@ -239,6 +250,7 @@ def test_no_message_repeats_a_password(address):
         ("postgresql://host/runs", "psycopg", "postgres"),
         ("mongodb://host/runs", "pymongo", "mongo"),
         ("redis://host", "redis", "redis"),
+        ("s3://bucket/runs", "s3fs", "objects"),
     ],
 )
 def test_a_missing_driver_names_what_to_install(monkeypatch, address, module, extra):
