@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.caches.folder import open_folder
 from awaitly_nb.caches.held import SEPARATOR
 from awaitly_nb.caches.resign import Foreign, Resigned, foreign, objections, resign
-from awaitly_nb.config import cache_directory
+from awaitly_nb.codec.secrets import VARIABLE, default_keyring
+from awaitly_nb.config import cache_directory, secret_path
 from awaitly_nb.errors import MisuseError
 
 if TYPE_CHECKING:
@@ -113,7 +115,8 @@ def vouch(
     Raises
     ------
     MisuseError
-        Others could have written to the folder, or it must be said whose entries are meant.
+        Others could have written to the folder, it must be said whose entries are meant, or the user has no secret that
+        outlives this process.
     """
     directory = cache_directory() if folder is None else folder
     # First, and before the database is opened: what others wrote is not even read.
@@ -123,7 +126,10 @@ def vouch(
     if len(found.secrets) > 1 and not secrets:
         listed = ", ".join(f"{one.secret} ({one.entries:,})" for one in found.secrets)
         raise MisuseError(f"{directory} has entries of several secrets: {listed}; say which with --secret ID")
-    if not found.secrets or not confirm(found):
+    if not found.secrets:
+        return found
+    _refuse_secret_of_the_moment()
+    if not confirm(found):
         return found
     done = resign(open_folder(directory), {one.secret for one in found.secrets}, on_entry=on_entry)
     refused = tuple((name.partition(SEPARATOR)[2], why) for name, why in done.refused.items())
@@ -135,6 +141,15 @@ def vouch(
         signed=done.signed,
         refused=refused,
     )
+
+
+def _refuse_secret_of_the_moment() -> None:
+    """Raise where this process made up a secret because it could keep none: the next could verify nothing again."""
+    path = secret_path()
+    with suppress(OSError):
+        if os.environ.get(VARIABLE) or path.read_bytes() == default_keyring().own.key:
+            return
+    raise MisuseError(f"your own secret cannot be kept at {path}: make its folder writable, or set {VARIABLE}")
 
 
 _POSIX = os.name == "posix"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -52,7 +53,7 @@ def advice(found: Vouched) -> None:
     out.print("These entries are kept, and not served. If their secret still exists (another machine, somebody else):")
     out.print("  there: awaitly-nb trust export    here: awaitly-nb trust add")
     out.print("If it is lost (a container that kept the cache and lost its home), vouch for them yourself:")
-    out.print(inert(f"  awaitly-nb trust folder {found.folder}"), soft_wrap=True)
+    out.print(inert(f"  awaitly-nb trust folder {quote(str(found.folder))}"), soft_wrap=True)
 
 
 def vouched(found: Vouched) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Keyring", "Secret", "default_keyring", "read_or_create"]
+__all__ = ["VARIABLE", "Keyring", "Secret", "default_keyring", "read_or_create"]
 
 VARIABLE = "AWAITLY_NB_SECRET"
 _DECISIVE = (VARIABLE, "XDG_CONFIG_HOME", "HOME", "APPDATA")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 from click.testing import CliRunner
@@ -146,6 +147,17 @@ def test_a_folder_that_others_could_write_to_is_refused_unopened(folder, lost, h
 def test_a_folder_of_another_user_is_refused(folder, lost, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     assert "belongs to user" in awaitly("folder", folder, "--yes", code=1)
+
+
+def test_without_a_secret_that_lasts_nothing_is_signed(folder, lost, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", aw.CacheUnusableWarning)  # of this very secret
+        said = awaitly("folder", folder, "--yes", code=1)
+    assert "AWAITLY_NB_SECRET" in said
+    monkeypatch.setenv("AWAITLY_NB_SECRET", "of this machine")
+    assert data("folder", folder, "--yes")["signed"] == 2
 
 
 def test_of_several_secrets_one_must_be_chosen(folder, lost, monkeypatch):
