@@ -58,11 +58,14 @@ def demo(*, folder: Path | None, as_json: bool) -> None:
 
 @app.command()
 @click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--check", is_flag=True, help="Compute nothing; fail if any step would be computed.")
+@click.option("--check", is_flag=True, help="Compute nothing that can be kept; fail where something would be computed.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it with its outputs.")
 @as_json
 def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> None:
     """Run NOTEBOOK from top to bottom without a browser; what is kept is not computed again.
+
+    --check stops at the first step or cell that would be computed, and names it: what comes after depends on its
+    result. Steps without a key and plain cells run with --check too, since nothing of them is ever kept.
 
     Exit codes: 0 all cells ran; 1 a cell failed or the kernel died; 3 --check found a step that would be computed.
     """

@@ -68,6 +68,10 @@ def test_it_computes_then_hits_and_check_tells_before_and_after(notebook, tmp_pa
 
     code, told = report("run", path)
     assert (code, told["ending"], told["computed"], told["hit"]) == (0, "ok", 2, 0)
+    for step in told["steps"]:
+        assert step["step_key"].startswith(f"{step['step_id']}:")
+        assert (step["workflow"], step["state"], step["reason"]) == ("report", "computed", "first run")
+        assert step["duration_s"] >= 0
 
     code, told = report("run", path, "--check")
     assert (code, told["computed"], told["hit"]) == (0, 0, 2)
@@ -110,6 +114,17 @@ def test_a_failing_cell_is_told_and_what_ran_before_is_kept(notebook):
     assert (code, told["ending"]) == (1, "cell failed")
     assert "ZeroDivisionError" in told["error"]
     assert report("run", notebook(WORKFLOW, RUN))[1]["hit"] == 2
+
+
+def test_a_failing_step_is_told_with_what_made_it_run(notebook):
+    report("run", notebook(WORKFLOW, RUN))
+    code, told = report("run", notebook(WORKFLOW.replace("sum(rows)", "sum(rows) / 0"), RUN))
+    assert (code, told["ending"], told["failed"]) == (1, "cell failed", 1)
+    load, total = told["steps"]
+    assert (load["state"], total["state"]) == ("hit", "failed")
+    assert load["saved_s"] >= 0
+    assert "code" in total["reason"]
+    assert "ZeroDivisionError" in told["error"]
 
 
 def test_a_kernel_that_dies_of_itself_is_told_with_its_last_words(notebook):
