@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from awaitly_nb.engine.run import Run
     from awaitly_nb.keys import Change
 
-__all__ = ["Why", "explain_hit", "explain_miss", "note_parts"]
+__all__ = ["Why", "explain_hit", "explain_miss", "note_parts", "seen_parts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,11 @@ def note_parts(run: Run, spec: StepSpec) -> None:
     _SEEN.move_to_end(where)
     if len(_SEEN) > _SEEN_STEPS:
         _SEEN.popitem(last=False)
+
+
+def seen_parts(step_id: str) -> list[Parts]:
+    """Return the parts of the keys that a step was lately computed under in this process, newest first."""
+    return [parts for (_, seen_id), seen in list(_SEEN.items()) if seen_id == step_id for parts in list(seen)]
 
 
 def _kept(cache: StepCache, step_id: str) -> Iterator[Parts]:

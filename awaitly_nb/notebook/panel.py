@@ -12,7 +12,6 @@ import logging
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb import events
@@ -20,14 +19,13 @@ from awaitly_nb.caches import Entry, as_step_cache
 from awaitly_nb.engine.summary import RECENT, Summariser
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.notebook.html import PANEL_ENTRIES, panel_html
-from awaitly_nb.notebook.html_preview import preview
 from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_display import Displays, kernel_shell, panel_text
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_pace import Pace
+from awaitly_nb.notebook.panel_preview import preview_row
 from awaitly_nb.notebook.panel_rows import changes, key_row, sections
-from awaitly_nb.result import mark_of
-from awaitly_nb.units import show_age, show_duration, show_size
+from awaitly_nb.notebook.panel_why import why_changes
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -243,7 +241,9 @@ class Panel:
                     failed = self.keys.failed()
                     self._delete(failed, f"{len(failed):,} failed: computed again next time.")
                 case {"op": "preview", "id": int(number)}:
-                    self._tell({"preview": self._preview(number)})
+                    self._tell({"preview": preview_row(number, self.keys.entry(number), self.keys.get(number))})
+                case {"op": "why", "row": str(row), "of": [str(workflow), str(step_id), str(key), str(reason)]}:
+                    self._tell({"why": {"row": row, "changes": self._why(workflow, step_id, key, reason)}})
                 case {"op": "refresh"}:
                     self.read_keys()
         except (AwaitlyError, OSError) as exc:
@@ -270,21 +270,8 @@ class Panel:
         self._displays.outdated = True
         self._pace.poke()
 
-    def _preview(self, number: int) -> dict[str, Any]:  # Any: plain JSON data
-        entry, result = self.keys.entry(number), self.keys.get(number)
-        if entry is None or result is None:
-            return {"id": number, "key": "" if entry is None else entry.key, "text": "This key is gone."}
-        seen, mark = preview(result), mark_of(result)
-        facts = [*seen.facts]
-        if entry.size_bytes is not None:
-            facts.append(show_size(entry.size_bytes))
-        if mark is not None and mark.at is not None:
-            took = "" if mark.duration_s is None else f" in {show_duration(mark.duration_s)}"
-            facts.append(f"computed {show_age(mark.at, datetime.now(UTC))}{took}")
-        shown: dict[str, Any] = {"id": number, "key": entry.key, "facts": facts, "text": seen.text}
-        if seen.rows:
-            shown["table"] = {"columns": list(seen.columns), "rows": [list(row) for row in seen.rows]}
-        return shown
+    def _why(self, workflow: str, step_id: str, key: str, reason: str) -> list[Row]:
+        return why_changes(step_id, key, reason, self.keys.marks(workflow, step_id))
 
     def close(self) -> None:
         """Stop listening, and leave the page with the HTML."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from awaitly_nb.caches import Entry, StepCache
-    from awaitly_nb.result import Result
+    from awaitly_nb.result import Mark, Result
 
 __all__ = ["CacheKeys", "FolderKeys", "KeyList", "KeySource"]
 
@@ -44,6 +44,9 @@ class KeySource(Protocol):
 
     def get(self, namespace: str, key: str) -> Result[Any, Any] | None:
         """Return what is kept, or None."""
+
+    def marks(self, namespace: str, step_id: str) -> Iterable[Mark]:
+        """Return what is known of the latest kept results of a step, newest first; decodes no value."""
 
 
 class FolderKeys:
@@ -78,6 +81,10 @@ class FolderKeys:
         """Return what is kept, or None."""
         return caches.open_default(namespace).get(key)
 
+    def marks(self, namespace: str, step_id: str) -> Iterable[Mark]:
+        """Return the marks of the latest kept results of a step, newest first."""
+        return _marks(caches.open_default(namespace), step_id)
+
 
 class CacheKeys:
     """One cache, whatever its kind.
@@ -110,6 +117,15 @@ class CacheKeys:
     def get(self, namespace: str, key: str) -> Result[Any, Any] | None:  # noqa: ARG002 - a cache is one namespace
         """Return what is kept, or None."""
         return self._cache.get(key)
+
+    def marks(self, namespace: str, step_id: str) -> Iterable[Mark]:  # noqa: ARG002 - a cache is one namespace
+        """Return the marks of the latest kept results of a step, newest first, as far as the cache can list them."""
+        return _marks(self._cache, step_id)
+
+
+def _marks(cache: StepCache, step_id: str) -> Iterable[Mark]:
+    marks = getattr(cache, "marks", None)  # a cache of the user's own need not have it
+    return () if marks is None else marks(step_id)
 
 
 class KeyList:
@@ -173,6 +189,10 @@ class KeyList:
     def stored(self, namespace: str, key: str) -> bool:
         """Tell whether this key lies in the source now."""
         return self._source.has(namespace, key)
+
+    def marks(self, workflow: str, step_id: str) -> Iterable[Mark]:
+        """Return what is known of the latest kept results of a step, newest first."""
+        return self._source.marks(self._source.namespace_of(workflow), step_id)
 
     def put(self, entry: Entry) -> int:
         """Note a key that was just stored, and return its number."""

@@ -159,6 +159,7 @@ def _step(step: StepSummary, started: float, workflow: str, estimates: _Estimate
         "size": step.size_bytes,
         "saved": step.saved_s or 0.0,
         "why": step.error_text or step.reason or None,
+        "reason": step.reason if step.error_text else None,
         "est": estimates.get(workflow, step.step_id),
     }
 

@@ -21,7 +21,7 @@ const isLive = (step) => step.state === "running" || step.state === "waiting";
 class Steps {
   constructor(store) {
     this.store = store;
-    this.open = new Set(); // groups that were opened
+    this.open = new Set(); // groups and steps that were opened
     this.sections = new Map(); // what is drawn of each section
     this.head = el("header", { class: "awn-head" });
     this.node = el("div", { class: "awn-steps" });
@@ -90,11 +90,11 @@ class Steps {
       const text = JSON.stringify([line, this.store.gone, this.store.asked.has(line.keyid)]);
       const old = drawn.rows[index];
       if (!old || old.text !== text) {
-        const node = this.stepRow(line);
-        const hadFocus = old && old.node.contains(document.activeElement);
+        const node = line.of ? this.whyRow(line) : this.stepRow(line);
+        const focused = old?.node.contains(document.activeElement) ? document.activeElement.className : null;
         if (old) old.node.replaceWith(node);
         else body.append(node);
-        if (hadFocus) node.querySelector("button")?.focus();
+        if (focused !== null) [...node.querySelectorAll("button")].find((button) => button.className === focused)?.focus();
         drawn.rows[index] = { text, node };
       }
       this.place(drawn.rows[index].node, line, span);
@@ -109,15 +109,24 @@ class Steps {
     const lines = [];
     for (const [id, parts] of same) {
       if (parts.length <= FEW) {
-        lines.push(...parts.map((step) => ({ ...step, parts: [step] })));
+        lines.push(...parts.flatMap((step) => this.stepLines(section, step)));
         continue;
       }
       const name = `${section.id} ${id}`;
       const open = this.open.has(name);
       lines.push({ ...this.summary(parts), step: id, group: name, opened: open });
-      if (open) lines.push(...parts.map((step) => ({ ...step, parts: [step], child: true })));
+      if (open) lines.push(...parts.flatMap((step) => this.stepLines(section, step, true)));
     }
     return lines;
+  }
+
+  // A step, and beneath it, where it was opened, why it was computed.
+  stepLines(section, step, child = false) {
+    if (!step.key && !step.why) return [{ ...step, parts: [step], child }];
+    const row = JSON.stringify([section.id, step.step, step.key, step.since]);
+    const opened = this.open.has(row);
+    const line = { ...step, parts: [step], child, row, opened };
+    return opened ? [line, { of: line, changes: this.store.whys.get(row), parts: [] }] : [line];
   }
 
   summary(parts) {
@@ -147,7 +156,7 @@ class Steps {
       class: `awn-step awn-${step.state}${step.child ? " awn-child" : ""}`,
       "data-step": step.child ? null : step.step, "data-part": step.child ? step.key : null, "data-state": step.state,
     },
-    el("td", { class: "awn-state" }, el("span", { class: "awn-pill" },
+    el("td", { class: "awn-state" }, this.pill(step,
       live && !this.store.gone ? el("span", { class: "awn-spin", "aria-hidden": "true" }) : icon(shown.icon), shown.label)),
     el("th", { scope: "row", class: "awn-stepname", title }, this.name(step), told ? el("span", { class: "awn-why" }, told) : ""),
     el("td", { class: "awn-timeline" }, el("span", { class: "awn-track" },
@@ -156,6 +165,33 @@ class Steps {
     el("td", { class: "awn-num" }, size(step.size)),
     el("td", { class: "awn-num awn-gain" }, step.saved >= 0.001 ? duration(step.saved) : ""),
     el("td", { class: "awn-num" }, known ? invalidateButton(this.store, step.keyid, step.key) : step.dropped ? dropped() : ""));
+  }
+
+  // The state; of a step that there is more to tell of, as a button that opens it.
+  pill(step, ...content) {
+    if (!step.row) return el("span", { class: "awn-pill" }, ...content);
+    return el("button", {
+      class: "awn-pill awn-tell", type: "button", "aria-expanded": String(step.opened), title: step.opened ? "Close" : "Why?",
+      onclick: () => {
+        if (!this.open.delete(step.row)) {
+          this.open.add(step.row);
+          this.store.asksWhy(step);
+        }
+        this.drawSteps();
+      },
+    }, ...content);
+  }
+
+  // Beneath a step: why it was computed, part by part, with the difference of the source where code changed.
+  whyRow({ of: step, changes }) {
+    const { reason, error } = whyOf(step);
+    const told = changes?.length ? changes : [{ line: reason }];
+    const waits = changes === null && !this.store.gone;
+    return el("tr", { class: "awn-because" }, el("td", { colspan: "7" },
+      error ? el("pre", { class: "awn-text awn-failure" }, error) : "",
+      ...told.flatMap(({ line, diff }) => [line ? el("p", { class: "awn-change" }, line) : "", diff ? sourceDiff(diff) : ""]),
+      waits ? el("p", { class: "awn-keyline" }, this.store.busy ? "Waiting for the kernel…" : "Loading…") : "",
+      step.key ? el("p", { class: "awn-keyline" }, "key ", el("code", {}, step.key)) : ""));
   }
 
   name(step) {
@@ -202,6 +238,20 @@ class Steps {
       });
     }
   }
+}
+
+// A row tells an error rather than a reason, where there is both.
+function whyOf(step) {
+  const failed = typeof step.reason === "string";
+  return { reason: (failed ? step.reason : step.why) || "", error: failed ? step.why : "" };
+}
+
+// A unified diff of source, without its two lines of names; what is left out between its pieces is a line of dots.
+function sourceDiff(diff) {
+  const lines = diff.replace(/\n$/, "").split("\n").slice(2).filter((line) => !/^@@ -[01][ ,]/.test(line));
+  const kinds = { "+": "awn-came", "-": "awn-went", "@": "awn-fold" };
+  return el("pre", { class: "awn-diff", tabindex: "0", role: "group", "aria-label": "What changed in the source" },
+    ...lines.map((line) => el("span", { class: kinds[line[0]] ?? null }, kinds[line[0]] === "awn-fold" ? "⋯" : line || " ")));
 }
 
 function dropped() {

@@ -11,6 +11,7 @@ class Store {
     this.busy = false;
     this.asked = new Set(); // ids of keys whose deletion was asked for and not yet answered
     this.preview = null;
+    this.whys = new Map(); // by row of a step: what its key had new, as far as it was asked for
     this.note = "";
     this.seq = 0; // number of the last message
     this.missed = false; // whether one did not arrive: the page was loaded again
@@ -99,6 +100,10 @@ class Store {
       if (this.preview && this.preview.id === message.preview.id) this.preview = message.preview;
       this.draw("preview");
     }
+    if (message.why) {
+      this.whys.set(message.why.row, message.why.changes);
+      this.draw("steps");
+    }
     if (message.note) this.say(message.note);
     if (message.settled) {
       for (const id of message.settled) this.asked.delete(id);
@@ -113,6 +118,16 @@ class Store {
 
   ask(message) {
     if (!this.gone) this.model.send(message);
+  }
+
+  // What a step's key had new is asked for when somebody wants to see it; true while the answer is under way.
+  asksWhy(step) {
+    const reason = whyOf(step).reason;
+    if (!step.key || !reason || step.state === "hit" || step.state === "replayed" || this.gone) return false;
+    if (this.whys.has(step.row)) return this.whys.get(step.row) === null;
+    this.whys.set(step.row, null);
+    this.ask({ op: "why", row: step.row, of: [step.workflow, step.step, step.key, reason] });
+    return true;
   }
 
   remove(ids) {

@@ -33,6 +33,9 @@ CHROMIUM_FLAGS = [
     "--no-first-run",
 ]
 
+PICTURES = Path(__file__).parents[3] / ".github" / "screenshots"
+TAKE_PICTURES = os.environ.get("AWAITLY_NB_SCREENSHOT") == "1"  # now: the tests' own settings replace ours later
+
 SETTINGS = {
     # Without this a pop-up asks whether to fetch news from the network.
     "@jupyterlab/apputils-extension/notification.jupyterlab-settings": {
@@ -225,6 +228,18 @@ class Lab:
             """() => Object.fromEntries([...document.querySelectorAll(".awn-panel tr[data-step]")]
                 .map(row => [row.dataset.step, row.dataset.state]))"""
         )
+
+    def picture(self, name: str, selector: str = ".awn-panel") -> None:
+        """Photograph the panel for the manual, where that is asked for: `AWAITLY_NB_SCREENSHOT=1`."""
+        if not TAKE_PICTURES:
+            return
+        from PIL import Image
+
+        path = PICTURES / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        self.page.locator(selector).first.screenshot(path=path)
+        # As many colours as a palette holds are enough for it, and a third of the bytes.
+        Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
     def output(self, number: int) -> str:
         """Return the text of one cell's output."""

@@ -15,7 +15,7 @@ from awaitly_nb.engine.summary import RunSummary, StepSummary, Summariser
 from awaitly_nb.notebook import panel as panel_module
 from awaitly_nb.notebook.panel import Panel, panel
 from awaitly_nb.notebook.panel_display import panel_text
-from awaitly_nb.notebook.panel_keys import FolderKeys, KeyList
+from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_rows import sections
 from awaitly_nb.result import Err, Ok
 
@@ -327,3 +327,51 @@ def test_text_of_every_state():
     assert "hit       load" in text
     assert "saved 41 s" in text
     assert panel_text([]) == "No step has run yet.\n"
+
+
+# ---- why
+
+
+def ask_why(shown, row):
+    shown.receive({"op": "why", "row": "r", "of": [row["workflow"], row["step"], row["key"], row["why"]]})
+    return shown._widget.told[-1]["why"]
+
+
+def edited(workflow, source, *values):
+    """Run a step of this source with an automatic key."""
+    names: dict = {}
+    exec(source, names)
+    aw.create_workflow(workflow, {"fit": names["fit"]}).run_sync(lambda ctx: ctx.steps.fit(*values))
+
+
+def last_row(shown):
+    return shown.sections()[0]["steps"][-1]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_why_tells_what_the_row_tells_with_the_difference(shown, monkeypatch, elsewhere):
+    edited("report", "def fit(x): return x + 1", 1)
+    edited("report", "def fit(x): return x + 1", 2)
+    row = last_row(shown)
+    if elsewhere:  # as after a restart: this process has seen nothing
+        monkeypatch.setattr("awaitly_nb.engine.explain._SEEN", {})
+    found = ask_why(shown, row)
+    assert found["row"] == "r"
+    assert [change["line"] for change in found["changes"]] == [row["why"]]
+    assert "argument" in row["why"]
+    # Another reason than the row's own is not made up.
+    assert ask_why(shown, {**row, "why": "first run"})["changes"] == []
+    assert ask_why(shown, {**row, "key": "fit:other"})["changes"] == []
+
+
+def test_why_of_a_failed_step_tells_the_error_and_the_reason(shown):
+    workflow = aw.create_workflow("report")
+    workflow.run_sync(lambda ctx: ctx.attempt("fetch", lambda: aw.err("DOWN"), key="fetch:1"))
+    row = last_row(shown)
+    assert (row["why"], row["reason"]) == ("DOWN", "first run")
+
+
+def test_why_reads_no_value_and_works_with_a_cache_of_ones_own(shown):
+    shown.keys = KeyList(CacheKeys(aw.create_memory_cache()))
+    edited("report", "def fit(x): return x", 1)
+    assert ask_why(shown, last_row(shown))["changes"] == []
