@@ -73,9 +73,10 @@ def object_store(
         from awaitly_nb.stores.objects.s3 import S3Bucket
 
         return ObjectStore(S3Bucket(files, timeout_s=timeout_s), address)
+    from awaitly_nb.stores.objects.conditions import conditions_of
     from awaitly_nb.stores.objects.plain import PlainBucket
 
-    return ObjectStore(PlainBucket(files), address)
+    return ObjectStore(PlainBucket(files, conditions_of(scheme)), address)
 
 
 def _folder_of(url: str) -> Path:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["ANYTHING", "NOTHING", "Bucket", "Found"]
+__all__ = ["ANYTHING", "NOTHING", "Bucket", "Found", "honours_conditions"]
 
 Found: TypeAlias = "tuple[bytes, str]"
-"""The bytes of an object, and a tag that is another one whenever its content is."""
+"""The bytes of an object, and a tag, which is another one with every write. The tag may be older than the bytes."""
 
 ANYTHING: Final = "anything"
 """`put` writes whatever is there."""
@@ -19,19 +19,25 @@ NOTHING: Final = ""
 """`put` writes only where nothing is."""
 
 
+_PROBE = "probe-of-conditions"
+
+
 class Bucket(Protocol):
     """Named objects, each written as a whole: a reader sees the old one or the new one. Safe in several threads."""
 
     def conditional(self) -> bool:
         """Tell whether `put` can be given what it writes over."""
 
-    def get(self, keys: Sequence[str], most: int | None = None) -> list[Found | None]:
+    def get(self, keys: Sequence[str], most: int | None = None) -> list[bytes | None]:
         """Return the objects, or the first `most` bytes of each; None for one that is not there."""
+
+    def look(self, key: str, most: int) -> Found | None:
+        """Return the first bytes of an object, and the tag to give `put` to write over it; None if it is not there."""
 
     def put(self, key: str, content: bytes, *, over: str) -> bool:
         """Write an object over the one with the tag `over`, NOTHING or ANYTHING; False where that is not there.
 
-        False also where it is unknown: whoever is told so looks again.
+        False also where it is unknown: whoever is told so looks again. Without conditions `over` is ANYTHING always.
         """
 
     def names(self, prefix: str) -> list[str]:
@@ -45,3 +51,17 @@ class Bucket(Protocol):
 
     def close(self) -> None:
         """Release connections; harmless twice."""
+
+
+def honours_conditions(put: Callable[[str, bytes, str], bool], no_tag: str) -> bool:
+    """Tell whether a service honours conditions: some take them, and write all the same.
+
+    Parameters
+    ----------
+    put
+        Writes an object over the one with that tag.
+    no_tag
+        No object's tag.
+    """
+    refuses = not put(_PROBE, b"", NOTHING) or not put(_PROBE, b"", NOTHING)
+    return refuses and not put(_PROBE, b"", no_tag)

@@ -50,9 +50,15 @@ class FolderBucket:
         """Tell that the lock makes conditions hold."""
         return True
 
-    def get(self, keys: Sequence[str], most: int | None = None) -> list[Found | None]:
+    def get(self, keys: Sequence[str], most: int | None = None) -> list[bytes | None]:
         """Return the files, or the first bytes of each."""
         return [self._read(key, most) for key in keys]
+
+    def look(self, key: str, most: int) -> Found | None:
+        """Return the first bytes of a file, and its tag."""
+        content = self._read(key, most)
+        # An empty file is damage, and not NOTHING.
+        return None if content is None else (content, f"v{content[:TAG_BYTES].hex()}")
 
     def put(self, key: str, content: bytes, *, over: str) -> bool:
         """Write a file over the one with the tag `over`."""
@@ -94,16 +100,15 @@ class FolderBucket:
     def close(self) -> None:
         """Do nothing: nothing stays open."""
 
-    def _read(self, key: str, most: int | None) -> Found | None:
+    def _read(self, key: str, most: int | None) -> bytes | None:
         try:
             with (self._folder / key).open("rb") as file:
-                content = file.read(-1 if most is None else most)
+                return file.read(-1 if most is None else most)
         except FileNotFoundError:
             return None
-        return content, f"v{content[:TAG_BYTES].hex()}"  # an empty file is damage, and not NOTHING
 
     def _tag(self, key: str) -> str:
-        found = self._read(key, TAG_BYTES)
+        found = self.look(key, TAG_BYTES)
         return NOTHING if found is None else found[1]
 
     @contextmanager

@@ -7,7 +7,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.stores.objects.bucket import ANYTHING, NOTHING
+from awaitly_nb.stores.objects.bucket import ANYTHING, NOTHING, honours_conditions
 from awaitly_nb.stores.objects.clock import Clock
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["S3Bucket"]
 
-_PROBE = "probe-of-conditions"
 _AT_ONCE = 32
 _MOST_DELETED = 1000
 _SLOWEST_BYTES_PER_S = 100_000
@@ -51,32 +50,29 @@ class S3Bucket:
         self._conditional: bool | None = None
 
     def conditional(self) -> bool:
-        """Tell whether this service honours conditions: some that speak like S3 take them, and write all the same."""
+        """Tell whether this service honours conditions."""
         if self._conditional is None:
             try:
-                refuses = not self.put(_PROBE, b"", over=NOTHING) or not self.put(_PROBE, b"", over=NOTHING)
-                self._conditional = refuses and not self.put(_PROBE, b"", over='"0"')
+                self._conditional = honours_conditions(self._put, no_tag='"0"')
             except OSError as exc:
                 if _code(exc) not in _NO_CONDITIONS:
                     raise
                 self._conditional = False
         return self._conditional
 
-    def get(self, keys: Sequence[str], most: int | None = None) -> list[Found | None]:
+    def get(self, keys: Sequence[str], most: int | None = None) -> list[bytes | None]:
         """Return the objects, or the first bytes of each."""
         found: list[Found | None] = self._run(self._get_all, keys, most)
+        return [None if one is None else one[0] for one in found]
+
+    def look(self, key: str, most: int) -> Found | None:
+        """Return the first bytes of an object, and its tag."""
+        found: Found | None = self._run(self._get, key, most)
         return found
 
     def put(self, key: str, content: bytes, *, over: str) -> bool:
         """Write an object over the one with the tag `over`."""
-        condition = {ANYTHING: {}, NOTHING: {"IfNoneMatch": "*"}}.get(over, {"IfMatch": over})
-        try:
-            self._run(self._call, "put_object", key, size=len(content), Body=content, **condition)
-        except OSError as exc:
-            if condition and _code(exc) in _NOT_WRITTEN:
-                return False
-            raise
-        return True
+        return self._put(key, content, over)
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of the objects that begin with `prefix`."""
@@ -98,6 +94,16 @@ class S3Bucket:
         fs = self._files.forget()
         if fs is not None and (client := getattr(fs, "_s3creator", None)) is not None:
             fs.close_session(fs.loop, client)
+
+    def _put(self, key: str, content: bytes, over: str) -> bool:
+        condition = {ANYTHING: {}, NOTHING: {"IfNoneMatch": "*"}}.get(over, {"IfMatch": over})
+        try:
+            self._run(self._call, "put_object", key, size=len(content), Body=content, **condition)
+        except OSError as exc:
+            if condition and _code(exc) in _NOT_WRITTEN:
+                return False
+            raise
+        return True
 
     def _run(self, work: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any, **options: Any) -> Any:
         from fsspec.asyn import FSTimeoutError, sync

@@ -61,10 +61,10 @@ class ObjectStore:
 
     def read(self, name: str) -> Record | None:
         """Return the record called `name` with its body, or None."""
-        (found,) = self._run(self._bucket.get, [object_name(name)])
-        if found is None:
+        (content,) = self._run(self._bucket.get, [object_name(name)])
+        if content is None:
             return None
-        record, _ = self._record(found[0], bodies=True)
+        record, _ = self._record(content, bodies=True)
         if record.name != name:
             raise DamagedRecordError(f"the object of {name!r} holds {record.name!r}")
         return record
@@ -130,20 +130,20 @@ class ObjectStore:
         self._run(self._bucket.close)
 
     def _look(self, key: str) -> _Seen:
-        (content,) = found = self._run(self._bucket.get, [key], PEEK_BYTES)
-        if content is None:
+        found: Found | None = self._run(self._bucket.look, key, PEEK_BYTES)
+        if found is None:
             return _Seen()
+        content, tag = found
         try:
-            (whole,) = self._whole_heads([key], [content[0]])
+            (whole,) = self._whole_heads([key], [content])
             frame = frame_of(whole or b"")
         except DamagedRecordError:
-            return _Seen(content[1], "")  # to be written over
+            return _Seen(tag, "")  # to be written over
         self._note(frame.first_at, frame.written_at)
-        return _Seen(found[0][1], frame.version, frame.first_at)
+        return _Seen(tag, frame.version, frame.first_at)
 
     def _contents(self, keys: list[str], *, bodies: bool) -> list[bytes | None]:
-        found: list[Found | None] = self._run(self._bucket.get, keys, None if bodies else PEEK_BYTES) if keys else []
-        contents = [None if one is None else one[0] for one in found]
+        contents = self._run(self._bucket.get, keys, None if bodies else PEEK_BYTES) if keys else []
         return contents if bodies else self._whole_heads(keys, contents)
 
     def _whole_heads(self, keys: list[str], contents: Sequence[bytes | None]) -> list[bytes | None]:
@@ -157,8 +157,7 @@ class ObjectStore:
             except DamagedRecordError:
                 continue
             if needed > len(content):
-                (again,) = self._run(self._bucket.get, [keys[at]], needed)
-                whole[at] = None if again is None else again[0]
+                (whole[at],) = self._run(self._bucket.get, [keys[at]], needed)
         return whole
 
     def _record(self, content: bytes, *, bodies: bool) -> tuple[Record, int]:
