@@ -11,30 +11,19 @@ from awaitly_nb.engine.step import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
 from awaitly_nb.executors import THREAD, in_private_loop, is_awaitable, resolve
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.step import Steps
     from awaitly_nb.result import Result
 
 __all__ = ["drive"]
 
 
-def drive(steps: Steps, calls: set[Future[Any]] | None = None) -> Result[Any, Any]:
-    """Carry out `steps`, blocking, and return the step's result.
-
-    Parameters
-    ----------
-    steps
-        From `perform`.
-    calls
-        Where to note calls that run elsewhere, so that another thread can cancel them.
-    """
+def drive(steps: Steps) -> Result[Any, Any]:
+    """Carry out `steps`, blocking, and return the step's result."""
     try:
         effect = next(steps)
         while True:
             try:
-                answer = _carry_out(effect, calls)
+                answer = _carry_out(effect)
             except BaseException as exc:  # noqa: BLE001 - handed to the step, which decides; nothing is swallowed here
                 effect = steps.throw(exc)
             else:
@@ -44,10 +33,10 @@ def drive(steps: Steps, calls: set[Future[Any]] | None = None) -> Result[Any, An
         return result
 
 
-def _carry_out(effect: Effect, calls: set[Future[Any]] | None) -> Any:  # Any: each effect has its own answer
+def _carry_out(effect: Effect) -> Any:  # Any: each effect has its own answer
     match effect:
-        case Invoke(spec):
-            return _invoke(spec, calls)
+        case Invoke():
+            return _invoke(effect)
         case Save(fn):
             with uninterrupted():
                 return fn()
@@ -58,15 +47,14 @@ def _carry_out(effect: Effect, calls: set[Future[Any]] | None) -> Any:  # Any: e
             return None
 
 
-def _invoke(spec: StepSpec, calls: set[Future[Any]] | None) -> Any:  # Any: the user's value
+def _invoke(call: Invoke) -> Any:  # Any: the user's value
+    spec = call.spec
     executor = resolve(spec.executor)
     if executor is None and spec.timeout_s is None:
         value = spec.fn(*spec.args, **spec.kwargs)
         return in_private_loop(value, None)[0] if is_awaitable(value) else value
     started = time.monotonic()
     future = (executor or THREAD).submit(spec.fn, *spec.args, **spec.kwargs)
-    if calls is not None:
-        calls.add(future)
     try:
         wait([future], timeout=spec.timeout_s)
         if not future.done():
@@ -74,8 +62,7 @@ def _invoke(spec: StepSpec, calls: set[Future[Any]] | None) -> Any:  # Any: the 
         value = future.result()
     finally:
         future.cancel()
-        if calls is not None:
-            calls.discard(future)
+        call.took_s = getattr(future, "took_s", None)
     if not is_awaitable(value):
         return value
     left = None if spec.timeout_s is None else max(0.0, spec.timeout_s - (time.monotonic() - started))

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.run import Run
     from awaitly_nb.engine.step import Steps
     from awaitly_nb.result import Result
@@ -66,8 +65,8 @@ async def end_tasks(run: Run) -> None:
 
 async def _carry_out(run: Run, effect: Effect) -> Any:  # Any: each effect has its own answer
     match effect:
-        case Invoke(spec):
-            return await _heeding(run, spec)
+        case Invoke():
+            return await _heeding(run, effect)
         case Save(fn, heavy):
             return await _save(fn, heavy=heavy)
         case Pause(seconds):
@@ -76,17 +75,18 @@ async def _carry_out(run: Run, effect: Effect) -> Any:  # Any: each effect has i
             return await _done(future)
 
 
-async def _heeding(run: Run, spec: StepSpec) -> Any:  # Any: the user's value
+async def _heeding(run: Run, call: Invoke) -> Any:  # Any: the user's value
     """Call the step; when it swallows a cancellation and succeeds, keep its result but end the run after it."""
     task = asyncio.current_task()
     asked = task.cancelling() if task is not None else 0
-    value = await _invoke(spec)
+    value = await _invoke(call)
     if task is run.main_task and task is not None and task.cancelling() > asked:
         run.cancelled = True
     return value
 
 
-async def _invoke(spec: StepSpec) -> Any:  # Any: the user's value
+async def _invoke(call: Invoke) -> Any:  # Any: the user's value
+    spec = call.spec
     executor = resolve(spec.executor)
     if executor is None and spec.timeout_s is not None and not is_async_function(spec.fn):
         executor = THREAD
@@ -98,6 +98,7 @@ async def _invoke(spec: StepSpec) -> Any:  # Any: the user's value
                     await _done(future)
                 finally:
                     future.cancel()
+                    call.took_s = getattr(future, "took_s", None)
                 value = future.result()
             else:
                 value = blocking(spec.fn, *spec.args, **spec.kwargs)

@@ -72,11 +72,15 @@ TIMED_OUT = _TimedOut()
 """What a driver answers to `Invoke` when the step's time is up."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invoke:
-    """Call the step's function where its executor says, for at most its time-out; answer its value or `TIMED_OUT`."""
+    """Call the step's function where its executor says, for at most its time-out; answer its value or `TIMED_OUT`.
+
+    The driver notes in `took_s` how long the call itself took, where the executor knows better than a clock outside.
+    """
 
     spec: StepSpec
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +237,10 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
             if run.failure is not None:
                 run.emit(StepFailed, result=run.failure, duration_s=time.perf_counter() - started, **where)
             raise
-    duration_s = time.perf_counter() - started
     origin = mark_of(result)
+    duration_s = time.perf_counter() - started
+    if origin is not None and origin.duration_s is not None and spec.retry is None:
+        duration_s = origin.duration_s  # without its wait for a worker
     result = with_mark(
         result,
         Mark(
@@ -364,23 +370,31 @@ def _attempted(run: Run, spec: StepSpec) -> Steps:
 
 def _attempt(spec: StepSpec) -> Steps:
     """Call the function once; whatever it does becomes a result."""
+    call = Invoke(spec)
     try:
-        value = yield Invoke(spec)
+        value = yield call
     except Exception as exc:  # noqa: BLE001 - the stranger is the user's step
         if spec.error is not None:
-            return Err(spec.error, exc)
-        return unexpected(exc, step_id=spec.step_id, step_key=spec.key)
+            return Err(spec.error, exc, _mark=_returned(call))
+        return with_mark(unexpected(exc, step_id=spec.step_id, step_key=spec.key), _thrown(call))
     if value is TIMED_OUT:
         assert spec.timeout_s is not None
         return Err(
-            StepTimeoutError(step_id=spec.step_id, step_key=spec.key, seconds=spec.timeout_s),
-            _mark=Mark(origin="throw"),
+            StepTimeoutError(step_id=spec.step_id, step_key=spec.key, seconds=spec.timeout_s), _mark=_thrown(call)
         )
     if isinstance(value, Err):
         # A nested workflow that crashed hands its crash on as a value; it is still a crash.
         crashed = isinstance(value.error, UnexpectedError | StepTimeoutError)
-        return with_mark(value, Mark(origin="throw") if crashed else None)
-    return with_mark(value, None) if isinstance(value, Ok) else Ok(value)
+        return with_mark(value, _thrown(call) if crashed else _returned(call))
+    return with_mark(value, _returned(call)) if isinstance(value, Ok) else Ok(value, _mark=_returned(call))
+
+
+def _returned(call: Invoke) -> Mark | None:
+    return None if call.took_s is None else Mark(duration_s=call.took_s)
+
+
+def _thrown(call: Invoke) -> Mark:
+    return Mark(origin="throw", duration_s=call.took_s)
 
 
 def unexpected(exc: Exception, *, step_id: str | None = None, step_key: str | None = None) -> Err[UnexpectedError]:

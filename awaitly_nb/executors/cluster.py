@@ -6,14 +6,13 @@ and events stay in the notebook's process.
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.codec import to_bytes
-from awaitly_nb.executors.remote import RelayFuture, interrupt_here, relay, work
+from awaitly_nb.executors.batch import Batch
+from awaitly_nb.executors.chunks import stop_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from concurrent.futures import Future
 
 __all__ = ["ClusterExecutor"]
@@ -29,46 +28,49 @@ class ClusterExecutor:
     """
 
     def __init__(self, client: Any) -> None:  # Any: of a package that may not be installed
-        self._client = client
+        self.client = client
 
-    @property
-    def concurrency(self) -> int:
-        """How many calls to hand to the scheduler at once: enough to keep every thread of every worker busy."""
-        workers = self._client.scheduler_info()["workers"].values()
-        threads: int = sum(worker["nthreads"] for worker in workers)
-        return max(4, 4 * threads)
+    def threads(self) -> int:
+        """Return how many calls the cluster can run at once, at least 1."""
+        info = self.client.scheduler_info()
+        workers = info["workers"].values()
+        # An asynchronous client knows the total alone, older versions of dask the workers alone.
+        threads: int = info.get("total_threads") or sum(worker["nthreads"] for worker in workers)
+        return max(1, threads)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Start `fn(*args, **kwargs)` on the cluster, and return its future; cancelling it interrupts the worker."""
-        token = uuid.uuid4().hex
-        name = getattr(fn, "__name__", "step").strip("<>")
-        call = to_bytes((fn, args, kwargs))
-        future = RelayFuture(lambda: self._interrupt(token, inner))
-        take = relay(future)
-        inner = self._client.submit(work, call, token, key=f"{name}-{token}", pure=False)
-        inner.add_done_callback(lambda done: take(lambda: self._reply(done)))
-        return future
+        return self.batch(fn, args, kwargs).submit(fn, *args, **kwargs)
 
-    def _reply(self, done: Any) -> bytes:  # Any: a dask future
+    def batch(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+        """Return an executor for many calls of one function, which travels once and not with each call.
+
+        Parameters
+        ----------
+        args, kwargs
+            The arguments that all calls have in common, the last ones.
+        """
+        return Batch(self, fn, args, kwargs)
+
+    def result(self, done: Any) -> Any:  # Any: a dask future, and what it holds
+        """Return what a finished task returned; for use in dask's callbacks."""
         reply = done.result()
-        if hasattr(type(reply), "__await__"):
-            import asyncio
+        return self.soon(reply).result() if hasattr(type(reply), "__await__") else reply
 
-            reply = asyncio.run_coroutine_threadsafe(_awaited(reply), self._client.loop.asyncio_loop).result()
-        data: bytes = reply
-        return data
-
-    def _interrupt(self, token: str, inner: Any) -> None:  # Any: a dask future
-        for asked in (inner.cancel(), self._client.run(_interrupt_there, token, wait=False)):
+    def interrupt(self, tasks: Mapping[str, Any]) -> None:  # Any: dask futures
+        """Have tasks, by the names of their chunks, not started, or interrupted where they run."""
+        for asked in (
+            self.client.run(stop_chunks, list(tasks), wait=False),
+            self.client.cancel(list(tasks.values())),
+        ):
             if hasattr(type(asked), "__await__"):
-                import asyncio
+                self.soon(asked)
 
-                asyncio.run_coroutine_threadsafe(_awaited(asked), self._client.loop.asyncio_loop)
+    def soon(self, awaitable: Awaitable[Any]) -> Future[Any]:  # Any: whatever it comes to
+        """Have something awaited on the client's own event loop."""
+        import asyncio
 
+        async def awaited() -> Any:  # Any: whatever it comes to
+            return await awaitable
 
-async def _interrupt_there(token: str) -> None:
-    interrupt_here(token)  # a coroutine, because dask waits for the answer of a plain function
-
-
-async def _awaited(value: Any) -> Any:  # Any: whatever it comes to
-    return await value
+        return asyncio.run_coroutine_threadsafe(awaited(), self.client.loop.asyncio_loop)

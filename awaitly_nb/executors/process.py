@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.codec import to_bytes
 from awaitly_nb.errors import MissingExtraError
-from awaitly_nb.executors.remote import RelayFuture, relay, work
+from awaitly_nb.executors.remote import RelayFuture, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,10 +46,9 @@ class ProcessExecutor:
         token = uuid.uuid4().hex
         pid_file = Path(tempfile.gettempdir()) / f"awaitly-worker-{token}"
         future = RelayFuture(lambda: _interrupt(pid_file))
-        take = relay(future)
         pool = get_reusable_executor(max_workers=self.concurrency, timeout=_IDLE_S)
         inner = pool.submit(work, to_bytes((fn, args, kwargs)), token, str(pid_file))
-        inner.add_done_callback(lambda done: take(done.result))
+        inner.add_done_callback(lambda done: future.take(done.result))
         return future
 
 

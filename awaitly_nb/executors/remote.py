@@ -1,12 +1,13 @@
-"""What happens on the other side: unpack a call, run it, send back what it returned or raised, and what it printed."""
+"""Both ends of a call in another process: it is run there, and what came of it, and what it printed, is told here."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+import time
 import traceback
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path
@@ -17,13 +18,13 @@ from awaitly_nb.codec import from_bytes, to_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["RelayFuture", "interrupt_here", "relay", "work"]
+__all__ = ["RelayFuture", "answer", "interrupt_here", "interruptible", "work"]
 
 _threads: dict[str, int] = {}
 _local = threading.local()
 
 
-def work(call: bytes, token: str, pid_file: str | None = None) -> bytes:
+def work(call: bytes, token: str, pid_file: str) -> bytes:
     """Run a packed call in this process, and return the packed reply.
 
     Parameters
@@ -35,25 +36,37 @@ def work(call: bytes, token: str, pid_file: str | None = None) -> bytes:
     pid_file
         Where to leave this process's id while the call runs.
     """
+
+    def made() -> Any:  # Any: whatever the user's function returns
+        fn, args, kwargs = from_bytes(call)
+        return fn(*args, **kwargs)
+
+    with interruptible(token, pid_file):
+        return answer(made)
+
+
+def answer(make: Callable[[], Any]) -> bytes:  # Any: whatever the user's function returns
+    """Return the packed reply of a call: what it returned or raised, what it printed, and the seconds it took."""
     written: list[tuple[str, str]] = []
-    with _printing_to(written), _interruptible(token, pid_file):
+    started = time.perf_counter()
+    with _printing_to(written):
         try:
-            fn, args, kwargs = from_bytes(call)
-            value = fn(*args, **kwargs)
+            value = make()
             if hasattr(type(value), "__await__"):
                 import asyncio
 
                 value = asyncio.run(_awaited(value))
-            return to_bytes((True, value, written))
+            return to_bytes((True, value, written, time.perf_counter() - started))
         except BaseException as exc:  # noqa: BLE001 - raised again on the caller's side
+            took_s = time.perf_counter() - started
             text = "".join(traceback.format_exception(exc))
             try:
-                return to_bytes((False, (exc, text), written))
+                return to_bytes((False, (exc, text), written, took_s))
             except Exception:  # noqa: BLE001 - the stranger is the exception's own pickling
                 from awaitly_nb.errors import RemoteError
 
                 stand_in = RemoteError(str(exc), type_name=type(exc).__qualname__, traceback_text=text)
-                return to_bytes((False, (stand_in, text), written))
+                return to_bytes((False, (stand_in, text), written, took_s))
 
 
 async def _awaited(value: Any) -> Any:  # Any: whatever it comes to
@@ -61,12 +74,25 @@ async def _awaited(value: Any) -> Any:  # Any: whatever it comes to
 
 
 class RelayFuture(Future[Any]):
-    """The future of a call that runs elsewhere; cancelling it interrupts the call there."""
+    """The future of a call that runs elsewhere; cancelling it interrupts the call there.
+
+    Parameters
+    ----------
+    interrupt
+        Interrupts the call.
+
+    Attributes
+    ----------
+    took_s
+        Seconds that the call itself took over there, without waiting for a worker and for its turn; None until known.
+    """
 
     def __init__(self, interrupt: Callable[[], object]) -> None:
         super().__init__()
-        self._interrupt = interrupt
+        self.took_s: float | None = None
         self._asked = False
+        self._interrupt = interrupt
+        self._context = copy_context()
         self.set_running_or_notify_cancel()
 
     def cancel(self) -> bool:
@@ -76,26 +102,24 @@ class RelayFuture(Future[Any]):
             self._interrupt()
         return False
 
-
-def relay(future: RelayFuture) -> Callable[[Callable[[], bytes]], None]:
-    """Return what takes the reply in: prints where the call was made, then ends `future`."""
-    context = copy_context()
-
-    def take(reply: Callable[[], bytes]) -> None:
-        try:
-            ok, outcome, written = from_bytes(reply())
-        except BaseException as lost:  # noqa: BLE001 - a lost worker or an unreadable reply ends the call
-            future.set_exception(lost)
+    def take(self, reply: Callable[[], bytes]) -> None:
+        """Take the reply in: print where the call was made, then be done. The first reply counts."""
+        if self.done():
             return
-        context.run(_print, written)
-        if ok:
-            future.set_result(outcome)
-            return
-        exc, text = outcome
-        exc.add_note(f"In the worker:\n{text}")
-        future.set_exception(exc)
-
-    return take
+        with suppress(InvalidStateError):  # another thread took another reply in meanwhile
+            try:
+                ok, outcome, written, self.took_s = from_bytes(reply())
+            except BaseException as lost:  # noqa: BLE001 - a lost worker or an unreadable reply ends the call
+                self.set_exception(lost)
+                return
+            if written:
+                self._context.run(_print, written)
+            if ok:
+                self.set_result(outcome)
+                return
+            exc, text = outcome
+            exc.add_note(f"In the worker:\n{text}")
+            self.set_exception(exc)
 
 
 def _print(written: list[tuple[str, str]]) -> None:
@@ -135,7 +159,8 @@ def _printing_to(written: list[tuple[str, str]]) -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible(token: str, pid_file: str | None) -> Iterator[None]:
+def interruptible(token: str, pid_file: str | None = None) -> Iterator[None]:
+    """Let `interrupt_here(token)` find this thread while the block runs."""
     _threads[token] = threading.get_ident()
     if pid_file is not None:
         Path(pid_file).write_text(str(os.getpid()), encoding="ascii")

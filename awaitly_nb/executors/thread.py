@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 __all__ = ["THREAD", "ThreadExecutor", "in_private_loop"]
+
+
+_CANCEL_S: Final = 2.0
 
 
 class ThreadExecutor:
@@ -75,5 +78,6 @@ def in_private_loop(awaitable: Awaitable[Any], timeout_s: float | None) -> tuple
         if not future.done() and tasks:
             loop, task = tasks[0]
             loop.call_soon_threadsafe(task.cancel)
+            wait([future], timeout=_CANCEL_S)  # it may have something to cancel elsewhere, and then this process ends
         raise
     return outcome

@@ -12,7 +12,7 @@ from awaitly_nb.engine.step import perform
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok
-from awaitly_nb.workflow.fan_out import ItemKey, OnError, check_on_error, map_blocking, map_specs, map_tasks
+from awaitly_nb.workflow.fan_out import ItemKey, OnError, check_on_error, map_blocking, map_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -193,10 +193,8 @@ class Context(_Base):
         Ok(value=[1, 4, 9])
         """
         spec = self._check(id, fn, args, kwargs)
-        specs = map_specs(spec, items, key)
-        return map_blocking(
-            self._run, specs, concurrency=concurrency, executor=spec.executor, on_error=check_on_error(on_error)
-        )
+        on_error = check_on_error(on_error)
+        return map_blocking(self._run, spec, items, key, concurrency=concurrency, on_error=on_error)
 
     def _attempt(self, spec: StepSpec) -> Result[Any, Any]:
         return drive(perform(self._run, spec))
@@ -260,10 +258,8 @@ class AsyncContext(_Base):
     ) -> Coroutine[Any, Any, list[Any]]:
         """Run one step per item. Parameters and errors are those of `Context.map`; by default eight are under way."""
         spec = self._check(id, fn, args, kwargs)
-        specs = map_specs(spec, items, key)
-        return map_tasks(
-            self._run, specs, concurrency=concurrency, executor=spec.executor, on_error=check_on_error(on_error)
-        )
+        on_error = check_on_error(on_error)
+        return map_tasks(self._run, spec, items, key, concurrency=concurrency, on_error=on_error)
 
     async def _attempt(self, spec: StepSpec) -> Result[Any, Any]:
         from awaitly_nb.engine.drive_async import drive_async

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -11,17 +9,18 @@ from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.run import Leave, Run, warn
 from awaitly_nb.engine.step import perform
 from awaitly_nb.errors import InvalidOptionError, MisuseError, UncachedWarning, UnkeyableError
-from awaitly_nb.executors import resolve
+from awaitly_nb.executors import in_private_loop, resolve
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err
 
 if TYPE_CHECKING:
+    from asyncio import Future, Task
     from collections.abc import Callable, Iterable, Iterator
 
     from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.result import Result
 
-__all__ = ["ItemKey", "OnError", "check_on_error", "map_blocking", "map_specs", "map_tasks"]
+__all__ = ["ItemKey", "OnError", "check_on_error", "map_blocking", "map_tasks"]
 
 ItemKey: TypeAlias = "str | Callable[[Any], str] | None"  # Any: the user's items
 OnError: TypeAlias = Literal["stop", "collect"]
@@ -29,35 +28,37 @@ OnError: TypeAlias = Literal["stop", "collect"]
 _CONCURRENCY = 8
 
 
-def map_specs(spec: StepSpec, items: Iterable[Any], key: ItemKey) -> Iterator[StepSpec]:
+def _specs(spec: StepSpec, items: Iterable[Any], key: ItemKey) -> Iterator[StepSpec]:
     """Yield one step per item, its key made from a template, by a function, or automatically."""
     for index, item in enumerate(items):
-        one = replace(spec, args=(item, *spec.args))
+        args = (item, *spec.args)
         if key is None:
             try:
-                parts = step_parts(spec.fn, one.args, dict(spec.kwargs), name=spec.step_id)
+                parts = step_parts(spec.fn, args, dict(spec.kwargs), name=spec.step_id)
             except UnkeyableError as exc:
                 warn(f"item {index} of step {spec.step_id!r} runs uncached: {exc}", UncachedWarning)
-                yield one
+                yield replace(spec, args=args)
             else:
-                yield replace(one, key=parts.key, parts=parts)
+                yield replace(spec, args=args, key=parts.key, parts=parts)
             continue
         made = key.format(item=item, index=index) if isinstance(key, str) else key(item)
         if not isinstance(made, str) or not made:
             raise MisuseError(
                 f"step {spec.step_id!r}: the key of item {index} came out as {made!r}, not a non-empty string"
             )
-        yield replace(one, key=made)
+        yield replace(spec, args=args, key=made)
 
 
-def concurrency_of(executor: object, asked: int | None, *, alone: int) -> int:
-    """Return how many items to have under way at once."""
-    if asked is not None:
-        if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
-            raise InvalidOptionError(f"concurrency={asked!r} is no whole number of 1 or more")
-        return asked
-    resolved = resolve(executor)
-    return alone if resolved is None else int(getattr(resolved, "concurrency", _CONCURRENCY))
+def _spread(spec: StepSpec, asked: int | None) -> tuple[StepSpec, Callable[[], int]]:
+    """Return the step as its items are to be called, and what tells how many to have under way at once."""
+    if asked is not None and (isinstance(asked, bool) or not isinstance(asked, int) or asked < 1):
+        raise InvalidOptionError(f"concurrency={asked!r} is no whole number of 1 or more")
+    executor = resolve(spec.executor)
+    # A time-out counts from the call of an item, so such an item must not wait for its neighbours.
+    if spec.timeout_s is None and (batch := getattr(executor, "batch", None)) is not None:
+        executor = batch(spec.fn, spec.args, spec.kwargs)
+        spec = replace(spec, executor=executor)
+    return spec, lambda: asked or int(getattr(executor, "concurrency", _CONCURRENCY))
 
 
 def check_on_error(value: object) -> OnError:
@@ -68,73 +69,78 @@ def check_on_error(value: object) -> OnError:
 
 
 def map_blocking(
-    run: Run, specs: Iterator[StepSpec], *, concurrency: int | None, executor: object, on_error: OnError
+    run: Run, spec: StepSpec, items: Iterable[Any], key: ItemKey, *, concurrency: int | None, on_error: OnError
 ) -> list[Any]:
-    """Carry out the steps from blocking code. In the calling thread when they run there, else from a few threads."""
-    width = concurrency_of(executor, concurrency, alone=1)
-    results: list[Result[Any, Any]] = []
-    if width == 1:
-        for spec in specs:
-            results.append(drive(perform(run, spec)))
+    """Carry out the steps from blocking code: in the calling thread, or several at a time from a private event loop."""
+    inline = resolve(spec.executor) is None
+    if concurrency == 1 or (inline and concurrency is None):
+        results: list[Result[Any, Any]] = []
+        for one in _specs(spec, items, key):
+            results.append(drive(perform(run, one)))
             if on_error == "stop" and isinstance(results[-1], Err):
                 break
         return _answer(run, results, on_error)
-    calls: set[Future[Any]] = set()
-
-    def one(spec: StepSpec) -> Result[Any, Any]:
-        result = drive(perform(run, spec), calls)
-        if on_error == "stop" and isinstance(result, Err):
-            raise run.fail(result)  # and so no further item begins
-        return result
-
-    pool = ThreadPoolExecutor(width, thread_name_prefix="awaitly-map")
+    if inline:
+        spec = replace(spec, executor="thread")
+    tasks = map_tasks(run, spec, items, key, concurrency=concurrency, on_error=on_error)
     try:
-        futures = [pool.submit(copy_context().run, one, spec) for spec in specs]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-        return _answer(run, [future.result() for future in futures], on_error)
+        values: list[Any] = in_private_loop(tasks, None)[0]
     except BaseException as exc:
         if not isinstance(exc, Exception | Leave):
             run.interrupted(exc)
-        for call in tuple(calls):
-            call.cancel()
         raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    return values
 
 
 async def map_tasks(
-    run: Run, specs: Iterator[StepSpec], *, concurrency: int | None, executor: object, on_error: OnError
+    run: Run, spec: StepSpec, items: Iterable[Any], key: ItemKey, *, concurrency: int | None, on_error: OnError
 ) -> list[Any]:
     """Carry out the steps on the running event loop, some at a time."""
     import asyncio
 
     from awaitly_nb.engine.drive_async import drive_async
 
+    spec, width = _spread(spec, concurrency)
     results: dict[int, Result[Any, Any]] = {}
-    numbered = enumerate(specs)
+    numbered = enumerate(_specs(spec, items, key))
+    tasks: set[Task[None]] = set()
+    failed = False
 
     async def worker() -> None:
-        for index, spec in numbered:
-            results[index] = await drive_async(run, perform(run, spec))
-            if on_error == "stop" and isinstance(results[index], Err):
+        nonlocal failed
+        for index, one in numbered:
+            results[index] = await drive_async(run, perform(run, one))
+            failed = failed or (on_error == "stop" and isinstance(results[index], Err))
+            if failed:
                 return
+            if len(tasks) > width():
+                # Here and not when the task has ended, so that of several in one moment the last goes on.
+                tasks.discard(asyncio.current_task())
+                return
+            start()
 
-    width = concurrency_of(executor, concurrency, alone=_CONCURRENCY)
-    tasks = [asyncio.ensure_future(worker()) for _ in range(width)]
+    def start() -> None:
+        while len(tasks) < width():
+            task = asyncio.ensure_future(worker())
+            tasks.add(task)
+            task.add_done_callback(ended)
+
+    def ended(task: Task[None]) -> None:
+        tasks.discard(task)
+        lost = task.cancelled() or task.exception() is not None  # asked of each, else asyncio complains
+        if not over.done() and (lost or failed or not tasks):
+            over.set_result(task)
+
+    over: Future[Task[None]] = asyncio.get_running_loop().create_future()
+    start()
     try:
-        while tasks:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            if on_error == "stop" and any(isinstance(result, Err) for result in results.values()):
-                break
-            tasks = [task for task in tasks if not task.done()]
+        (await over).result()
     finally:
-        for task in tasks:
+        left = list(tasks)
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
+        run.tasks = {task for task in run.tasks if not task.done()}
     return _answer(run, [results[index] for index in sorted(results)], on_error)
 
 
