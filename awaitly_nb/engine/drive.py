@@ -7,18 +7,23 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.interrupts import uninterrupted
-from awaitly_nb.engine.step import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
+from awaitly_nb.engine.step import TIMED_OUT, Effect, Invoke, Pause, Save, Wait, perform
 from awaitly_nb.executors import THREAD, in_private_loop, is_awaitable, resolve
+from awaitly_nb.result import Err, Ok
 
 if TYPE_CHECKING:
-    from awaitly_nb.engine.step import Steps
+    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.engine.run import Run
     from awaitly_nb.result import Result
 
 __all__ = ["drive"]
 
 
-def drive(steps: Steps) -> Result[Any, Any]:
-    """Carry out `steps`, blocking, and return the step's result."""
+def drive(run: Run, spec: StepSpec) -> Result[Any, Any]:
+    """Carry out one step of `run`, blocking, and return its result."""
+    steps = perform(run, spec)
+    if isinstance(steps, Ok | Err):
+        return steps
     try:
         effect = next(steps)
         while True:

@@ -6,24 +6,28 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.interrupts import interruptible, uninterrupted
-from awaitly_nb.engine.step import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
+from awaitly_nb.engine.step import TIMED_OUT, Effect, Invoke, Pause, Save, Wait, perform
 from awaitly_nb.executors import THREAD, is_async_function, is_awaitable, resolve
+from awaitly_nb.result import Err, Ok
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
+    from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.run import Run
-    from awaitly_nb.engine.step import Steps
     from awaitly_nb.result import Result
 
 __all__ = ["blocking", "drive_async", "end_tasks", "in_thread"]
 
 
-async def drive_async(run: Run, steps: Steps) -> Result[Any, Any]:
-    """Carry out `steps`, awaiting, and return the step's result."""
+async def drive_async(run: Run, spec: StepSpec) -> Result[Any, Any]:
+    """Carry out one step of `run`, awaiting, and return its result."""
     run.tasks.add(asyncio.current_task())
     await let_cancellation_in(run)
+    steps = perform(run, spec)
+    if isinstance(steps, Ok | Err):
+        return steps
     try:
         effect = next(steps)
         while True:

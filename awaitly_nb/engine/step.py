@@ -109,22 +109,26 @@ Effect: TypeAlias = "Invoke | Pause | Wait | Save"
 Steps: TypeAlias = Generator[Effect, Any, "Result[Any, Any]"]  # Any: each effect has its own answer
 
 
-def perform(run: Run, spec: StepSpec) -> Steps:
-    """Carry out one step of `run`, and return its result, computed or kept."""
+def perform(run: Run, spec: StepSpec) -> Steps | Result[Any, Any]:
+    """Begin one step of `run`: return the result that is kept, or the effects by which it comes to one."""
     if run.over:
         raise MisuseError(f"step {spec.step_id!r} was called after its run had ended; await every step in the body")
     run.raise_if_leaving()
     started = time.perf_counter()
     if spec.key is None:
-        return (yield from _compute(run, spec, reason=None))
+        return _compute(run, spec, reason=None)
     run.note_key(spec)
     decision = _AS_ASKED if spec.force else look_up(run, spec)
     if isinstance(decision, Serve):
-        if run.session is None:  # the common case, without one more generator
-            return run.serve(spec, decision, started)
-        return (yield from _served(run, spec, decision, started))
+        # The common case needs no effects, and a generator would cost as much again.
+        return run.serve(spec, decision, started) if run.session is None else _served(run, spec, decision, started)
     if spec.read_only:
         raise NotCachedError(f"{spec.step_id!r} is not in the cache under {spec.key!r}, and was not to be computed")
+    return _missed(run, spec, decision, started)
+
+
+def _missed(run: Run, spec: StepSpec, decision: Compute, started: float) -> Steps:
+    """Compute a key alone among all who want it now, or take what the one who does comes to."""
     leading = led.get()
     mine: list[Flight] = []
     token = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from awaitly_nb import events as ev
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 __all__ = ["RECENT", "RunSummary", "StepSummary", "Summariser"]
@@ -106,6 +107,12 @@ class _Recording:
         # A hit is noted as the bare facts, and made into a summary when somebody asks.
         self.steps: dict[tuple[str, str | None], StepSummary | _Hit] = {}
 
+    def summary(self) -> RunSummary:
+        steps = tuple(
+            step if isinstance(step, StepSummary) else _hit(*where, step) for where, step in tuple(self.steps.items())
+        )
+        return replace(self.base, steps=steps)
+
 
 class Summariser:
     """A listener that keeps the summaries of the latest runs.
@@ -169,13 +176,13 @@ class Summariser:
 
     def get(self, run_id: str) -> RunSummary | None:
         """Return the summary of one run, or None if it is not kept."""
-        if (recording := self._runs.get(run_id)) is None:
-            return None
-        steps = tuple(
-            step if isinstance(step, StepSummary) else _hit(*where, step)
-            for where, step in tuple(recording.steps.items())
-        )
-        return replace(recording.base, steps=steps)
+        later = self.later(run_id)
+        return None if later is None else later()
+
+    def later(self, run_id: str) -> Callable[[], RunSummary] | None:
+        """Return what makes the summary of one run when somebody asks, or None if the run is not kept."""
+        recording = self._runs.get(run_id)
+        return None if recording is None else recording.summary
 
     @staticmethod
     def _step(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.options import Retry, StepSpec, check_step
 from awaitly_nb.engine.run import Run, warn
-from awaitly_nb.engine.step import perform
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok
@@ -197,7 +196,7 @@ class Context(_Base):
         return map_blocking(self._run, spec, items, key, concurrency=concurrency, on_error=on_error)
 
     def _attempt(self, spec: StepSpec) -> Result[Any, Any]:
-        return drive(perform(self._run, spec))
+        return drive(self._run, spec)
 
     def _leave_or_value(self, result: Result[Any, Any]) -> Any:  # Any: the user's value
         if isinstance(result, Ok):
@@ -264,7 +263,7 @@ class AsyncContext(_Base):
     async def _attempt(self, spec: StepSpec) -> Result[Any, Any]:
         from awaitly_nb.engine.drive_async import drive_async
 
-        return await drive_async(self._run, perform(self._run, spec))
+        return await drive_async(self._run, spec)
 
     async def _run_automatic(self, spec: StepSpec) -> Any:  # Any: the user's value
         result = await self._attempt(spec)

@@ -62,8 +62,6 @@ class Workflow:
     ----------
     name
         Its name, also the namespace of its keys in the default cache.
-    last_run
-        What the last run did, without its values; None before the first.
     """
 
     def __init__(
@@ -78,7 +76,7 @@ class Workflow:
         executor: object,
     ) -> None:
         self.name = name
-        self.last_run: RunSummary | None = None
+        self._last_run: Callable[[], RunSummary] | None = None
         self._deps = _checked_deps(deps)
         self._cache = cache
         self._resume_state = resume_state
@@ -90,6 +88,11 @@ class Workflow:
 
     def __repr__(self) -> str:
         return f"<workflow {self.name!r}>"
+
+    @property
+    def last_run(self) -> RunSummary | None:
+        """What the last run did, without its values; None before the first."""
+        return None if self._last_run is None else self._last_run()
 
     async def run(self, body: Body, **overrides: Any) -> Result[Any, Any]:
         """Run `body` and return its result.
@@ -402,7 +405,7 @@ class _Opened:
             return result
         finally:
             run.close()
-            self._workflow.last_run = RECENT.get(run.run_id)
+            self._workflow._last_run = RECENT.later(run.run_id)  # noqa: SLF001 - of this module's own class
 
 
 def _refused(exc: Exception) -> Err[Any]:  # Any: the error that kept the run from starting

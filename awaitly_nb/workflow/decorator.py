@@ -17,7 +17,6 @@ from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.explain import Why, explain_hit, explain_miss
 from awaitly_nb.engine.options import StepSpec
 from awaitly_nb.engine.run import Leave, look_up, warn
-from awaitly_nb.engine.step import perform
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError
 from awaitly_nb.executors import is_async_function
 from awaitly_nb.keys import step_parts
@@ -81,7 +80,7 @@ class StepFunction(Generic[P, R]):
         spec = self._spec_or_uncached(args, kwargs)
         if self._async:
             return self._call_async(spec)  # type: ignore[return-value]  # R is a coroutine then
-        return _value(drive(perform(self._standing(), spec)))  # type: ignore[no-any-return]
+        return _value(drive(self._standing(), spec))  # type: ignore[no-any-return]
 
     async def _call_async(self, spec: StepSpec) -> Any:  # Any: the user's value
         return _value(await self._drive_async(spec))
@@ -91,7 +90,7 @@ class StepFunction(Generic[P, R]):
 
         run = standing_run(self.name, self._cache())
         try:
-            return await drive_async(run, perform(run, spec))
+            return await drive_async(run, spec)
         except Leave:
             if run.interrupt is not None:
                 raise run.interrupt from None
@@ -100,7 +99,7 @@ class StepFunction(Generic[P, R]):
     def result(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # Any: a Result, or a coroutine of one
         """Call, but return the `Result` in place of the value; an exception is an `Err` with its cause."""
         spec = self._spec_or_uncached(args, kwargs)
-        return self._drive_async(spec) if self._async else drive(perform(self._standing(), spec))
+        return self._drive_async(spec) if self._async else drive(self._standing(), spec)
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call.

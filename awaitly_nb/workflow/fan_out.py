@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.run import Leave, Run, warn
-from awaitly_nb.engine.step import perform
 from awaitly_nb.errors import InvalidOptionError, MisuseError, UncachedWarning, UnkeyableError
 from awaitly_nb.executors import in_private_loop, resolve
 from awaitly_nb.keys import step_parts
@@ -76,7 +75,7 @@ def map_blocking(
     if concurrency == 1 or (inline and concurrency is None):
         results: list[Result[Any, Any]] = []
         for one in _specs(spec, items, key):
-            results.append(drive(perform(run, one)))
+            results.append(drive(run, one))
             if on_error == "stop" and isinstance(results[-1], Err):
                 break
         return _answer(run, results, on_error)
@@ -109,7 +108,7 @@ async def map_tasks(
     async def worker() -> None:
         nonlocal failed
         for index, one in numbered:
-            results[index] = await drive_async(run, perform(run, one))
+            results[index] = await drive_async(run, one)
             failed = failed or (on_error == "stop" and isinstance(results[index], Err))
             if failed:
                 return

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.config import settings
 from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.run import Leave, Run
-from awaitly_nb.engine.step import perform
 from awaitly_nb.engine.summary import RECENT
 from awaitly_nb.events import Emitter, StepCacheHit, StepCacheMiss
 
@@ -88,7 +87,7 @@ def run_once(spec: StepSpec, cache: StepCache | None) -> Outcome:
         Nothing is kept, and the step is `read_only`.
     """
     heard = _Heard()
-    result = drive(perform(standing_run(spec.step_id, cache, heard=heard), spec))
+    result = drive(standing_run(spec.step_id, cache, heard=heard), spec)
     return Outcome(result, heard.hit, heard.reason, spec.key)
 
 
@@ -99,7 +98,7 @@ async def run_once_async(spec: StepSpec, cache: StepCache | None) -> Outcome:
     heard = _Heard()
     run = standing_run(spec.step_id, cache, heard=heard)
     try:
-        result = await drive_async(run, perform(run, spec))
+        result = await drive_async(run, spec)
     except Leave:
         if run.interrupt is not None:
             raise run.interrupt from None
