@@ -14,10 +14,9 @@ __all__ = ["from_bytes", "to_bytes"]
 
 def to_bytes(value: object) -> bytes:
     """Return anything, functions with their code, closure and globals, for another process of this user."""
-    import cloudpickle
+    from awaitly_nb.codec.by_value import dumps
 
-    data: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    return data
+    return dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
 def from_bytes(data: bytes) -> Any:  # Any: whatever was sent

@@ -12,7 +12,7 @@ import io
 import pickle
 import sys
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.shapes import Shape, changed_shape, is_user_class, shape_of
@@ -165,9 +165,9 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
     """Return the pickler that takes functions by value; cloudpickle is loaded only for it."""
     global _ByValue  # noqa: PLW0603 - a class that cannot be defined before cloudpickle is wanted
     if _ByValue is None:
-        import cloudpickle
+        from awaitly_nb.codec.by_value import pickler
 
-        class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
+        class ByValue(pickler()):  # type: ignore[misc]
             def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object]) -> None:
                 super().__init__(file, PROTOCOL, buffer_callback=buffer_callback)
                 self.shapes: list[Shape] = []
@@ -177,18 +177,11 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
                 if isinstance(obj, type) and is_user_class(obj) and changed_shape(shape_of(obj)) is None:
                     self.shapes.append(shape_of(obj))
                     return NotImplemented
-                if type(obj) is CodeType:
-                    return _with_file_name(obj, *self.dispatch_table[CodeType](obj))
                 reduced = _reduce_array(obj)
                 return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
         _ByValue = ByValue
     return _ByValue
-
-
-def _with_file_name(code: CodeType, make: type[CodeType], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Put the file name back into reduced code: cloudpickle 3.1.3 leaves it out, and the source is found by it."""
-    return make, tuple(code.co_filename if part == "<dynamic-code>" else part for part in args)
 
 
 def _dump(pickler: type[Any], value: object) -> Encoded:
