@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.resume.store import StateStore
+from awaitly_nb.stores.again import reopenable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from psycopg_pool import ConnectionPool
     from pymongo import MongoClient
@@ -44,7 +45,9 @@ def sqlite(
     """
     from awaitly_nb.stores.sqlite import sqlite_store
 
-    return StateStore(sqlite_store(path, table=table, timeout_s=timeout), prefix=prefix, size_limit=size_limit)
+    # Absolute, since another process may have another directory.
+    records = reopenable(sqlite_store, Path(path).expanduser().absolute(), table=table, timeout_s=timeout)
+    return StateStore(records, prefix=prefix, size_limit=size_limit)
 
 
 def postgres(
@@ -73,7 +76,8 @@ def postgres(
     """
     from awaitly_nb.stores.postgres import postgres_store
 
-    return StateStore(postgres_store(server, table=table, timeout_s=timeout), prefix=prefix, size_limit=size_limit)
+    records = reopenable(postgres_store, server, table=table, timeout_s=timeout)
+    return StateStore(records, prefix=prefix, size_limit=size_limit)
 
 
 def mongo(
@@ -104,7 +108,7 @@ def mongo(
     """
     from awaitly_nb.stores.mongo import MongoStore
 
-    records = MongoStore(server, database=database, table=table, timeout_s=timeout)
+    records = reopenable(MongoStore, server, database=database, table=table, timeout_s=timeout)
     return StateStore(records, prefix=prefix, size_limit=size_limit)
 
 
@@ -136,7 +140,7 @@ def libsql(
     """
     from awaitly_nb.stores.libsql import libsql_store
 
-    records = libsql_store(database, auth_token=auth_token, table=table, timeout_s=timeout)
+    records = reopenable(libsql_store, database, auth_token=auth_token, table=table, timeout_s=timeout)
     return StateStore(records, prefix=prefix, size_limit=size_limit)
 
 
@@ -168,7 +172,8 @@ def redis(
     """
     from awaitly_nb.stores.redis import RedisStore
 
-    return StateStore(RedisStore(server, table=table, timeout_s=timeout), prefix=prefix, size_limit=size_limit)
+    records = reopenable(RedisStore, server, table=table, timeout_s=timeout)
+    return StateStore(records, prefix=prefix, size_limit=size_limit)
 
 
 def objects(
@@ -182,17 +187,17 @@ def objects(
 ) -> StateStore:
     """Return a store in object storage, or in a folder: the place of a cache that a team shares.
 
-    S3 needs `awaitly-nb[objects]`, a folder needs nothing. Both take states as well, since they can be told what to
-    write over; a service that speaks like S3 is asked, with the first write, whether it can. Google's storage
-    (`gcs://`, with `awaitly-nb[gcs]`), Azure's (`az://`, with `awaitly-nb[azure]`) and whatever else fsspec reaches
-    serve a shared cache, in which the last writer of a key wins; a run with `store=` is refused there.
+    S3 needs `awaitly-nb[objects]`, Google's storage `awaitly-nb[gcs]`, Azure's `awaitly-nb[azure]`; a folder needs
+    nothing. They can be told what to write over, and so they take states as well; each is asked, with the first write,
+    whether it really can. Whatever else fsspec reaches, or cannot, serves a shared cache, in which the last writer of a
+    key wins; a run with `store=` is refused there.
 
-    Records are ordered by time: by S3's own clock to the second, and always after what their writer had read.
+    Records are ordered by time: by the service's clock to the second, and always after what their writer had read.
 
     Parameters
     ----------
     url
-        `s3://bucket/prefix`, another URL of fsspec's, or a folder. The bucket must be there already.
+        `s3://bucket/prefix`, `gcs://`, `az://`, another URL of fsspec's, or a folder. The bucket must be there already.
     storage_options
         As in pandas: what the file system takes, `{"endpoint_url": ..., "key": ..., "secret": ...}` for S3. Without it
         the usual places are asked: the environment, `~/.aws`, the machine's role.
@@ -217,5 +222,5 @@ def objects(
     """
     from awaitly_nb.stores.objects import object_store
 
-    records = object_store(url, storage_options=storage_options, table=table, timeout_s=timeout)
+    records = reopenable(object_store, url, storage_options=storage_options, table=table, timeout_s=timeout)
     return StateStore(records, prefix=prefix, size_limit=size_limit)

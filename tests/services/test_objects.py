@@ -19,6 +19,9 @@ from tests.services.servers import PASSWORD, S3
 STATE = aw.ResumeState().with_value("user:1", {"name": "Ada"})
 RIVALS, TURNS = 4, 15
 
+# Azure's own client hands large bodies to aiohttp in the way that aiohttp warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+
 # Each counts one up, `TURNS` times, over nothing but what it saw.
 COUNTER = """
 import sys
@@ -39,6 +42,12 @@ records.close()
 @pytest.fixture
 def s3(servers):
     return servers("s3")
+
+
+@pytest.fixture(params=["s3", "gcs", "azure"])
+def cloud(request, servers):
+    """Each kind of object storage. They keep all in memory: what is started again has lost everything."""
+    return servers(request.param)
 
 
 @pytest.fixture(params=["s3", "folder"])
@@ -105,38 +114,38 @@ def test_a_service_that_falters_is_asked_again(table):
         server.remove()
 
 
-def test_without_the_server_steps_are_computed_and_that_is_told_once(s3, table):
-    store = s3.open(table=table, timeout=1)
+def test_without_the_server_steps_are_computed_and_that_is_told_once(cloud, table):
+    store = cloud.open(table=table, timeout=0.5)
     workflow = aw.create_workflow("report", cache=aw.create_shared_cache(store))
     calls = []
 
     def body(ctx):
-        return [ctx.step(f"fit {n}", calls.append, n, key=f"fit:{n}") for n in range(3)]
+        return [ctx.step(f"fit {n}", calls.append, n, key=f"fit:{n}") for n in range(2)]
 
     assert workflow.run_sync(body).ok
-    s3.kill()
+    cloud.kill()
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             assert workflow.run_sync(body).ok
             assert workflow.run_sync(body).ok
     finally:
-        s3.start()
-    assert calls == [0, 1, 2] * 3
+        cloud.start()
+    assert calls == [0, 1] * 3
     kinds = [warning.category for warning in told]
     assert kinds.count(aw.CacheUnusableWarning) == 1
     assert set(kinds) == {aw.CacheUnusableWarning, aw.UncachedWarning}  # the other one is of a result that is not kept
     assert all(PASSWORD not in str(warning.message) for warning in told)
     assert workflow.run_sync(body).ok  # it is back, and remembers nothing
     assert workflow.run_sync(body).ok
-    assert calls == [0, 1, 2] * 4
+    assert calls == [0, 1] * 4
     store.blocking.close()
 
 
-def test_a_server_that_hangs_does_not_hang_the_notebook(s3, table):
-    store = s3.open(table=table, timeout=1)
+def test_a_server_that_hangs_does_not_hang_the_notebook(cloud, table):
+    store = cloud.open(table=table, timeout=1)
     store.blocking.save("wf", STATE)
-    with s3.frozen():
+    with cloud.frozen():
         ticks = []
 
         async def load_and_tick():
@@ -179,8 +188,8 @@ def test_a_bucket_that_is_not_there_is_an_error_and_no_miss(s3):
     store.blocking.close()
 
 
-def test_a_list_of_heads_reads_no_bodies(s3, table):
-    store = s3.open(table=table)
+def test_a_list_of_heads_reads_no_bodies(cloud, table):
+    store = cloud.open(table=table)
     for number in range(3):
         store.records.swap(f"n{number}", "x" * 10_000 * number, [bytes(3_000_000)])
     read = []
@@ -188,7 +197,7 @@ def test_a_list_of_heads_reads_no_bodies(s3, table):
 
     def measured(keys, most=None):
         found = get(keys, most)
-        read.extend(len(content) for content, _ in found)
+        read.extend(len(content) for content in found)
         return found
 
     store.records._bucket.get = measured
@@ -200,8 +209,8 @@ def test_a_list_of_heads_reads_no_bodies(s3, table):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
-def test_a_forked_child_opens_its_own_connection(s3, table):
-    store = s3.open(table=table)
+def test_a_forked_child_opens_its_own_connection(cloud, table):
+    store = cloud.open(table=table)
     store.blocking.save("parent", STATE)
     child = os.fork()
     if child == 0:
@@ -218,11 +227,11 @@ def test_a_forked_child_opens_its_own_connection(s3, table):
     store.blocking.close()
 
 
-def test_the_clock_is_the_servers_to_the_second(s3, table, monkeypatch):
-    store = s3.open(table=table)
+def test_the_clock_is_the_servers_to_the_second(cloud, table, monkeypatch):
+    store = cloud.open(table=table)
     right = store.records.now().timestamp()
-    monkeypatch.setattr("awaitly_nb.stores.objects.s3.time.time", lambda: 1_000_000.0)
-    wrong = s3.open(table=table)
+    monkeypatch.setattr("awaitly_nb.stores.objects.clock.time.time", lambda: 1_000_000.0)
+    wrong = cloud.open(table=table)
     assert abs(wrong.records.now().timestamp() - right) < 60  # as this machine's clock is wrong by decades
     for handle in (store, wrong):
         handle.blocking.close()

@@ -9,6 +9,7 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb.testing.caches import StepCacheSuite
+from tests.services.test_stores import of_azure
 
 SECRET = "the team's own secret, 32 letters or more"
 
@@ -49,6 +50,15 @@ class TestSharedInS3(_OnServer):
     name = "s3"
 
 
+class TestSharedInGcs(_OnServer):
+    name = "gcs"
+
+
+@of_azure
+class TestSharedInAzure(_OnServer):
+    name = "azure"
+
+
 COLLEAGUE = """
 import sys
 from pathlib import Path
@@ -59,7 +69,7 @@ assert workflow.run_sync(lambda ctx: ctx.step("fit", lambda: {"score": 0.9}, key
 """
 
 
-@pytest.mark.parametrize("name", ["postgres", "mongo", "libsql", "redis", "s3"])
+@pytest.mark.parametrize("name", ["postgres", "mongo", "libsql", "redis", "s3", "gcs", "azure"])
 def test_a_step_that_a_colleague_finished_is_a_hit(servers, name, table, tmp_path, monkeypatch):
     server = servers(name)
     monkeypatch.setenv("AWAITLY_NB_SECRET", SECRET)

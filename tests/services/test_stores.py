@@ -42,6 +42,19 @@ class TestS3Records(_OnServer):
     name = "s3"
 
 
+class TestGcsRecords(_OnServer):
+    name = "gcs"
+
+
+# Azure's own client hands large bodies to aiohttp in the way that aiohttp warns of.
+of_azure = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+
+
+@of_azure
+class TestAzureRecords(_OnServer):
+    name = "azure"
+
+
 class _StatesOnServer(StateStoreSuite):
     name = ""
 
@@ -69,3 +82,12 @@ class TestStatesInRedis(_StatesOnServer):
 
 class TestStatesInS3(_StatesOnServer):
     name = "s3"
+
+
+class TestStatesInGcs(_StatesOnServer):
+    name = "gcs"
+
+
+@of_azure
+class TestStatesInAzure(_StatesOnServer):
+    name = "azure"

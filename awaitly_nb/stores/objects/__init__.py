@@ -76,7 +76,7 @@ def object_store(
     from awaitly_nb.stores.objects.conditions import conditions_of
     from awaitly_nb.stores.objects.plain import PlainBucket
 
-    return ObjectStore(PlainBucket(files, conditions_of(scheme)), address)
+    return ObjectStore(PlainBucket(files, conditions_of(scheme), timeout_s=timeout_s), address)
 
 
 def _folder_of(url: str) -> Path:

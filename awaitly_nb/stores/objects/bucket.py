@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["ANYTHING", "NOTHING", "Bucket", "Found", "honours_conditions"]
+__all__ = ["ANYTHING", "NOTHING", "PROBE", "SLOWEST_BYTES_PER_S", "Bucket", "Found", "honours_conditions"]
 
 Found: TypeAlias = "tuple[bytes, str]"
 """The bytes of an object, and a tag, which is another one with every write. The tag may be older than the bytes."""
@@ -19,7 +19,11 @@ NOTHING: Final = ""
 """`put` writes only where nothing is."""
 
 
-_PROBE = "probe-of-conditions"
+SLOWEST_BYTES_PER_S: Final = 100_000
+"""What takes longer than this to send or to fetch is not waited for."""
+
+PROBE: Final = "probe-of-conditions"
+"""Name of an object that is no record."""
 
 
 class Bucket(Protocol):
@@ -63,5 +67,5 @@ def honours_conditions(put: Callable[[str, bytes, str], bool], no_tag: str) -> b
     no_tag
         No object's tag.
     """
-    refuses = not put(_PROBE, b"", NOTHING) or not put(_PROBE, b"", NOTHING)
-    return refuses and not put(_PROBE, b"", no_tag)
+    refuses = not put(PROBE, b"", NOTHING) or not put(PROBE, b"", NOTHING)
+    return refuses and not put(PROBE, b"", no_tag)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.errors import InvalidOptionError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from awaitly_nb.stores.names import Address
 
@@ -67,6 +67,30 @@ class FileSystem:
                 options = {**self.options, "skip_instance_cache": True}
                 self._opened, self._pid = fsspec.core.url_to_fs(self._url, **options), os.getpid()
             return self._opened
+
+    def run(self, work: Callable[..., Any], *arguments: Any, limit_s: float | None = None, **options: Any) -> Any:
+        """Run a coroutine function in the file system's event loop, and return what it returns.
+
+        Raises
+        ------
+        TimeoutError
+            It took longer than `limit_s`, and was given up.
+        """
+        from fsspec.asyn import FSTimeoutError, sync
+
+        fs, _ = self.open()
+        try:
+            return sync(fs.loop, work, *arguments, timeout=limit_s, **options)
+        except FSTimeoutError as exc:  # its own text is empty
+            told = str(exc.__cause__ or "") or f"no answer within {limit_s or 0:g} s"
+            raise TimeoutError(told) from None
+
+    def ask(self, verb: str, *arguments: Any, limit_s: float, **options: Any) -> Any:
+        """Call a verb of the file system; the limit holds for those that have an event loop."""
+        fs, _ = self.open()
+        if not getattr(fs, "async_impl", False):
+            return getattr(fs, verb)(*arguments, **options)
+        return self.run(getattr(fs, f"_{verb}"), *arguments, limit_s=limit_s, **options)
 
     def forget(self) -> Any | None:  # Any: fsspec has no types
         """Return the file system if there is one to close, and make a new one when it is next asked for."""

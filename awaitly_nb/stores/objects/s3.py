@@ -7,7 +7,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.stores.objects.bucket import ANYTHING, NOTHING, honours_conditions
+from awaitly_nb.stores.objects.bucket import ANYTHING, NOTHING, SLOWEST_BYTES_PER_S, honours_conditions
 from awaitly_nb.stores.objects.clock import Clock
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ __all__ = ["S3Bucket"]
 
 _AT_ONCE = 32
 _MOST_DELETED = 1000
-_SLOWEST_BYTES_PER_S = 100_000
 _TRIES = 3
 _PAUSE_S = 0.1
 _BUSY = {"InternalError", "ServiceUnavailable", "500", "503"}
@@ -106,14 +105,9 @@ class S3Bucket:
         return True
 
     def _run(self, work: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any, **options: Any) -> Any:
-        from fsspec.asyn import FSTimeoutError, sync
-
         fs, _ = self._files.open()
         fs.retries = _TRIES  # where a connection breaks: the service was restarted, or closed what was idle
-        try:
-            return sync(fs.loop, work, *arguments, **options)
-        except FSTimeoutError as exc:
-            raise exc.__cause__ or exc from None  # fsspec's own says nothing
+        return self._files.run(work, *arguments, **options)
 
     def _place(self) -> tuple[str, str]:
         fs, path = self._files.open()
@@ -128,7 +122,7 @@ class S3Bucket:
             arguments["Key"] = place + key
         fs, _ = self._files.open()
         await fs.set_session()  # takes long once, and asks nobody
-        limit_s = self._timeout_s + size / _SLOWEST_BYTES_PER_S
+        limit_s = self._timeout_s + size / SLOWEST_BYTES_PER_S
         before = time.time()
         try:
             answer = await asyncio.wait_for(self._try(verb, Bucket=bucket, **arguments), limit_s)
