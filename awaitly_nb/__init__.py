@@ -53,6 +53,7 @@ from awaitly_nb.result import Err, Ok, Result, err, ok
 
 if TYPE_CHECKING:
     from awaitly_nb.caches import Entry, StepCache, create_disk_cache, create_memory_cache, create_shared_cache
+    from awaitly_nb.caches.handle import Stored
     from awaitly_nb.config import configure
     from awaitly_nb.engine.options import Retry
     from awaitly_nb.events import (
@@ -97,6 +98,7 @@ _LAZY = {
     "StateStore": "resume",
     "StepCache": "caches",
     "StepEntry": "resume",
+    "Stored": "caches.handle",
     "Workflow": "workflow",
     "configure": "config",
     "create_disk_cache": "caches",
@@ -166,6 +168,7 @@ __all__ = [
     "StepEntry",
     "StepTimeoutError",
     "StoreError",
+    "Stored",
     "UncachedWarning",
     "UnexpectedError",
     "UnkeyableError",

@@ -218,6 +218,8 @@ def seal_held(name: str, held: Held, encoded: Encoded, keyring: Keyring) -> tupl
         members["code"] = mark.code
     if mark.origin != "returned":
         members["origin"] = mark.origin
+    if mark.files:
+        members["files"] = len(mark.files)  # who reads heads alone learns that there is more to ask
     notes = b""
     if mark.parts is not None or mark.files:
         parts = mark.parts.data if isinstance(mark.parts, _Parts) else mark.parts and dict(mark.parts)

@@ -199,6 +199,16 @@ class StoredCache:
                 return False
         return any(found == name for found, _, _ in self._heads(name))
 
+    def head_of(self, key: str) -> dict[str, Any] | None:
+        """Return the head of a live entry that is signed with a secret trusted here, or None; reads no body."""
+        name = self._name(key)
+        try:
+            head = next((head for found, head, _ in self._heads(name) if found == name), None)
+        except StoreError:
+            return None  # the look-up that follows says why
+        trusted = self._verify == "off" or (head and self._keyring().find(str(head.get("secret"))))
+        return head if trusted else None
+
     # Writing
 
     def set(self, key: str, result: Result[Any, Any], *, ttl: float | timedelta | str | None = None) -> None:

@@ -7,16 +7,37 @@ come from a cache, and so are not signed.
 from __future__ import annotations
 
 import pickle
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["from_bytes", "to_bytes"]
+__all__ = ["Packed", "from_bytes", "is_travelling", "to_bytes"]
+
+_travelling: ContextVar[bool] = ContextVar("awaitly_nb_travelling", default=False)
 
 
-def to_bytes(value: object) -> bytes:
+class Packed(bytes):
+    """Packed bytes. They may hold an address with its password, so that no log and no dashboard shows them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} packed bytes>"
+
+
+def to_bytes(value: object) -> Packed:
     """Return anything, functions with their code, closure and globals, for another process of this user."""
     from awaitly_nb.codec.by_value import dumps
 
-    return dumps(value, pickle.HIGHEST_PROTOCOL)
+    token = _travelling.set(True)
+    try:
+        return Packed(dumps(value, pickle.HIGHEST_PROTOCOL))
+    finally:
+        _travelling.reset(token)
+
+
+def is_travelling() -> bool:
+    """Tell whether what is being pickled goes straight to another process of this user, and is not kept."""
+    return _travelling.get()
 
 
 def from_bytes(data: bytes) -> Any:  # Any: whatever was sent

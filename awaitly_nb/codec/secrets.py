@@ -92,6 +92,11 @@ class Keyring:
                 self._stamp = stamp
         return self._trusted.get(secret_id)
 
+    def ids(self) -> frozenset[str]:
+        """Return the public names of the own secret and of the trusted ones."""
+        self.find("")  # reads the file
+        return frozenset({self.own.id, *self._trusted})
+
 
 _keyrings: dict[tuple[str | None, ...], Keyring] = {}
 

@@ -87,6 +87,10 @@ class StepSpec:
         Never compute.
     known_files
         Stamps of files the key already names (see `keys.files`).
+    lazy
+        Come to a handle (`Stored`) in place of the value.
+    call
+        What to call in another process in place of `fn`, where that is prepared for many steps at once.
     """
 
     step_id: str
@@ -104,6 +108,8 @@ class StepSpec:
     force: bool = False
     read_only: bool = False
     known_files: tuple[Any, ...] = ()  # Any: plain JSON data
+    lazy: bool = False
+    call: Callable[..., Any] | None = None  # Any: the user's function
 
 
 def check_step(
@@ -119,6 +125,7 @@ def check_step(
     error: object,
     cache_errors: object,
     executor: object,
+    lazy: bool = False,
 ) -> StepSpec:
     """Return the call as a `StepSpec`.
 
@@ -154,6 +161,7 @@ def check_step(
         error=error,
         cache_errors=parse_cache_errors(cache_errors),
         executor=executor,
+        lazy=lazy,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.caches import Missed
+from awaitly_nb.caches.handle import Stored, glance, handle_of, look_up_in
 from awaitly_nb.codec.copies import copied
 from awaitly_nb.engine.decide import Compute, Serve, decide
 from awaitly_nb.errors import (
@@ -16,6 +17,7 @@ from awaitly_nb.errors import (
     CacheUnusableWarning,
     CodeChangedWarning,
     MisuseError,
+    NotCachedError,
     SharedKeyWarning,
     UnverifiedEntryError,
 )
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from awaitly_nb.result import Result
     from awaitly_nb.resume import ResumeState, Session
 
-__all__ = ["Leave", "Run", "identity_of", "look_up", "warn"]
+__all__ = ["Leave", "Run", "as_wanted", "identity_of", "look_up", "warn"]
 
 _log = logging.getLogger(__name__)
 
@@ -175,7 +177,7 @@ class Run:
             self.results[spec.key] = result
             if source == "cache":
                 self.stored.add(spec.key)
-            else:
+            elif not spec.lazy:
                 result = copied(result)
             if self.watch is not None:
                 self.watch.hit(spec.step_id)
@@ -219,6 +221,12 @@ class Run:
             )
         return result
 
+    def warn_once(self, message: str, category: type[AwaitlyWarning]) -> None:
+        """Warn, once in a run."""
+        if (message, "") not in self._told:
+            self._told.add((message, ""))
+            warn(message, category)
+
     def warn_unusable(self, exc: Exception) -> None:
         """Warn, once in a run, that the cache fails and steps are computed without it."""
         if not self._bypassed:
@@ -247,19 +255,20 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
     if run.remember and (kept := run.results.get(key)) is not None:
         # A fresh copy where there is one, so that what the body did to the first one does not show.
         if key in run.stored:
-            again = _find(run, key)
+            again = _find(run, spec)
             kept = kept if isinstance(again, Missed) else again
         elif resumed is not None and kept is resumed.result:
             kept = copied(kept)
-        return decide(kept, source="run", policy=policy, code=None, automatic=automatic)
+        return decide(as_wanted(run, spec, kept), source="run", policy=policy, code=None, automatic=automatic)
     if resumed is not None:
         code = run.code_of(spec)
-        decision = decide(resumed.result, source="resumed", policy=policy, code=code, automatic=automatic)
+        kept_there = as_wanted(run, spec, resumed.result)
+        decision = decide(kept_there, source="resumed", policy=policy, code=code, automatic=automatic)
         if isinstance(decision, Serve):
             return decision
     if run.cache is None:
         return Compute("no cache")
-    found = _find(run, key)
+    found = _find(run, spec)
     if type(found) is Missed:
         return decide(found, source="cache", policy=policy, code=None, automatic=automatic)
     changed: Sequence[str] = ()
@@ -269,21 +278,39 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
     return decide(found, source="cache", policy=policy, code=code, automatic=automatic, changed_files=changed)
 
 
-def _find(run: Run, key: str) -> Result[Any, Any] | Missed:
-    """Ask any cache; one that cannot say why it has nothing says "absent", and one that fails is bypassed."""
-    cache = run.cache
-    assert cache is not None
+def as_wanted(run: Run, spec: StepSpec, kept: Result[Any, Any]) -> Result[Any, Any] | Missed:
+    """Return a result of this run, or of a resume state, as the step wants it: with its value, or with a handle."""
+    assert spec.key is not None
+    if not isinstance(kept, Ok) or (type(kept.value) is not Stored and not spec.lazy):
+        return kept
+    handle = handle_of(run.cache, spec.key, kept, kept=type(kept.value) is Stored or spec.key in run.stored)
     try:
-        if (lookup := getattr(cache, "lookup", None)) is not None:
-            found: Result[Any, Any] | Missed = lookup(key)
-            return found
-        kept = cache.get(key)
+        return handle if spec.lazy and handle.value.is_there() else Ok(handle.value.load(), _mark=mark_of(kept))
+    except NotCachedError as exc:
+        return Missed("absent", str(exc))
+
+
+def _find(run: Run, spec: StepSpec) -> Result[Any, Any] | Missed:
+    """Ask any cache; one that cannot say why it has nothing says "absent", and one that fails is bypassed."""
+    cache, key = run.cache, spec.key
+    assert cache is not None
+    assert key is not None
+    try:
+        if spec.lazy:
+            return _find_handle(cache, key)
+        return look_up_in(cache, key)
     except (UnverifiedEntryError, MisuseError):
         raise  # verify="strict" asks for the one; the other is the caller's
     except Exception as exc:  # noqa: BLE001 - the stranger is any adapter's disk or server
         run.warn_unusable(exc)
         return Missed("unusable", f"the cache could not be read ({type(exc).__name__}: {exc})")
-    return kept if isinstance(kept, Ok | Err) else Missed()
+
+
+def _find_handle(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
+    if (seen := glance(cache, key)) is not None:
+        return seen
+    found = look_up_in(cache, key)
+    return handle_of(cache, key, found, kept=True) if isinstance(found, Ok) else found
 
 
 def warn(message: str, category: type[AwaitlyWarning]) -> None:

@@ -11,13 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from awaitly_nb.caches.handle import handle_of
 from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve, may_keep
+from awaitly_nb.engine.elsewhere import arrived, as_called
 from awaitly_nb.engine.explain import explain_miss, note_parts
 from awaitly_nb.engine.options import attempts
-from awaitly_nb.engine.run import Leave, look_up, warn
+from awaitly_nb.engine.run import Leave, as_wanted, look_up, warn
 from awaitly_nb.errors import (
     MisuseError,
     NotCachedError,
@@ -44,6 +46,7 @@ from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 from awaitly_nb.resume import StepEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from awaitly_nb.engine.options import StepSpec
@@ -116,6 +119,10 @@ def perform(run: Run, spec: StepSpec) -> Steps | Result[Any, Any]:
     run.raise_if_leaving()
     started = time.perf_counter()
     if spec.key is None:
+        if spec.lazy:
+            raise MisuseError(
+                f"step {spec.step_id!r} is lazy, and what is not kept cannot be loaded later: give it a key="
+            )
         return _compute(run, spec, reason=None)
     run.note_key(spec)
     decision = _AS_ASKED if spec.force else look_up(run, spec)
@@ -170,7 +177,10 @@ def _board(
             FLIGHTS.stop_waiting(flight, leading)
         if flight.landed is not None and not spec.force:
             decision = look_up(run, spec)
-            return decision if isinstance(decision, Serve) else Serve(flight.landed, "run")
+            if isinstance(decision, Serve):
+                return decision
+            if isinstance(landed := as_wanted(run, spec, flight.landed), Ok | Err):
+                return Serve(landed, "run")
 
 
 def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...], started: float) -> Steps:
@@ -191,6 +201,11 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
                     run.emit(StepWaiting, step_id=spec.step_id, step_key=spec.key, holder=holder)
                     _log.warning("step %r waits for %s, which is computing %r", spec.step_id, holder, spec.key)
                 yield Pause(delay)
+                # A worker may finish what a kernel that died had asked for, long before its lock runs out.
+                if spec.lazy and not spec.force and int(waited + delay) > int(waited):
+                    seen = look_up(run, spec)
+                    if isinstance(seen, Serve):
+                        return (yield from _served(run, spec, seen, started))
                 waited += delay
                 delay = min(delay * 1.5, _LAST_POLL_S)
         # Between the first look and this lead another run or kernel may have finished the key.
@@ -235,7 +250,8 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
     parts = None if spec.parts is None else spec.parts.to_data()
     with _tracked(run, spec) as tracker:
         try:
-            result = yield from _attempted(run, spec)
+            called = as_called(spec, run.cache, lambda: _mark_of(run, spec, code, parts, tracker))
+            result, there = arrived(run, spec, (yield from _attempted(run, called)))
         except Leave:
             # A step inside this one failed, and the run ends with that; this one did not come to an answer of its own.
             if run.failure is not None:
@@ -245,30 +261,37 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
     duration_s = time.perf_counter() - started
     if origin is not None and origin.duration_s is not None and spec.retry is None:
         duration_s = origin.duration_s  # without its wait for a worker
+    mark = _mark_of(run, spec, code, parts, tracker)
     result = with_mark(
-        result,
-        Mark(
-            step_id=spec.step_id,
-            workflow=run.workflow,
-            at=at,
-            duration_s=duration_s,
-            ttl_s=spec.ttl_s,
-            code=code,
-            origin="returned" if origin is None else origin.origin,
-            parts=parts,
-            files=() if tracker is None else tracker.stamps(),
-        ),
+        result, replace(mark, at=at, duration_s=duration_s, origin="returned" if origin is None else origin.origin)
     )
     run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=duration_s, **where)
     stored = False
     if spec.key is not None:
-        stored = yield from _keep(run, spec, result)
+        stored = yield from _keep(run, spec, result, there=there)
+        if spec.lazy and isinstance(result, Ok):
+            result = handle_of(run.cache, spec.key, result, kept=stored)
+            if run.remember:
+                run.results[spec.key] = result
         if run.session is not None:
             yield from _checkpoint(run, spec, result)
     size_of = getattr(run.cache, "size_of", None) if stored else None
     size_bytes = None if size_of is None else size_of(spec.key)
     run.emit(StepComplete, result=result, duration_s=duration_s, stored=stored, size_bytes=size_bytes, **where)
     return result
+
+
+def _mark_of(
+    run: Run, spec: StepSpec, code: str | None, parts: Mapping[str, Any] | None, tracker: FileTracker | None
+) -> Mark:
+    return Mark(
+        step_id=spec.step_id,
+        workflow=run.workflow,
+        ttl_s=spec.ttl_s,
+        code=code,
+        parts=parts,
+        files=() if tracker is None else tracker.stamps(),
+    )
 
 
 def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | None]:
@@ -279,8 +302,8 @@ def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | N
     return track_files((*spec.known_files, *named))
 
 
-def _keep(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator[Effect, Any, bool]:
-    """Keep a finished result, in the run and in the cache; tell whether the cache has it."""
+def _keep(run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool) -> Generator[Effect, Any, bool]:
+    """Keep a finished result, in the run and in the cache, where a worker may have; tell whether the cache has it."""
     key, cache = spec.key, run.cache
     assert key is not None
     run.last_step_key = key
@@ -289,7 +312,8 @@ def _keep(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator[Effec
     if cache is None or not may_keep(result, policy=spec.cache_errors):
         return False
     try:
-        yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=_is_heavy(result))
+        if not there:
+            yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=_is_heavy(result))
     except Exception as exc:  # noqa: BLE001 - the stranger is any adapter's disk, and any value's pickling
         run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
         what = f"a {type(result.value).__name__}" if isinstance(result, Ok) else "a failure"

@@ -63,6 +63,8 @@ class Batch:
         What they have in common.
     """
 
+    is_cluster = True
+
     def __init__(
         self, cluster: ClusterExecutor, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:

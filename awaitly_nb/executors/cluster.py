@@ -27,6 +27,8 @@ class ClusterExecutor:
         A `distributed.Client`.
     """
 
+    is_cluster = True
+
     def __init__(self, client: Any) -> None:  # Any: of a package that may not be installed
         self.client = client
 

@@ -90,6 +90,7 @@ _OPTIONS: dict[str, Any] = {  # Any: each option has its own type
     "error": None,
     "cache_errors": None,
     "executor": None,
+    "lazy": False,
 }
 
 
@@ -109,6 +110,7 @@ class Context(_Base):
         error: object = None,
         cache_errors: CacheErrors | None = None,
         executor: object = None,
+        lazy: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Run `fn(*args, **kwargs)` as a step; return its bare value, or leave the workflow with its error.
@@ -134,7 +136,10 @@ class Context(_Base):
         cache_errors
             Which failures are replayed: "returned", "all" or "none".
         executor
-            Where `fn` runs: "inline", "thread", or an object with `submit`.
+            Where `fn` runs: "inline", "thread", "process", a dask client, or an object with `submit`.
+        lazy
+            Return a `Stored` in place of the value: a handle that loads it from the cache when it is needed. On dask,
+            with a shared cache, the worker keeps the result itself, and the value does not come here at all.
 
         Raises
         ------
@@ -146,7 +151,7 @@ class Context(_Base):
                 check_step(
                     id, fn, args, kwargs, key=key, ttl=ttl, retry=retry, timeout=timeout, error=error,
                     cache_errors=cache_errors or self._defaults.cache_errors,
-                    executor=executor or self._defaults.executor,
+                    executor=executor or self._defaults.executor, lazy=lazy,
                 )
             )
         )  # fmt: skip
@@ -223,12 +228,14 @@ class AsyncContext(_Base):
         error: object = None,
         cache_errors: CacheErrors | None = None,
         executor: object = None,
+        lazy: bool = False,
         **kwargs: Any,
     ) -> Coroutine[Any, Any, Any]:
         """Run `fn(*args, **kwargs)` as a step, and await it. Parameters and errors are those of `Context.step`."""
         spec = check_step(
             id, fn, args, kwargs, key=key, ttl=ttl, retry=retry, timeout=timeout, error=error,
             cache_errors=cache_errors or self._defaults.cache_errors, executor=executor or self._defaults.executor,
+            lazy=lazy,
         )  # fmt: skip
         return self._run_automatic(spec)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb.engine.drive import drive
+from awaitly_nb.engine.elsewhere import call_of
 from awaitly_nb.engine.run import Leave, Run, warn
 from awaitly_nb.errors import InvalidOptionError, MisuseError, UncachedWarning, UnkeyableError
 from awaitly_nb.executors import in_private_loop, resolve
@@ -48,15 +49,16 @@ def _specs(spec: StepSpec, items: Iterable[Any], key: ItemKey) -> Iterator[StepS
         yield replace(spec, args=args, key=made)
 
 
-def _spread(spec: StepSpec, asked: int | None) -> tuple[StepSpec, Callable[[], int]]:
+def _spread(run: Run, spec: StepSpec, asked: int | None) -> tuple[StepSpec, Callable[[], int]]:
     """Return the step as its items are to be called, and what tells how many to have under way at once."""
     if asked is not None and (isinstance(asked, bool) or not isinstance(asked, int) or asked < 1):
         raise InvalidOptionError(f"concurrency={asked!r} is no whole number of 1 or more")
     executor = resolve(spec.executor)
     # A time-out counts from the call of an item, so such an item must not wait for its neighbours.
     if spec.timeout_s is None and (batch := getattr(executor, "batch", None)) is not None:
-        executor = batch(spec.fn, spec.args, spec.kwargs)
-        spec = replace(spec, executor=executor)
+        call = call_of(spec, run.cache)
+        executor = batch(call, spec.args, spec.kwargs)
+        spec = replace(spec, executor=executor, call=call)
     return spec, lambda: asked or int(getattr(executor, "concurrency", _CONCURRENCY))
 
 
@@ -99,7 +101,7 @@ async def map_tasks(
 
     from awaitly_nb.engine.drive_async import drive_async
 
-    spec, width = _spread(spec, concurrency)
+    spec, width = _spread(run, spec, concurrency)
     results: dict[int, Result[Any, Any]] = {}
     numbered = enumerate(_specs(spec, items, key))
     tasks: set[Task[None]] = set()

@@ -16,7 +16,7 @@ PUBLIC = {
     # workflows and steps
     *("create_workflow", "Workflow", "step", "Retry", "recent_runs"),
     # caches, settings, keys
-    *("create_disk_cache", "create_memory_cache", "create_shared_cache", "StepCache", "Entry"),
+    *("create_disk_cache", "create_memory_cache", "create_shared_cache", "StepCache", "Entry", "Stored"),
     *("configure", "file", "register_key"),
     # resume state and stores
     *("ResumeState", "StepEntry", "StateStore", "create_resume_state_collector"),
