@@ -206,7 +206,7 @@ def objects(
     table
         Name of the folder below `url` that holds the records.
     timeout
-        Seconds to wait for a connection, and for one answer of S3. The others have time-outs of their own.
+        Seconds to wait for one answer, longer for what takes long to send, or for another process that is writing.
     size_limit
         Largest state to accept, in bytes or as text; None means none.
 

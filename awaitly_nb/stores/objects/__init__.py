@@ -1,8 +1,8 @@
 """Records as objects: in S3, in a folder, or wherever else fsspec reaches. One object is one record, head first.
 
-`store` keeps the contract over a `bucket` of four verbs; `frame` says how a record becomes bytes. What a write may ask
-for ("only where nothing is", "only over this one") is the service's to decide: S3 decides by itself, a folder under a
-lock, and what has no such conditions serves a shared cache, where the last writer wins, and no leases.
+`store` keeps the contract over a `bucket`; `frame` says how a record becomes bytes. Whether a write may happen ("only
+where nothing is", "only over this one") is the service's to decide: S3, Google's and Azure's do so by themselves, a
+folder under a lock, and what has no such conditions serves a shared cache, where the last writer wins, and no leases.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def object_store(
     table
         Name of the folder below `url` that holds the records.
     timeout_s
-        Seconds to wait for an answer of S3, and for another process that writes to the folder.
+        Seconds to wait for one answer, or for another process that writes to the folder.
     """
     table, options = checked_table(table), dict(storage_options or {})
     text = str(url)

@@ -44,8 +44,11 @@ class Bucket(Protocol):
         False also where it is unknown: whoever is told so looks again. Without conditions `over` is ANYTHING always.
         """
 
-    def names(self, prefix: str) -> list[str]:
-        """Return the names of the objects that begin with `prefix`."""
+    def names(self, prefix: str) -> dict[str, str]:
+        """Return the names of the objects that begin with `prefix`, with a tag each, or "" where listing tells none.
+
+        These tags need not be those of `look`.
+        """
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove these objects; one that is not there is as good as removed."""

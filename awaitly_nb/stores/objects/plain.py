@@ -85,17 +85,19 @@ class PlainBucket:
         """Write an object over the one with the tag `over`."""
         return self._put(key, content, over)
 
-    def names(self, prefix: str) -> list[str]:
-        """Return the names of the objects that begin with `prefix`."""
+    def names(self, prefix: str) -> dict[str, str]:
+        """Return the names of the objects that begin with `prefix`, and their tags."""
         fs, path = self._files.open()
         fs.invalidate_cache()  # what others wrote since counts
         # Services of objects list by prefix themselves; the others list the folder.
         find = getattr(fs, "_find", fs.find)
         options: dict[str, Any] = {"prefix": prefix} if "prefix" in inspect.signature(find).parameters else {}
+        found: dict[str, str] = {}
         with suppress(FileNotFoundError):
-            names = (name.rpartition("/")[2] for name in self._ask("find", path, **options))
-            return [name for name in names if name.startswith(prefix)]
-        return []
+            for where, told in self._ask("find", path, detail=True, **options).items():
+                if (name := where.rpartition("/")[2]).startswith(prefix):
+                    found[name] = str(told.get("etag") or told.get("generation") or "")
+        return found
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove these objects."""

@@ -73,9 +73,9 @@ class S3Bucket:
         """Write an object over the one with the tag `over`."""
         return self._put(key, content, over)
 
-    def names(self, prefix: str) -> list[str]:
-        """Return the names of the objects that begin with `prefix`."""
-        names: list[str] = self._run(self._names, prefix)
+    def names(self, prefix: str) -> dict[str, str]:
+        """Return the names of the objects that begin with `prefix`, and their tags."""
+        names: dict[str, str] = self._run(self._names, prefix)
         return names
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -172,13 +172,13 @@ class S3Bucket:
         finally:
             answer["Body"].close()
 
-    async def _names(self, prefix: str) -> list[str]:
+    async def _names(self, prefix: str) -> dict[str, str]:
         place = self._place()[1]
-        names: list[str] = []
+        names: dict[str, str] = {}
         more: dict[str, Any] = {}
         while True:
             page = await self._call("list_objects_v2", None, Prefix=place + prefix, **more)
-            names += [item["Key"][len(place) :] for item in page.get("Contents", ())]
+            names.update((item["Key"][len(place) :], item.get("ETag", "")) for item in page.get("Contents", ()))
             if not page.get("IsTruncated"):
                 return names
             more = {"ContinuationToken": page["NextContinuationToken"]}

@@ -17,6 +17,7 @@ from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError, Record
 from awaitly_nb.stores.names import from_micros
 from awaitly_nb.stores.objects.bucket import ANYTHING, NOTHING
 from awaitly_nb.stores.objects.frame import PEEK_BYTES, SUFFIX, frame_of, head_bytes, object_name, object_prefix, seal
+from awaitly_nb.stores.objects.heads import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from awaitly_nb.stores import Body, Expect, Version
     from awaitly_nb.stores.names import Address
     from awaitly_nb.stores.objects.bucket import Bucket, Found
+    from awaitly_nb.stores.objects.frame import Frame
 
 __all__ = ["ObjectStore"]
 
@@ -56,6 +58,7 @@ class ObjectStore:
     def __init__(self, bucket: Bucket, address: Address) -> None:
         self._bucket = bucket
         self._address = address
+        self._heads = Heads()
         self._latest = 0
         self._lock = threading.Lock()
 
@@ -64,26 +67,30 @@ class ObjectStore:
         (content,) = self._run(self._bucket.get, [object_name(name)])
         if content is None:
             return None
-        record, _ = self._record(content, bodies=True)
-        if record.name != name:
-            raise DamagedRecordError(f"the object of {name!r} holds {record.name!r}")
-        return record
+        frame = self._frame(content, whole=True)
+        if frame.name != name:
+            raise DamagedRecordError(f"the object of {name!r} holds {frame.name!r}")
+        return _record_of(frame, content)
 
     def scan(self, prefix: str = "", *, bodies: bool = False) -> Iterator[Record]:
         """Yield the records whose names begin with `prefix`, in the order of their first writing."""
-        keys = [key for key in self._run(self._bucket.names, object_prefix(prefix)) if key.endswith(SUFFIX)]
-        found = []
-        for key, content in zip(keys, self._contents(keys, bodies=bodies), strict=True):
+        listed = {key: tag for key, tag in self._names(object_prefix(prefix)).items() if key.endswith(SUFFIX)}
+        known = {} if bodies else self._heads.known(listed)
+        rows = [(frame.first_at, _record_of(frame)) for frame in known.values()]
+        unknown = [key for key in listed if key not in known]
+        for key, content in zip(unknown, self._contents(unknown, bodies=bodies), strict=True):
             if content is None:
                 continue  # removed since it was listed
             try:
-                record, first_at = self._record(content, bodies=bodies)
+                frame = self._frame(content, whole=bodies)
             except DamagedRecordError:
                 # Told by an empty head, which is nobody's: whoever lists for a purpose says what that means there.
-                record, first_at = Record(_unquoted(key), "", b"" if bodies else None, "", from_micros(0)), 0
-            if record.name.startswith(prefix):
-                found.append((first_at, record.name, record))
-        return (record for _, _, record in sorted(found, key=lambda row: row[:2]))
+                rows.append((0, Record(_unquoted(key), "", b"" if bodies else None, "", from_micros(0))))
+                continue
+            self._heads.keep(key, listed[key], frame)
+            rows.append((frame.first_at, _record_of(frame, content if bodies else None)))
+        rows.sort(key=lambda row: (row[0], row[1].name))
+        return (record for _, record in rows if record.name.startswith(prefix))
 
     def swap(self, name: str, head: str, body: Sequence[Body], *, expect: Expect = ANY) -> Version | None:
         """Write a record and return its new version, or do nothing and return None where `expect` does not hold."""
@@ -116,7 +123,7 @@ class ObjectStore:
             return 0
         # One listing tells which of them there are: what is removed together mostly begins alike.
         common = os.path.commonprefix(list(keys))  # noqa: RUF071 - of names, not of paths
-        there = sorted(keys.intersection(self._run(self._bucket.names, common)))
+        there = sorted(keys.intersection(self._names(common)))
         if there:
             self._run(self._bucket.delete, there)
         return len(there)
@@ -136,10 +143,9 @@ class ObjectStore:
         content, tag = found
         try:
             (whole,) = self._whole_heads([key], [content])
-            frame = frame_of(whole or b"")
+            frame = self._frame(whole or b"", whole=False)
         except DamagedRecordError:
             return _Seen(tag, "")  # to be written over
-        self._note(frame.first_at, frame.written_at)
         return _Seen(tag, frame.version, frame.first_at)
 
     def _contents(self, keys: list[str], *, bodies: bool) -> list[bytes | None]:
@@ -160,13 +166,16 @@ class ObjectStore:
                 (whole[at],) = self._run(self._bucket.get, [keys[at]], needed)
         return whole
 
-    def _record(self, content: bytes, *, bodies: bool) -> tuple[Record, int]:
+    def _frame(self, content: bytes, *, whole: bool) -> Frame:
         frame = frame_of(content)
-        if bodies and len(content) != frame.body_at + frame.body_bytes:
+        if whole and len(content) != frame.body_at + frame.body_bytes:
             raise DamagedRecordError(f"{frame.name!r} has {len(content)} bytes where others were written")
         self._note(frame.first_at, frame.written_at)
-        body = memoryview(content)[frame.body_at :] if bodies else None
-        return Record(frame.name, frame.head, body, frame.version, from_micros(frame.written_at)), frame.first_at
+        return frame
+
+    def _names(self, prefix: str) -> dict[str, str]:
+        listed: dict[str, str] = self._run(self._bucket.names, prefix)
+        return listed
 
     def _stamp(self) -> int:
         now = int(self._run(self._bucket.now) * 1_000_000)
@@ -192,6 +201,11 @@ class ObjectStore:
 
 def _holds(expect: Expect, seen: _Seen) -> bool:
     return expect is ANY or seen.version == (None if expect is ABSENT else expect)
+
+
+def _record_of(frame: Frame, content: bytes | None = None) -> Record:
+    body = None if content is None else memoryview(content)[frame.body_at :]
+    return Record(frame.name, frame.head, body, frame.version, from_micros(frame.written_at))
 
 
 def _unquoted(key: str) -> str:
