@@ -48,13 +48,11 @@ def work_on(function: bytes, calls: list[bytes], token: str, budget_s: float) ->
     chunk = _running[token] = _Chunk(calls)
     if token in _stopped:
         chunk.left.clear()
-    unpacked: list[Any] = []  # Any: the user's function and arguments
     started = time.perf_counter()
 
     def made() -> Any:  # Any: whatever the user's function returns
-        if not unpacked:
-            unpacked.append(from_bytes(function))
-        fn, args, kwargs = unpacked[0]
+        # Anew for each call: what one does to a generator or a list that they share must not depend on who came before.
+        fn, args, kwargs = from_bytes(function)
         return fn(*from_bytes(first), *args, **kwargs)
 
     try:

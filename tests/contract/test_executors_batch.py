@@ -203,6 +203,12 @@ def item(n, folder):
     assert {path.name.split()[1] for path in tmp_path.glob("began *")} == began  # nothing began after Stop
 
 
+def test_no_item_sees_what_another_did_to_what_they_share(run_map):
+    scope = {"__name__": "__main__", "seen": []}
+    exec("def item(n, box):\n    seen.append(n)\n    box.append(n)\n    return len(seen), len(box)", scope)
+    assert run_map(scope["item"], range(200), [], key="{item}") == aw.Ok([(1, 1)] * 200)
+
+
 def test_a_large_function_travels_by_itself(run_map):
     scope = {"__name__": "__main__", "table": bytes(2_000_000)}
     exec("def item(n):\n    return n + len(table)", scope)
