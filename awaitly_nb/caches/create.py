@@ -111,14 +111,14 @@ def create_shared_cache(
     verify: Verify = "on",
     clock: Callable[[], float] = time.time,
 ) -> StepCache:
-    """Return a cache over a server that several machines share.
+    """Return a cache over a server, or a bucket, that several machines share.
 
     They verify each other's entries by a common secret: set `AWAITLY_NB_SECRET` to the same text on each.
 
     Parameters
     ----------
     store
-        What `aw.postgres`, `aw.mongo`, `aw.redis` or `aw.libsql` returned.
+        What `aw.postgres`, `aw.mongo`, `aw.redis`, `aw.libsql` or `aw.objects` returned.
     namespace, ttl, verify, clock
         As for `create_disk_cache`.
     """

@@ -114,13 +114,14 @@ def test_a_service_that_falters_is_asked_again(table):
         server.remove()
 
 
+@pytest.mark.slow
 def test_without_the_server_steps_are_computed_and_that_is_told_once(cloud, table):
-    store = cloud.open(table=table, timeout=0.5)
+    store = cloud.open(table=table, timeout=1.5)
     workflow = aw.create_workflow("report", cache=aw.create_shared_cache(store))
     calls = []
 
     def body(ctx):
-        return [ctx.step(f"fit {n}", calls.append, n, key=f"fit:{n}") for n in range(2)]
+        return ctx.step("fit", calls.append, 1, key="fit:1")
 
     assert workflow.run_sync(body).ok
     cloud.kill()
@@ -131,20 +132,20 @@ def test_without_the_server_steps_are_computed_and_that_is_told_once(cloud, tabl
             assert workflow.run_sync(body).ok
     finally:
         cloud.start()
-    assert calls == [0, 1] * 3
+    assert calls == [1] * 3
     kinds = [warning.category for warning in told]
     assert kinds.count(aw.CacheUnusableWarning) == 1
     assert set(kinds) == {aw.CacheUnusableWarning, aw.UncachedWarning}  # the other one is of a result that is not kept
     assert all(PASSWORD not in str(warning.message) for warning in told)
     assert workflow.run_sync(body).ok  # it is back, and remembers nothing
     assert workflow.run_sync(body).ok
-    assert calls == [0, 1] * 4
+    assert calls == [1] * 4
     store.blocking.close()
 
 
 def test_a_server_that_hangs_does_not_hang_the_notebook(cloud, table):
-    store = cloud.open(table=table, timeout=1)
-    store.blocking.save("wf", STATE)
+    patient, store = cloud.open(table=table), cloud.open(table=table, timeout=1)
+    patient.blocking.save("wf", STATE)
     with cloud.frozen():
         ticks = []
 
@@ -158,13 +159,14 @@ def test_a_server_that_hangs_does_not_hang_the_notebook(cloud, table):
         with pytest.raises(aw.StoreError):
             asyncio.run(load_and_tick())
         assert len(ticks) > 5  # the loop went on meanwhile
-    assert store.blocking.load("wf") == STATE
-    store.blocking.close()
+    assert patient.blocking.load("wf") == STATE
+    for handle in (patient, store):
+        handle.blocking.close()
 
 
 def test_without_the_server_a_store_says_so_without_its_password(s3, table, caplog):
     caplog.set_level(logging.DEBUG)
-    store, new = s3.open(table=table, timeout=1), s3.open(table=table, timeout=1)
+    store, new = s3.open(table=table), s3.open(table=table, timeout=1)
     store.blocking.save("wf", STATE)
     s3.stop()
     try:
