@@ -147,6 +147,7 @@ def _loose_section(runs: Sequence[RunSummary], estimates: _Estimates) -> Row:
 
 def _step(step: StepSummary, started: float, workflow: str, estimates: _Estimates) -> Row:
     at = step.at.timestamp()
+    error = step.error_text.removeprefix(f"UnexpectedError: step {step.step_id!r} raised ")  # the row says which step
     return {
         "step": step.step_id,
         "key": step.step_key,
@@ -158,8 +159,8 @@ def _step(step: StepSummary, started: float, workflow: str, estimates: _Estimate
         "was": step.computed_s,
         "size": step.size_bytes,
         "saved": step.saved_s or 0.0,
-        "why": step.error_text or step.reason or None,
-        "reason": step.reason if step.error_text else None,
+        "why": error or step.reason or None,
+        "reason": step.reason if error else None,
         "est": estimates.get(workflow, step.step_id),
     }
 

@@ -104,7 +104,10 @@ class Store {
       this.whys.set(message.why.row, message.why.changes);
       this.draw("steps");
     }
-    if (message.note) this.say(message.note);
+    if (message.note) {
+      this.say(message.note);
+      setTimeout(() => { if (this.note === message.note) this.say(""); }, 10_000); // it was news
+    }
     if (message.settled) {
       for (const id of message.settled) this.asked.delete(id);
       this.draw("keys");

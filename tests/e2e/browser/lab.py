@@ -220,7 +220,10 @@ class Lab:
         try:
             self.page.wait_for_selector(rows, timeout=1000 * timeout_s)
         except PageTimeoutError as exc:
-            raise AssertionError(f"{name} is not {' or '.join(states)}, the panel shows {self.states()}") from exc
+            told = self.page.locator('.jp-OutputArea [data-mime-type$="stderr"]').all_inner_texts()
+            raise AssertionError(
+                f"{name} is not {' or '.join(states)}, the panel shows {self.states()}, the cells say {told}"
+            ) from exc
 
     def states(self) -> dict[str, str]:
         """Return the state of each step in the panel."""
@@ -229,15 +232,38 @@ class Lab:
                 .map(row => [row.dataset.step, row.dataset.state]))"""
         )
 
-    def picture(self, name: str, selector: str = ".awn-panel") -> None:
+    def set_theme(self, *, light: bool) -> None:
+        """Choose a theme as the menu does, and wait until its style sheet is there."""
+        name = "JupyterLab Light" if light else "JupyterLab Dark"
+        self.page.evaluate(
+            'name => { window.jupyterapp.commands.execute("apputils:change-theme", { theme: name }); }', name
+        )
+        self.page.wait_for_selector(f'body[data-jp-theme-light="{str(light).lower()}"]', state="attached")
+        # The style sheet comes a little after the attribute.
+        self.page.wait_for_function(
+            """light => {
+                const colour = getComputedStyle(document.querySelector(".awn-panel")).backgroundColor;
+                return (Number(colour.match(/\\d+/)[0]) > 128) === light;
+            }""",
+            arg=light,
+        )
+
+    def picture(self, name: str, selector: str = ".awn-panel", *, dark: bool = False) -> None:
         """Photograph the panel for the manual, where that is asked for: `AWAITLY_NB_SCREENSHOT=1`."""
         if not TAKE_PICTURES:
+            return
+        if dark:
+            self.set_theme(light=False)
+            self.picture(name, selector)
+            self.set_theme(light=True)
             return
         from PIL import Image
 
         path = PICTURES / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
-        self.page.locator(selector).first.screenshot(path=path)
+        # What JupyterLab puts in front for a moment: its splash when the theme changes, a question about the kernel.
+        hidden = "#jupyterlab-splash, .jp-Dialog { display: none !important; }"
+        self.page.locator(selector).first.screenshot(path=path, style=hidden)
         # As many colours as a palette holds are enough for it, and a third of the bytes.
         Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 

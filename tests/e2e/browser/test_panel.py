@@ -65,6 +65,9 @@ def test_every_state_is_seen_and_buttons_work_while_a_cell_awaits(open_lab):
     lab.expect_step("fit", "running")
     lab.expect_step("score", "pending")
     assert lab.states() == {"load": "computed", "weather": "replayed", "fit": "running", "score": "pending"}
+    page.wait_for_function("() => document.querySelector('tr[data-step=fit] .awn-time').innerText")
+    lab.picture("states")
+    lab.picture("states-dark", dark=True)
     (lab.path.parent / "fit-True").touch()
     lab.expect_step("check", "failed")
     lab.expect_step("score", "skipped")
@@ -72,6 +75,7 @@ def test_every_state_is_seen_and_buttons_work_while_a_cell_awaits(open_lab):
     assert "ValueError: <b>bad</b> input" in lab.step("check").inner_text()
     assert page.locator(".awn-panel b", has_text="bad").count() == 0
     assert "failed" in page.locator(".awn-status").first.inner_text()
+    lab.picture("failed")
 
 
 KEYS = """
@@ -84,8 +88,9 @@ EVIL = "<img src=x onerror=window.pwned=1>"
 def body(ctx):
     for i in range(40):
         ctx.step("row", lambda: i, key=f"row:{i:02}")
-    ctx.step("frame", lambda: pd.DataFrame({EVIL: [EVIL], "delay": [1.5]}), key="frame:1")
-    ctx.step(EVIL, lambda: EVIL, key=f"evil:{EVIL}")
+    stations = {"station": ["EWR", "JFK", "LGA"], "wind_mph": [12.7, 9.2, 15.0], "delay_min": [9.1, 5.6, 5.8]}
+    ctx.step("frame", lambda: pd.DataFrame(stations), key="frame:1")
+    ctx.step(EVIL, lambda: pd.DataFrame({EVIL: [EVIL]}), key=f"evil:{EVIL}")
     ctx.attempt("broken", lambda: aw.err(EVIL), key="broken:1")
     ctx.attempt("broken2", lambda: aw.err("NO"), key="broken:2")
 
@@ -134,6 +139,8 @@ def test_search_sort_preview_retry_and_several_at_once(keys_lab):
     # Several at once are asked for twice, because there is no undo.
     page.locator('.awn-columns input[type="checkbox"]').click()
     page.get_by_role("button", name="Invalidate 10 keys").click()
+    page.get_by_role("button", name="Really invalidate 10 keys?").wait_for()
+    keys_lab.picture("search", ".awn-keys")
     page.get_by_role("button", name="Really invalidate 10 keys?").click()
     page.wait_for_function("() => /^Keys 34/.test(document.querySelector('.awn-keys .awn-title').innerText)")
     page.locator(".awn-search").fill("")
@@ -142,8 +149,13 @@ def test_search_sort_preview_retry_and_several_at_once(keys_lab):
     page.locator(".awn-search").fill("frame")
     page.locator('.awn-row[data-key="frame:1"]').click()
     page.wait_for_selector(".awn-data")
-    assert page.locator(".awn-data th").all_inner_texts()[1:] == ["<img src=x onerror=window.pwned=1>", "delay"]
-    assert "1 rows" in page.locator(".awn-previewhead").inner_text()
+    assert page.locator(".awn-data th").all_inner_texts()[1:] == ["station", "wind_mph", "delay_min"]
+    assert "3 rows" in page.locator(".awn-previewhead").inner_text()
+    keys_lab.picture("preview", ".awn-keys")
+    page.locator(".awn-search").fill("evil")
+    page.locator('.awn-row[data-key^="evil:"]').click()
+    page.wait_for_selector('.awn-data td:has-text("onerror")')
+    assert page.locator(".awn-data th").all_inner_texts()[1:] == ["<img src=x onerror=window.pwned=1>"]
     page.get_by_role("button", name="Close the preview").click()
     assert page.locator(".awn-preview:visible").count() == 0
     page.locator(".awn-search").fill("")
@@ -256,24 +268,16 @@ def luminance(page, selector, name):
     )
 
 
-def set_theme(page, name, *, light):
-    page.evaluate('name => { window.jupyterapp.commands.execute("apputils:change-theme", { theme: name }); }', name)
-    page.wait_for_selector(f'body[data-jp-theme-light="{str(light).lower()}"]', state="attached")
-
-
 def test_it_follows_the_theme(keys_lab):
     page = keys_lab.page
     assert luminance(page, ".awn-panel", "backgroundColor") > 0.8
     assert luminance(page, ".awn-id", "color") < 0.4
-    set_theme(page, "JupyterLab Dark", light=False)
+    keys_lab.set_theme(light=False)
     try:
-        # The style sheet comes a little after the attribute.
-        page.wait_for_function(
-            "() => Number(getComputedStyle(document.querySelector('.awn-panel')).backgroundColor.match(/\\d+/)[0]) < 60"
-        )
+        assert luminance(page, ".awn-panel", "backgroundColor") < 0.2
         assert luminance(page, ".awn-id", "color") > 0.6
     finally:
-        set_theme(page, "JupyterLab Light", light=True)
+        keys_lab.set_theme(light=True)
 
 
 MANY = """

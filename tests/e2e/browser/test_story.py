@@ -80,6 +80,7 @@ def test_run_click_restart_resume_save_reopen(open_lab, chromium, server, versio
     page.wait_for_selector(".awn-gone:not([hidden])")
     assert "Kernel gone" in page.locator(".awn-gone").first.inner_text()
     assert page.locator(".awn-drop:visible").count() == 0
+    lab.picture("kernel-gone")
     lab.wait_idle()
 
     # The second run computes what was invalidated, and nothing else.
@@ -103,6 +104,7 @@ def test_run_click_restart_resume_save_reopen(open_lab, chromium, server, versio
     reader = type(lab)(context.new_page(), server, f"story-{version}/reopened.ipynb").open(kernel=False)
     table = reader.page.locator(".awn-static table").first
     table.wait_for()
+    reader.picture("saved", ".awn-static")
     text = table.inner_text()
     assert all(name in text for name in STEPS)
     assert text.count("from cache") == 2

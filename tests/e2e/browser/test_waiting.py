@@ -47,6 +47,7 @@ def test_a_step_waits_for_another_kernel_and_takes_over_when_that_is_killed(open
         lab.run_all()
         lab.expect_step("slow", "waiting")
         assert str(other.pid) in lab.step("slow").inner_text()
+        lab.picture("waiting")
         other.kill()
         lab.expect_step("slow", "computed")
         lab.wait_idle()
