@@ -66,6 +66,13 @@ def notebook(*sources: str, kernel: str = "python3") -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata=spec)
 
 
+def shrink(picture: Path) -> None:
+    """Save a picture with as many colours as a palette holds, which is enough, and a third of the bytes."""
+    from PIL import Image
+
+    Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(picture, optimize=True)
+
+
 class Server:
     """A JupyterLab server in a folder of its own.
 
@@ -257,15 +264,12 @@ class Lab:
             self.picture(name, selector)
             self.set_theme(light=True)
             return
-        from PIL import Image
-
         path = PICTURES / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         # What JupyterLab puts in front for a moment: its splash when the theme changes, a question about the kernel.
         hidden = "#jupyterlab-splash, .jp-Dialog { display: none !important; }"
         self.page.locator(selector).first.screenshot(path=path, style=hidden)
-        # As many colours as a palette holds are enough for it, and a third of the bytes.
-        Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        shrink(path)
 
     def output(self, number: int) -> str:
         """Return the text of one cell's output."""

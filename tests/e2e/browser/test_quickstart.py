@@ -1,19 +1,19 @@
 """The main story on the quickstart: real data and models, as the README's reader lives it. Takes the README's picture.
 
-The picture is made on demand: `AWAITLY_NB_SCREENSHOT=1 python -m pytest tests/e2e/browser/test_quickstart.py`.
+The manual's pictures are made on demand: `AWAITLY_NB_SCREENSHOT=1 python -m pytest tests/e2e/browser`.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from tests.e2e.browser.lab import TAKE_PICTURES, shrink
+
 ROOT = Path(__file__).parents[3]
 PICTURE = ROOT / ".github" / "screenshot.png"
-TAKE_PICTURE = os.environ.get("AWAITLY_NB_SCREENSHOT") == "1"  # now: the tests' own settings replace ours later
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(3000)]
 
@@ -32,11 +32,12 @@ def take_picture(lab):
     page.wait_for_function("() => !document.querySelector('#jp-left-stack')?.checkVisibility()")
     # A moment later the step has run for some time, and the picture shows that.
     page.wait_for_function(
-        "() => /^([2-9]|[1-9][0-9])[.0-9]* s/.test(document.querySelector('tr[data-step=fit] .awn-time').innerText)"
+        "() => /^[1-9][.0-9]* s/.test(document.querySelector('tr[data-step=fit] .awn-time').innerText)"
     )
     page.mouse.move(5, 5)
     PICTURE.parent.mkdir(exist_ok=True)
     page.screenshot(path=PICTURE)
+    shrink(PICTURE)
 
 
 def test_run_click_restart_resume_save_reopen(open_lab, chromium, server):
@@ -60,7 +61,7 @@ def test_run_click_restart_resume_save_reopen(open_lab, chromium, server):
     lab.run_all()
     lab.expect_step("fit", "running", timeout_s=600)
     assert lab.states() == {"airlines": "hit", "score": "hit", "fit": "running"}
-    if TAKE_PICTURE:
+    if TAKE_PICTURES:
         take_picture(lab)
     lab.expect_step("fit", "computed", timeout_s=600)
     lab.wait_idle()
