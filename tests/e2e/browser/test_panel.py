@@ -253,6 +253,17 @@ def test_a_saved_panel_reads_well_trusted_and_untrusted(keys_lab, open_lab):
     assert reader.page.evaluate("() => window.pwned") is None
 
 
+def test_a_page_that_is_loaded_again_is_told_what_it_missed(keys_lab):
+    keys_lab.save()
+    keys_lab.open()
+    page = keys_lab.page
+    page.wait_for_function("() => /^Keys 44/.test(document.querySelector('.awn-keys .awn-title')?.innerText)")
+    assert keys_lab.states()["frame"] == "computed"
+    page.locator(".awn-search").fill("frame")
+    page.locator('.awn-row[data-key="frame:1"] .awn-drop').click()
+    page.wait_for_function("() => /^Keys 43/.test(document.querySelector('.awn-keys .awn-title').innerText)")
+
+
 def luminance(page, selector, name):
     """Brightness from 0 to 1 of a computed colour."""
     return page.locator(selector).first.evaluate(
