@@ -7,14 +7,18 @@ part of another result, it does not, because the address of a server may hold a 
 from __future__ import annotations
 
 import html
+import json
 import threading
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.caches.entry import Missed
-from awaitly_nb.errors import NotCachedError
+from awaitly_nb.errors import NotCachedError, StoreError
 from awaitly_nb.result import Err, Mark, Ok, mark_of
+from awaitly_nb.stores import ABSENT
 from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
@@ -219,9 +223,16 @@ class Recipe:
     namespace: str
     ttl_s: float | None
     verify: Any  # Any: one of three words
+    place: str = ""
 
     def cache(self) -> Any:  # Any: a shared cache
-        """Return the cache, opened once in a process."""
+        """Return the cache, opened once in a process.
+
+        Raises
+        ------
+        StoreError
+            The same address leads to another place here, as that of a file on another machine does.
+        """
         from awaitly_nb.caches.create import create_disk_cache, create_shared_cache
 
         options: dict[str, Any] = {"namespace": self.namespace, "ttl": self.ttl_s, "verify": self.verify}
@@ -231,7 +242,12 @@ class Recipe:
             for recipe, cache in _opened:
                 if recipe == self:
                     return cache
-            made = create_shared_cache(self.store(), **options)
+            made = create_shared_cache(store := self.store(), **options)
+            if _place_of(store) != self.place:
+                raise StoreError(
+                    f"{store!r} is another place here than in the notebook; a cache that workers share lies on a "
+                    "server, or in a file that all of them see"
+                )
             _opened.append((self, made))
             return made
 
@@ -253,9 +269,30 @@ def recipe_of(cache: object, *, travelling: bool = True) -> Recipe | None:
 
     if not isinstance(cache, StoredCache):
         return None
-    folder, store = cache._folder, cache._store  # noqa: SLF001 - one package
-    if travelling:
-        place = None if folder is not None else getattr(getattr(store, "store", None), "again", None)
-    else:
-        place = None if folder is None else str(folder.directory)
-    return None if place is None else Recipe(place, cache.namespace, cache._ttl_s, cache._verify)  # noqa: SLF001
+    folder, share = cache._folder, cache._store  # noqa: SLF001 - one package
+    options = cache.namespace, cache._ttl_s, cache._verify  # noqa: SLF001
+    if folder is not None:
+        return None if travelling else Recipe(str(folder.directory), *options)
+    if not travelling or (again := getattr(store := getattr(share, "store", None), "again", None)) is None:
+        return None
+    try:
+        return Recipe(again, *options, _place_of(store))
+    except StoreError:
+        return None  # it is away; whoever reads or writes tells
+
+
+_PLACE: Final = "\x1eplace"
+
+
+def _place_of(store: Any) -> str:  # Any: a store that can be opened again
+    """Return the name that a store was given when it was first asked for, and has for everybody who opens it."""
+    if getattr(store, "place", None) is None:
+        if (record := store.read(_PLACE)) is None:
+            with suppress(StoreError):  # not every storage can tell who was first
+                store.swap(_PLACE, json.dumps(uuid.uuid4().hex), [], expect=ABSENT)
+            record = store.read(_PLACE)
+        if record is None:
+            store.swap(_PLACE, json.dumps(uuid.uuid4().hex), [])
+            record = store.read(_PLACE)
+        store.place = "" if record is None else record.head
+    return str(store.place)

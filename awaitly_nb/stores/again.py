@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ def reopenable(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # A
     What was made of a connection or client of the user's own cannot be opened again elsewhere, and does not.
     """
     store = make(*args, **kwargs)
-    if all(isinstance(arg, str) or hasattr(arg, "__fspath__") for arg in args):
-        store.again = Again(make, args, kwargs)
+    if all(isinstance(arg, str | os.PathLike) for arg in args):
+        store.again = Again(make, tuple(map(_absolute, args)), kwargs)
     return store
+
+
+def _absolute(place: str | os.PathLike[str]) -> str | Path:
+    """Return a path from the root, since another process may have another directory; a URL as it is."""
+    if isinstance(place, str) and (":" in place[2:] or "=" in place):
+        return place  # `host=localhost dbname=x` is an address of PostgreSQL's
+    return Path(place).expanduser().absolute()

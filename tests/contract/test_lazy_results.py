@@ -250,10 +250,13 @@ def test_a_handle_shows_itself_inert_and_tells_no_address(tmp_path):
 def test_the_address_of_a_server_travels_to_workers_only():
     pytest.importorskip("redis")
     cache = aw.create_shared_cache(aw.redis("redis://user:hunter2@localhost:1/0"))
+    cache._store.store.place = "known"  # without a server to ask
     handle = aw.Stored("k", 1, "digest", cache)
     assert b"hunter2" not in pickle.dumps(handle)
     assert pickle.loads(pickle.dumps(handle)) == handle
     packed = to_bytes(handle)
     assert b"hunter2" in packed
-    assert "hunter2" not in repr(packed) + repr(handle) + repr(handle._repr_html_())
-    assert "hunter2" not in repr(from_bytes(packed).cache)
+    assert "hunter2" not in repr(packed) + repr(handle) + handle._repr_html_()
+    with pytest.raises(aw.StoreError) as told:  # the worker asks the server, which is not there
+        from_bytes(packed)
+    assert "hunter2" not in str(told.value)

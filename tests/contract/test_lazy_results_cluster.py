@@ -151,6 +151,21 @@ def test_a_worker_that_cannot_write_hands_its_result_over(client, tmp_path):
     assert cache.keys() == ["k"]
 
 
+def test_a_worker_to_whom_the_address_leads_elsewhere_hands_its_result_over(client, tmp_path):
+    store = aw.sqlite(tmp_path / "here.db")
+    # As when the workers have another disk.
+    store.records.again._call = (store.records.again._call[0], (tmp_path / "there.db",), {})
+    cache = aw.create_shared_cache(store)
+    workflow = aw.create_workflow("w", cache=cache, executor=client)
+    make = in_a_cell("def make(n):\n    return n + 5", "make")
+    with pytest.warns(aw.CacheUnusableWarning, match="another place") as told:
+        handles = workflow.run_sync(lambda ctx: ctx.map("make", make, range(5), lazy=True)).unwrap()
+    assert len(told) == 1
+    assert [handle.load() for handle in handles] == [5, 6, 7, 8, 9]
+    assert len(cache.keys()) == 5
+    assert aw.create_shared_cache(aw.sqlite(tmp_path / "there.db")).keys() == []
+
+
 def test_a_worker_with_another_secret_hands_its_result_over(tmp_path, monkeypatch):
     cache = aw.create_shared_cache(aw.sqlite(tmp_path / "shared.db"))
     with monkeypatch.context() as patch:
