@@ -172,7 +172,8 @@ class StoredCache:
         held = open_held(name, head, body, folder.keyring, verify=verify, checked=version in folder.checked)
         if held.buffers:
             folder.checked.add(version)
-        if not verify or held.size_bytes > MAX_ENTRY_BYTES or folder.store.database.on_network:
+        if not verify or not _suits_tier(held, folder):
+            folder.tier.count(name)
             return self._serve(held, once=type(body) is not bytes)
         held.own_bytes()
         held.stamp, held.version = stamp, version
@@ -245,7 +246,7 @@ class StoredCache:
         held.stamp = folder.seen_stamp()
         version = folder.swap(name, head, body, written_at=held.stored_at, expires_at=held.expires_at)
         held.version = version or ""
-        if held.size_bytes > MAX_ENTRY_BYTES or folder.store.database.on_network:
+        if not _suits_tier(held, folder):
             folder.tier.drop(name)
         else:
             held.own_bytes()
@@ -387,6 +388,10 @@ class StoredCache:
         if what not in self._told:
             self._told.add(what)
             warnings.warn(message, category, stacklevel=_depth_of_caller())
+
+
+def _suits_tier(held: Held, folder: Folder) -> bool:
+    return held.size_bytes <= MAX_ENTRY_BYTES and not folder.store.database.on_network
 
 
 class _Damage(tuple[str, str]):

@@ -65,6 +65,11 @@ class Tier:
                 self._drop(name)
             return self.writes
 
+    def count(self, name: str) -> None:
+        """Count that an entry was served which is not kept here."""
+        with self._lock:
+            self._hits[name] = self._hits.get(name, 0) + 1
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

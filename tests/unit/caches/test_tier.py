@@ -117,3 +117,21 @@ def test_a_first_hit_loads_no_heavy_package(folder):
     )
     done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_hits_of_what_is_too_large_for_the_tier_are_counted_too(tmp_path):
+    cache = caches.create_disk_cache(tmp_path)
+    for key, value in (("large", bytes(3_000_000)), ("small", 1)):
+        cache.set(key, Ok(value))
+        for _ in range(3):
+            assert cache.get(key) == Ok(value)
+    assert {entry.key: entry.hits for entry in cache.entries()} == {"large": 3, "small": 3}
+
+
+def test_what_another_process_keeps_replacing_is_served_as_it_is_now(tmp_path):
+    ours = caches.create_disk_cache(tmp_path)
+    for number in range(6):
+        write = f"from awaitly_nb import Ok, caches; caches.create_disk_cache({str(tmp_path)!r}).set('k', Ok({number}))"
+        subprocess.run([sys.executable, "-c", write], check=True)
+        for _ in range(number):
+            assert ours.get("k") == Ok(number)
