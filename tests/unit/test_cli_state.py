@@ -1,5 +1,6 @@
 """`awaitly-nb state`: what runs have finished, looked at without running a pickle, and removed when nobody needs it."""
 
+import importlib
 import json
 import sqlite3
 import subprocess
@@ -255,6 +256,8 @@ def test_no_message_repeats_a_password(address):
 )
 def test_a_missing_driver_names_what_to_install(monkeypatch, address, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
+    # Where an earlier test has left what it loaded; the package's own attribute of this name is another thing.
+    monkeypatch.delitem(importlib.import_module("fsspec.registry")._registry, "s3", raising=False)
     assert f"pip install 'awaitly-nb[{extra}]'" in awaitly("list", "--store", address, code=1)
 
 
