@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.interrupts import uninterrupted
 from awaitly_nb.engine.step import TIMED_OUT, Effect, Invoke, Pause, Save, Wait, perform
-from awaitly_nb.executors import THREAD, in_private_loop, is_awaitable, resolve
+from awaitly_nb.executors import THREAD, check_may_block, in_private_loop, is_awaitable, resolve
 from awaitly_nb.result import Err, Ok
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def _invoke(call: Invoke) -> Any:  # Any: the user's value
     if executor is None and spec.timeout_s is None:
         value = spec.fn(*spec.args, **spec.kwargs)
         return in_private_loop(value, None)[0] if is_awaitable(value) else value
+    check_may_block(executor)
     started = time.monotonic()
     future = (executor or THREAD).submit(spec.fn, *spec.args, **spec.kwargs)
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-__all__ = ["THREAD", "Executor", "in_private_loop", "is_async_function", "is_awaitable", "resolve"]
+__all__ = ["THREAD", "Executor", "check_may_block", "in_private_loop", "is_async_function", "is_awaitable", "resolve"]
 
 
 class Executor(Protocol):
@@ -51,6 +51,12 @@ def resolve(executor: object) -> Executor | None:
     raise InvalidOptionError(
         f'executor={executor!r} is unknown; use "inline", "thread", "process", a dask client, or what has submit()'
     )
+
+
+def check_may_block(executor: Executor | None) -> None:
+    """Raise MisuseError where waiting for `executor` in this thread would be waiting for ever."""
+    if (check := getattr(executor, "check_may_block", None)) is not None:
+        check()
 
 
 def _is_client(value: object) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.errors import MisuseError
 from awaitly_nb.executors.batch import Batch
 from awaitly_nb.executors.chunks import stop_chunks
 
@@ -39,6 +40,20 @@ class ClusterExecutor:
         # An asynchronous client knows the total alone, older versions of dask the workers alone.
         threads: int = info.get("total_threads") or sum(worker["nthreads"] for worker in workers)
         return max(1, threads)
+
+    def check_may_block(self) -> None:
+        """Raise MisuseError where waiting for the cluster in this thread would be waiting for ever."""
+        import asyncio
+
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if running is self.client.loop.asyncio_loop:
+            raise MisuseError(
+                "a plain body would block the event loop that its asynchronous dask client runs on; "
+                "write the body as `async def` and await its steps, or give a synchronous client"
+            )
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Start `fn(*args, **kwargs)` on the cluster, and return its future; cancelling it interrupts the worker."""

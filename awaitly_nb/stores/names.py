@@ -16,6 +16,7 @@ __all__ = ["Address", "checked_table", "from_micros", "name_bytes", "prefix_rang
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 _SECRET_FIELDS = re.compile(r"pass|secret|token|key|auth", re.IGNORECASE)
+_DELIMITERS = re.compile(r"[/?#:@]")
 _SHORTEST_SECRET = 2
 _LONGEST_REASON = 400
 
@@ -69,7 +70,9 @@ class Address:
         before, at, after = url.rpartition("@")
         scheme, _, credentials = before.partition("://")
         self.shown = (f"{scheme}://{after}" if at else url).partition("?")[0]
-        found = {credentials, credentials.partition(":")[2], *secrets}
+        password = credentials.partition(":")[2]
+        # Its pieces too: of one with a delimiter left as it is, a driver takes a piece for the port, and quotes it.
+        found = {credentials, password, *_DELIMITERS.split(password), *secrets}
         if url != self.shown:
             found.add(url)
         query = urlsplit(after if at else url).query or url.partition("?")[2]

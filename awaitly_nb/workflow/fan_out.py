@@ -9,7 +9,7 @@ from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.elsewhere import call_of
 from awaitly_nb.engine.run import Leave, Run, warn
 from awaitly_nb.errors import InvalidOptionError, MisuseError, UncachedWarning, UnkeyableError
-from awaitly_nb.executors import in_private_loop, resolve
+from awaitly_nb.executors import check_may_block, in_private_loop, resolve
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err
 
@@ -73,7 +73,9 @@ def map_blocking(
     run: Run, spec: StepSpec, items: Iterable[Any], key: ItemKey, *, concurrency: int | None, on_error: OnError
 ) -> list[Any]:
     """Carry out the steps from blocking code: in the calling thread, or several at a time from a private event loop."""
-    inline = resolve(spec.executor) is None
+    executor = resolve(spec.executor)
+    inline = executor is None
+    check_may_block(executor)
     if concurrency == 1 or (inline and concurrency is None):
         results: list[Result[Any, Any]] = []
         for one in _specs(spec, items, key):

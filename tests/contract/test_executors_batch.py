@@ -228,6 +228,11 @@ def test_an_asynchronous_client(tmp_path):
             async def body(ctx):
                 return await ctx.map("item", double, range(200))
 
+            # A plain body would hold up the loop on which its own answer has to come.
+            for plain in (lambda ctx: ctx.map("item", double, range(2)), lambda ctx: ctx.step("one", double, 1)):
+                refused = await asyncio.wait_for(workflow.run(plain), 60)
+                assert isinstance(refused.cause, aw.MisuseError)
+                assert "async def" in str(refused.cause)
             return await asyncio.wait_for(workflow.run(body), 60)
 
     with warnings.catch_warnings():

@@ -100,6 +100,13 @@ def test_e78_an_address_that_cannot_be_read_is_told_without_its_secrets(open_, b
     assert "Token=hunter2" not in str(caught.value)
 
 
+def test_e78_a_piece_of_a_password_that_was_not_escaped_is_no_part_of_an_error():
+    with pytest.raises(aw.AwaitlyError) as caught:
+        aw.redis("redis://:hunter2/secret-word@cache:6379", timeout=0.5).blocking.load("wf")
+    assert "hunter2" not in str(caught.value)
+    assert "secret-word" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "driver", "argument"),
     [
