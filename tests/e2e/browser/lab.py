@@ -182,7 +182,8 @@ class Lab:
         self.page.wait_for_function(
             """() => {
                 const context = window.jupyterapp?.shell.currentWidget?.sessionContext;
-                return context?.session?.kernel?.status === "idle" && !context.pendingInput;
+                const kernel = context?.session?.kernel;
+                return kernel?.status === "idle" && kernel.connectionStatus === "connected" && !context.pendingInput;
             }""",
             timeout=180_000,
         )
@@ -227,10 +228,15 @@ class Lab:
         try:
             self.page.wait_for_selector(rows, timeout=1000 * timeout_s)
         except PageTimeoutError as exc:
-            told = self.page.locator('.jp-OutputArea [data-mime-type$="stderr"]').all_inner_texts()
-            raise AssertionError(
-                f"{name} is not {' or '.join(states)}, the panel shows {self.states()}, the cells say {told}"
-            ) from exc
+            raise AssertionError(f"{name} is not {' or '.join(states)}, but {self.told()}") from exc
+
+    def told(self) -> str:
+        """Return what the page shows of kernel, cells and panel, for whoever has to understand a failure."""
+        kernel = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.kernelDisplayStatus")
+        prompts = self.page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
+        panels = self.page.locator(".awn-panel, .awaitly").count()
+        outputs = [text[:300] for text in self.page.locator(".jp-OutputArea").all_inner_texts()]
+        return f"{kernel=}, {prompts=}, {panels=}, states={self.states()}, {outputs=}"
 
     def states(self) -> dict[str, str]:
         """Return the state of each step in the panel."""
