@@ -20,6 +20,7 @@ from time import monotonic as _monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.errors import StoreError
+from awaitly_nb.stores.disk.queue import WriterQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +85,7 @@ class Database:
         self.directory = directory
         self.path = os.fspath(directory / DATABASE)
         self.lock = threading.RLock()
+        self.queue = WriterQueue(f"{self.path}-queue")
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._ask: Callable[..., Any]
@@ -169,6 +171,7 @@ class Database:
         with self.lock:
             connection, self._connection = self._connection, None
             self._look_at = 0.0
+            self.queue.close()
             if connection is not None:
                 with contextlib.suppress(sqlite3.Error):
                     connection.close()
@@ -256,8 +259,11 @@ class Transaction:
         self._database.lock.acquire()
         try:
             self._connection = self._database.fresh()
+            if not self._database.on_network:
+                self._database.queue.enter()
             self._connection.execute("BEGIN IMMEDIATE")
         except BaseException as exc:
+            self._database.queue.leave()
             self._database.lock.release()
             if isinstance(exc, sqlite3.Error):
                 raise self._database.explain(exc) from exc
@@ -278,6 +284,7 @@ class Transaction:
             if connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
+            self._database.queue.leave()
             self._database.lock.release()
         if isinstance(exc, sqlite3.Error):
             raise self._database.explain(exc) from exc
