@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import awaitly_nb as aw
+from tests.benchmarks.measure import line_of
 
 Row = dict[str, Any]
 ITEMS = 10_000
@@ -76,12 +77,6 @@ def run(items: int = ITEMS) -> list[Row]:
     return rows
 
 
-def main() -> None:
-    """Print the table."""
-    for found in run(*map(int, sys.argv[1:])):
-        verdict = "ok" if found["ratio"] <= found["at_most"] else "MISS"
-        print(f"{verdict:4} {found['ratio']:6.2f} (at most {found['at_most']:g})  {found['name']}: {found['detail']}")
-
-
 if __name__ == "__main__":
-    main()
+    for found in run(*map(int, sys.argv[1:])):
+        print(line_of(found), flush=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from awaitly_nb.keys import fingerprint
+from tests.benchmarks.measure import line_of
 
 ROUNDS = 7
 
@@ -165,15 +165,6 @@ def _memory(name: str, call: Callable[[], object]) -> dict[str, Any]:
     return {"name": name, "ratio": above, "at_most": 64.0, "detail": f"{above:.1f} MB above {before / 2**20:.0f} MB"}
 
 
-def main() -> int:
-    """Print every measure; return 1 where one is over its bound."""
-    measures = run()
-    for measure in measures:
-        verdict = "ok  " if measure["ratio"] <= measure["at_most"] else "OVER"
-        bound = f"(at most {measure['at_most']:g})"
-        print(f"{verdict} {measure['ratio']:8.3f} {bound}  {measure['name']}: {measure['detail']}")
-    return 0 if all(measure["ratio"] <= measure["at_most"] for measure in measures) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    for found in run():
+        print(line_of(found), flush=True)

@@ -29,6 +29,7 @@ from awaitly_nb.notebook.panel import Panel
 from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_keys import FolderKeys, KeyList
 from awaitly_nb.result import Mark, Ok, with_mark
+from tests.benchmarks.measure import line_of
 
 Row = dict[str, Any]
 STATIC = Path(caches.__file__).parents[1] / "notebook" / "static"
@@ -242,4 +243,4 @@ def run() -> Iterator[Row]:
 
 if __name__ == "__main__":
     for found in run():
-        print(f"{found['ratio']:8.3f}  {found['name']}: {found['detail']}")
+        print(line_of(found), flush=True)
