@@ -18,13 +18,14 @@ from __future__ import annotations
 import random
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from awaitly_nb.errors import EncodeError, InvalidOptionError, MisuseError
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 from awaitly_nb.testing.clock import FakeClock
+from awaitly_nb.testing.gaps import Gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,21 +37,8 @@ __all__ = ["StepCacheSuite"]
 _AT = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 
 
-class StepCacheSuite:
-    """Every promise of `awaitly_nb.caches.StepCache`.
-
-    Attributes
-    ----------
-    gaps
-        Names of tests that this cache is known to fail, each with the reason.
-    """
-
-    gaps: ClassVar[dict[str, str]] = {}
-
-    @pytest.fixture(autouse=True)
-    def _declare_gap(self, request: pytest.FixtureRequest) -> None:
-        if (reason := self.gaps.get(request.node.originalname)) is not None:
-            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+class StepCacheSuite(Gaps):
+    """Every promise of `awaitly_nb.caches.StepCache`."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores import ABSENT, ANY
+from awaitly_nb.testing.gaps import Gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,21 +37,8 @@ _RIVALS = 8
 _EVERY_BYTE = bytes(range(256))
 
 
-class StoreSuite:
-    """Every promise of `awaitly_nb.stores.Store`.
-
-    Attributes
-    ----------
-    gaps
-        Names of tests that this adapter is known to fail, each with the reason.
-    """
-
-    gaps: ClassVar[dict[str, str]] = {}
-
-    @pytest.fixture(autouse=True)
-    def _declare_gap(self, request: pytest.FixtureRequest) -> None:
-        if (reason := self.gaps.get(request.node.originalname)) is not None:
-            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+class StoreSuite(Gaps):
+    """Every promise of `awaitly_nb.stores.Store`."""
 
     @pytest.fixture
     def store(self, open_store: Callable[[], Store]) -> Iterator[Store]:

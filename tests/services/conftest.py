@@ -1,11 +1,13 @@
 """Servers for the tests of this folder: each is started once for the session, by the first test that wants it."""
 
+import asyncio
 import itertools
 import os
 import zlib
 
 import pytest
 
+import awaitly_nb as aw
 from tests.services.servers import SERVERS, Unavailable
 
 # Read here, at import: the tests' own environment leaves this project's variables out.
@@ -55,6 +57,27 @@ def servers(request):
 def server(request, servers):
     """Each server in turn."""
     return servers(request.param)
+
+
+@pytest.fixture
+def load_in_vain():
+    """`load_in_vain(store)` loads from a server that hangs, and sees that the event loop goes on meanwhile."""
+
+    def load(store):
+        ticks = []
+
+        async def load_and_tick():
+            loading = asyncio.ensure_future(store.load("wf"))
+            while not loading.done():
+                ticks.append(1)
+                await asyncio.wait([loading], timeout=0.05)
+            return await loading
+
+        with pytest.raises(aw.StoreError):
+            asyncio.run(load_and_tick())
+        assert len(ticks) > 5
+
+    return load
 
 
 @pytest.fixture
