@@ -48,7 +48,12 @@ class ProcessExecutor:
         future = RelayFuture(lambda: _interrupt(pid_file))
         pool = get_reusable_executor(max_workers=self.concurrency, timeout=_IDLE_S)
         inner = pool.submit(work, to_bytes((fn, args, kwargs)), token, str(pid_file))
-        inner.add_done_callback(lambda done: future.take(done.result))
+
+        def ended(done: Future[bytes]) -> None:
+            pid_file.unlink(missing_ok=True)  # a worker that was killed leaves it behind
+            future.take(done.result)
+
+        inner.add_done_callback(ended)
         return future
 
 

@@ -5,6 +5,7 @@ import io
 import itertools
 import os
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -152,7 +153,8 @@ def test_cancelling_a_run_interrupts_the_worker(elsewhere, tmp_path):
     assert within(10, (tmp_path / "interrupted").exists)
 
 
-def test_a_killed_worker_costs_its_step_at_most(elsewhere, tmp_path):
+def test_a_killed_worker_costs_its_step_at_most(elsewhere, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     source = """
 import os, pathlib, signal
 def fragile(folder):
@@ -168,6 +170,7 @@ def fragile(folder):
     first = workflow.run_sync(body)
     assert first.ok or isinstance(first.error, aw.UnexpectedError)
     assert workflow.run_sync(body) == aw.Ok("whole")
+    assert not list(tmp_path.glob("awaitly-*"))
 
 
 def within(seconds, true):
