@@ -109,7 +109,7 @@ class StoredCache:
             if held is not None and held.timeless and held.stamp == self._stamp():
                 held.hits += 1
                 return fresh_ok(decode_plain(held.stream), held.mark)
-        except Exception:  # noqa: BLE001, S110 - below the reason is found
+        except Exception:  # noqa: BLE001, S110 - the strangers are SQLite and the value's own unpickling; below they are asked again
             pass
         found = self._look_up_by_row(key)
         return None if isinstance(found, Missed) else found
@@ -128,7 +128,7 @@ class StoredCache:
             if held is not None and held.timeless and held.stamp == self._stamp():
                 held.hits += 1
                 return fresh_ok(decode_plain(held.stream), held.mark)
-        except Exception:  # noqa: BLE001, S110 - below the reason is found
+        except Exception:  # noqa: BLE001, S110 - the strangers are SQLite and the value's own unpickling; below they are asked again
             pass
         return self._look_up_by_row(key)
 

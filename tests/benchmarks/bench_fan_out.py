@@ -15,9 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 import awaitly_nb as aw
-from tests.benchmarks.measure import line_of
+from tests.benchmarks.measure import Row, line_of
 
-Row = dict[str, Any]
 ITEMS = 10_000
 ROUNDS = 3
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from awaitly_nb.keys import fingerprint
-from tests.benchmarks.measure import line_of
+from tests.benchmarks.measure import Row, compare, line_of, row
 
 ROUNDS = 7
 
@@ -115,24 +113,10 @@ def mixed_frame(rows: int = 1_000_000) -> Any:
 
 def _ratio(
     name: str, ours: Callable[[], object], theirs: Callable[[], object], *, at_most: float, rounds: int = ROUNDS
-) -> dict[str, Any]:
-    """Time both in turn, so that a busy machine slows them alike, and return the median ratio."""
+) -> Row:
+    """Compare both once they are warm."""
     ours(), theirs()
-    seconds = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
-    ratio = statistics.median(a / b for a, b in seconds)
-    middle = [statistics.median(column) * 1000 for column in zip(*seconds, strict=True)]
-    return {
-        "name": name,
-        "ratio": ratio,
-        "at_most": at_most,
-        "detail": f"{middle[0]:.4g} ms against {middle[1]:.4g} ms",
-    }
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    return row(name, at_most, compare(ours, theirs, rounds=rounds))
 
 
 def _memory(name: str, call: Callable[[], object]) -> dict[str, Any]:

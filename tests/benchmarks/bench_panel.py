@@ -29,9 +29,8 @@ from awaitly_nb.notebook.panel import Panel
 from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_keys import FolderKeys, KeyList
 from awaitly_nb.result import Mark, Ok, with_mark
-from tests.benchmarks.measure import line_of
+from tests.benchmarks.measure import Row, line_of
 
-Row = dict[str, Any]
 STATIC = Path(caches.__file__).parents[1] / "notebook" / "static"
 
 

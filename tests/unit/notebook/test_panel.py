@@ -5,41 +5,19 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import awaitly_nb as aw
 from awaitly_nb import caches, events
-from awaitly_nb.engine.summary import RunSummary, StepSummary, Summariser
+from awaitly_nb.engine.summary import Summariser
 from awaitly_nb.notebook import panel as panel_module
 from awaitly_nb.notebook.panel import Panel, panel
 from awaitly_nb.notebook.panel_display import panel_text
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_rows import sections
 from awaitly_nb.result import Err, Ok
-
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
-
-def step(step_id="load", state="computed", seconds=0.0, **fields):
-    at = NOW + timedelta(seconds=seconds)
-    return StepSummary(step_id=step_id, step_key=f"{step_id}:1", state=state, at=at, **fields)
-
-
-def run(*steps, run_id="r1", workflow="report", status="ok", seconds=0.0, **fields):
-    return RunSummary(
-        run_id=run_id,
-        workflow=workflow,
-        status=status,
-        started_at=NOW + timedelta(seconds=seconds),
-        steps=steps,
-        **fields,
-    )
-
-
-def states(section):
-    return {row["step"]: row["state"] for row in section["steps"]}
+from tests.unit.notebook.summaries import run, step
 
 
 def fill(workflow="report", **values):

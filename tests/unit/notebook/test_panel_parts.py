@@ -6,42 +6,19 @@ import json
 import struct
 import threading
 import zlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 import awaitly_nb as aw
 from awaitly_nb import caches
 from awaitly_nb.caches import Listing
-from awaitly_nb.engine.summary import RunSummary, StepSummary
 from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_pace import Pace
 from awaitly_nb.notebook.panel_rows import changes, sections
 from awaitly_nb.result import Err, Ok
-
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
-
-def step(step_id="load", state="computed", seconds=0.0, **fields):
-    at = NOW + timedelta(seconds=seconds)
-    return StepSummary(step_id=step_id, step_key=f"{step_id}:1", state=state, at=at, **fields)
-
-
-def run(*steps, run_id="r1", workflow="report", status="ok", seconds=0.0, **fields):
-    return RunSummary(
-        run_id=run_id,
-        workflow=workflow,
-        status=status,
-        started_at=NOW + timedelta(seconds=seconds),
-        steps=steps,
-        **fields,
-    )
-
-
-def states(section):
-    return {row["step"]: row["state"] for row in section["steps"]}
-
+from tests.unit.notebook.summaries import NOW, run, states, step
 
 # ---- rows
 
