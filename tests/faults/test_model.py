@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from awaitly_nb import caches
 from awaitly_nb.caches.folder import forget_folders
 from awaitly_nb.result import Err, Ok
+from awaitly_nb.stores.disk import database
 from awaitly_nb.testing import FakeClock
 from tests.faults.invariants import assert_sound
 
@@ -189,6 +190,12 @@ class DiskCacheMachine(RuleBasedStateMachine):
             caches.create_disk_cache(self.folder).get("x")
             assert_sound(self.folder)
             shutil.rmtree(self.folder.parent)
+
+
+@pytest.fixture(autouse=True)
+def watched_from_the_start(monkeypatch):
+    """Few of the machine's connections live for as many look-ups as it takes to have the shared memory watched."""
+    monkeypatch.setattr(database, "_WATCHED_FROM", 1)
 
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores.disk.queue import WriterQueue
+from awaitly_nb.stores.disk.wal_index import NOTHING, map_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +62,7 @@ _NETWORKS: Final = (
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _BUSY_S: Final = 60.0
 _LOOK_EVERY_S: Final = 1e-4  # how long a look at the path holds: a hit in a tight loop must not pay for a system call
+_WATCHED_FROM: Final = 16  # so many questions to SQLite pay for mapping what answers them; a short script asks fewer
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _MARKS: Final = {
     ".gitignore": "# Made by awaitly_nb.\n*\n",
@@ -93,6 +95,9 @@ class Database:
         self._settings = _SETTINGS
         self._how = "rwc"
         self._look_at = 0.0  # so without a connection
+        self._header: Any = NOTHING
+        self._known: bytes | None = None
+        self._asked = 0
         self.seen = 0
         """The version as it was read last; 0 before that and after a fork."""
         self.created = False
@@ -131,9 +136,16 @@ class Database:
             with self.lock:  # the one connection in two threads at once is a crash of the interpreter, not an exception
                 if _monotonic() > self._look_at:
                     self.looked()
-                # Of these lines a repeated hit consists: the bound method spares it two look-ups.
+                # Read before SQLite is asked: what is committed between the two makes the next call ask again.
+                header = self._header.raw
+                if header == self._known:
+                    return self.seen
+                self._asked += 1
+                if self._asked == _WATCHED_FROM:
+                    self._header = map_header(self.path)
                 version: int = self._epoch + self._ask("PRAGMA data_version").fetchone()[0]
                 self.seen = version
+                self._known = header or None
                 return version
         except sqlite3.Error as exc:
             raise self.explain(exc) from exc
@@ -171,6 +183,7 @@ class Database:
         with self.lock:
             connection, self._connection = self._connection, None
             self._look_at = 0.0
+            self._header = NOTHING
             self.queue.close()
             if connection is not None:
                 with contextlib.suppress(sqlite3.Error):
@@ -199,6 +212,7 @@ class Database:
                 raise StoreError(f"the database {self.path} vanished while it was opened") from exc
             self._identity = (info.st_dev, info.st_ino)
             self._epoch += 1 << 40
+            self._header, self._known, self._asked = NOTHING, None, 0
             self.seen = 0
             self._connection = connection
             self._ask = connection.cursor().execute  # one cursor for all: making one costs a tenth of asking
@@ -352,6 +366,7 @@ def _after_fork() -> None:
             _inherited.append(database._connection)  # noqa: SLF001
             database._connection = None  # noqa: SLF001
             database._look_at = 0.0  # noqa: SLF001
+            database._header, database._known = NOTHING, None  # noqa: SLF001
             database.seen = 0
 
 
