@@ -1,14 +1,22 @@
-"""A store's share for step caches: their records lie under a name of their own, beside resume states and leases."""
+"""A store's share for step caches, under a name of its own beside resume states and leases, and patient with a server.
+
+A cache must not cost more than it saves. With its server away a step asks for the value, for the lease and to write,
+and each may take as long as the store's timeout. So after a reading that failed in `t` seconds nothing is read for
+`10 * t`, and until one succeeds no value is written that took less than `t` to compute: a tenth of the time is lost.
+"""
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from awaitly_nb.stores import ANY
+from awaitly_nb.errors import StoreError
+from awaitly_nb.stores import ANY, DamagedRecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from awaitly_nb.stores import Body, Expect, Record, Store, Version
@@ -16,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Share"]
 
 _ROOT: Final = "\x1ecache\x1f"
+_PATIENCE: Final = 10.0  # how many times as long as it took to fail
+_LONGEST_S: Final = 60.0
 
 
 class Share:
@@ -25,27 +35,51 @@ class Share:
     ----------
     store
         The whole.
+    clock
+        Seconds, from any beginning.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.store = store
+        self._clock = clock
+        self._asked_again_at = 0.0
+        self._took_s = 0.0
+        self._told = ""
 
     def __repr__(self) -> str:
         return repr(self.store)
 
     def read(self, name: str) -> Record | None:
         """Return the record called `name` with its body, or None."""
-        record = self.store.read(_ROOT + name)
+        if self._clock() < self._asked_again_at:
+            raise self._not_asked()
+        started = self._clock()
+        try:
+            record = self.store.read(_ROOT + name)
+        except DamagedRecordError:
+            raise
+        except StoreError as exc:
+            ended = self._clock()
+            self._took_s, self._told = ended - started, str(exc)
+            self._asked_again_at = ended + min(_PATIENCE * self._took_s, _LONGEST_S)
+            raise
+        self._asked_again_at = 0.0
         return None if record is None else replace(record, name=name)
 
     def scan(self, prefix: str = "", *, bodies: bool = False) -> Iterator[Record]:
-        """Yield the records whose names begin with `prefix`."""
+        """Yield the records whose names begin with `prefix`; people ask for that, so it is always tried."""
         for record in self.store.scan(_ROOT + prefix, bodies=bodies):
             yield replace(record, name=record.name.removeprefix(_ROOT))
+        self._asked_again_at = 0.0
 
     def swap(self, name: str, head: str, body: Sequence[Body], *, expect: Expect = ANY) -> Version | None:
         """Write a record; see `Store.swap`."""
-        return self.store.swap(_ROOT + name, head, body, expect=expect)
+        # A lease is read before it is taken, and whoever holds one renews it in any case.
+        if self._asked_again_at and expect is ANY and _seconds_in(head) <= self._took_s:
+            raise self._not_asked()
+        version = self.store.swap(_ROOT + name, head, body, expect=expect)
+        self._asked_again_at = 0.0
+        return version
 
     def delete(self, names: Iterable[str]) -> int:
         """Remove these records."""
@@ -58,3 +92,13 @@ class Share:
     def close(self) -> None:
         """Close the whole store."""
         self.store.close()
+
+    def _not_asked(self) -> StoreError:
+        left_s = max(0.0, self._asked_again_at - self._clock())
+        why = f"the last try took {self._took_s:.1f} s in vain: {self._told}"
+        return StoreError(f"not asked for another {left_s:.0f} s, because {why}")
+
+
+def _seconds_in(head: str) -> float:
+    """Return how long it took to compute an entry, as its head tells; 0 where that is not known."""
+    return float(json.loads(head).get("duration_s") or 0.0)

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,27 @@ def test_states_and_shared_results_of_one_server_do_not_mix(server, open_store):
     assert cache.keys() == []
     assert store.blocking.load("wf").is_complete("step")
     assert store.blocking.delete("wf") is True
+
+
+@pytest.mark.parametrize("name", ["postgres", "mongo", "libsql", "redis"])
+def test_a_server_that_hangs_holds_up_a_run_for_one_time_out_and_not_at_each_step(servers, name, table):
+    server = servers(name)
+    opened = server.open(table=table, timeout=1)
+    workflow = aw.create_workflow("report", cache=aw.create_shared_cache(opened))
+
+    def body(ctx):
+        return [ctx.step("double", lambda n=n: 2 * n, key=f"double:{n}") for n in range(200)]
+
+    opened.records.read("something")  # connected, as in the middle of a day's work
+    with server.frozen():
+        began = time.perf_counter()
+        with pytest.raises(aw.StoreError):
+            opened.records.read("something")
+        try_s = time.perf_counter() - began
+        began = time.perf_counter()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            assert workflow.run_sync(body).unwrap() == [2 * n for n in range(200)]
+        assert time.perf_counter() - began < 10 * try_s
+    assert any("cannot be used, so steps are computed" in str(warning.message) for warning in told)
+    opened.blocking.close()
