@@ -115,8 +115,8 @@ def create_shared_cache(
 
     They verify each other's entries by a common secret: set `AWAITLY_NB_SECRET` to the same text on each.
 
-    While the server is away, steps are computed. It is asked again after ten times as long as it took to see that, a minute
-    at most; a value that took longer to compute than a try takes is offered to it in any case.
+    While the server is away, steps are computed. It is asked again after ten times as long as it took to see that, a
+    minute at most; a value that took longer to compute than a try takes is offered to it in any case.
 
     Parameters
     ----------
