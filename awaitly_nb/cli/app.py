@@ -10,7 +10,7 @@ from click.shell_completion import add_completion_class, get_completion_class
 
 from awaitly_nb.cli import show
 from awaitly_nb.cli.completing import Bash
-from awaitly_nb.cli.options import FAILED, WOULD_COMPUTE, Group, as_json, complete_keys, duration
+from awaitly_nb.cli.options import FAILED, INTERRUPTED, WOULD_COMPUTE, Group, as_json, complete_keys, duration
 from awaitly_nb.cli.state_commands import state_group
 from awaitly_nb.cli.trust_commands import trust_group
 
@@ -67,7 +67,8 @@ def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> N
     --check stops at the first step or cell that would be computed, and names it: what comes after depends on its
     result. Steps without a key and plain cells run with --check too, since nothing of them is ever kept.
 
-    Exit codes: 0 all cells ran; 1 a cell failed or the kernel died; 3 --check found a step that would be computed.
+    Exit codes: 0 all cells ran; 1 a cell failed or the kernel died; 3 --check found a step that would be computed;
+    130 stopped from the keyboard, which ends the kernel too; what was finished is kept.
     """
     from awaitly_nb.cli.headless import run_notebook
 
@@ -78,7 +79,8 @@ def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> N
     else:
         show.report(report)
     if report.ending != "ok":
-        raise SystemExit(WOULD_COMPUTE if report.ending == "would compute" else FAILED)
+        codes = {"would compute": WOULD_COMPUTE, "interrupted": INTERRUPTED}
+        raise SystemExit(codes.get(report.ending, FAILED))
 
 
 @app.command()

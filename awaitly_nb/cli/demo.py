@@ -141,10 +141,16 @@ def run_demo(
         if on_event is not None:
             on_event("second", event)
 
-    first = run_notebook(copy, environment=environment, on_event=first_event)
+    first = _unless_interrupted(run_notebook(copy, environment=environment, on_event=first_event))
     killer.stand_down()
-    second = run_notebook(copy, environment=environment, on_event=second_event)
+    second = _unless_interrupted(run_notebook(copy, environment=environment, on_event=second_event))
     return Demo(folder=folder, first=first, second=second)
+
+
+def _unless_interrupted(report: Report) -> Report:
+    if report.ending == "interrupted":
+        raise KeyboardInterrupt  # Two runs are compared here, and of half a run there is nothing to tell.
+    return report
 
 
 class _Killer:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ending", "Report", "Step", "run_notebook", "steps_of"]
 
-Ending = Literal["ok", "cell failed", "kernel died", "would compute"]
+Ending = Literal["ok", "cell failed", "kernel died", "interrupted", "would compute"]
 _JOURNAL, _LOG = "events.jsonl", "kernel.log"
 OnEvent = Callable[[dict[str, Any], Callable[[], None]], None]
 
@@ -38,7 +38,7 @@ class Step:
     workflow, step_id, step_key
         Which step; for a cell all three begin with its name.
     state
-        `"interrupted"` for a step that had begun when the kernel died.
+        `"interrupted"` for a step that had begun when the kernel died, or was stopped from the keyboard.
     duration_s
         Seconds it took in this run; for an interrupted one, until the last sign of life.
     saved_s
@@ -165,6 +165,8 @@ def run_notebook(
                 ending = "kernel died"
                 error = "" if died_at else (folder / _LOG).read_text(errors="replace")
                 died_at = died_at or time.time()
+            except KeyboardInterrupt:
+                ending, died_at = "interrupted", time.time()
     if output is not None:
         nbformat.write(nb, output)  # type: ignore[no-untyped-call]
     return Report(

@@ -11,9 +11,9 @@ import click
 from awaitly_nb.errors import AwaitlyError, LeaseHeldError
 from awaitly_nb.units import parse_duration
 
-__all__ = ["FAILED", "HELD", "WOULD_COMPUTE", "Group", "as_json", "complete_keys", "duration"]
+__all__ = ["FAILED", "HELD", "INTERRUPTED", "WOULD_COMPUTE", "Group", "as_json", "complete_keys", "duration"]
 
-FAILED, WOULD_COMPUTE, HELD = 1, 3, 4
+FAILED, WOULD_COMPUTE, HELD, INTERRUPTED = 1, 3, 4, 130
 """Exit codes; click itself ends with 2 where the command line is wrong."""
 
 

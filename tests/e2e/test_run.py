@@ -1,10 +1,12 @@
 """`awaitly-nb run`: a notebook without a browser, which goes on where it stopped, and tells by its exit code."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -132,21 +134,52 @@ def test_a_kernel_that_dies_of_itself_is_told_with_its_last_words(notebook):
     assert (code, told["ending"]) == (1, "kernel died")
 
 
+SLOW = WORKFLOW.replace(
+    "    return sum(rows)",
+    """
+    import os, time
+    Path("kernel.pid").write_text(str(os.getpid()))
+    time.sleep(0 if Path("again").exists() else 600)
+    return sum(rows)""",
+)
+
+
+@contextlib.contextmanager
+def begun(path, step):
+    """Yield the process of a run in which `step` is being computed."""
+    with subprocess.Popen(
+        [*COMMAND, "run", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stderr:
+            if f"now {step}" in line:
+                break
+        yield process
+
+
 def test_killed_in_the_middle_and_run_again_it_goes_on(notebook, tmp_path):
-    slow = WORKFLOW.replace(
-        "    return sum(rows)",
-        "    import time; time.sleep(0 if Path('again').exists() else 600)\n    return sum(rows)",
-    )
-    path = notebook(slow, RUN)
-    process = subprocess.Popen(
-        [*COMMAND, "run", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
-    for line in process.stderr:
-        if "now total" in line:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    path = notebook(SLOW, RUN)
+    with begun(path, "total") as process:
+        process.kill()
+    (tmp_path / "again").touch()
+    code, told = report("run", path)
+    assert code == 0
+    assert states(told) == [("load", "hit"), ("total", "computed")]
+
+
+def test_stopped_from_the_keyboard_it_reports_ends_its_kernel_and_goes_on_next_time(notebook, tmp_path):
+    path = notebook(SLOW, RUN)
+    with begun(path, "total") as process:
+        while not (tmp_path / "kernel.pid").exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in out + err
+    rows = [[cell.strip() for cell in line.strip("│ ").split("│")] for line in out.splitlines() if "│" in line]
+    assert [(row[0], row[2]) for row in rows] == [("load", "computed"), ("total", "interrupted")]
+    assert "interrupted" in out.splitlines()[-1]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "kernel.pid").read_text()), 0)
     (tmp_path / "again").touch()
     code, told = report("run", path)
     assert code == 0
