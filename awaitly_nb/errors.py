@@ -37,6 +37,8 @@ Each exception survives pickling, because it may cross a process on its way to t
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any, ClassVar
 
 __all__ = [
@@ -338,3 +340,12 @@ class StateRecoveredWarning(AwaitlyWarning):
 
 class PersistWarning(AwaitlyWarning):
     """A checkpoint could not be saved; the value is kept in memory and saved with the next step."""
+
+
+def warn(message: str, category: type[AwaitlyWarning]) -> None:
+    """Warn, pointing at the first line outside this package: there a reader finds the cause, and can act."""
+    # What `skip_file_prefixes` of Python 3.12 does.
+    frame, depth = sys._getframe(), 1  # noqa: SLF001 - documented, and the only way
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("awaitly_nb."):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, category, stacklevel=depth)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
 
-from awaitly_nb.errors import ListenerWarning
+from awaitly_nb.errors import ListenerWarning, warn
 from awaitly_nb.result import Err, Ok, Result
 
 __all__ = [
@@ -387,7 +386,7 @@ class Emitter:
 
 def _report(message: str) -> None:
     try:
-        warnings.warn(message, ListenerWarning, stacklevel=3)
+        warn(message, ListenerWarning)
     except ListenerWarning:  # where warnings are errors, a listener still does not break the run
         _log.warning(message)
 

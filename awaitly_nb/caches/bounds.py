@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.caches.held import SEPARATOR
 from awaitly_nb.codec.envelope import read_head
-from awaitly_nb.errors import CacheError, EvictedWarning
+from awaitly_nb.errors import CacheError, EvictedWarning, warn
 from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
@@ -58,11 +57,10 @@ def evict(folder: Folder, limit: int, *, spare: str) -> int:
     if removed:
         keys = ", ".join(repr(name.partition(SEPARATOR)[2]) for name in chosen[:_NAMED])
         more = f" and {removed - _NAMED} more" if removed > _NAMED else ""
-        warnings.warn(
+        warn(
             f"removed {keys}{more} ({show_size(freed)}) to keep {folder.directory} within its size_limit of "
             f"{show_size(limit)}",
             EvictedWarning,
-            stacklevel=4,
         )
     return removed
 

@@ -11,7 +11,6 @@ import contextlib
 import os
 import stat
 import time
-import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from awaitly_nb.caches.writers import dead_writers, is_alive
 from awaitly_nb.codec.envelope import EnvelopeError, open_envelope, read_head
 from awaitly_nb.codec.secrets import default_keyring
-from awaitly_nb.errors import CacheUnusableWarning, StoreError
+from awaitly_nb.errors import CacheUnusableWarning, StoreError, warn
 from awaitly_nb.stores import ABSENT
 from awaitly_nb.stores.disk.database import DATABASE
 from awaitly_nb.stores.disk.salvage import readable_rows, sound
@@ -38,18 +37,18 @@ def settle(folder: Folder) -> None:
     """Do what an open finds to be done: files of dead writers, and value files that lost their database."""
     with contextlib.suppress(OSError):
         if os.name == "posix" and folder.directory.stat().st_mode & stat.S_IWOTH:
-            _warn(
+            warn(
                 f"anybody on this machine can write to the cache {folder.directory}; what they put there is not used, "
-                f"but they can remove what you keep: chmod 700 {folder.directory}"
+                f"but they can remove what you keep: chmod 700 {folder.directory}",
+                CacheUnusableWarning,
             )
     database = folder.store.database
     if database.created:
         database.created = False
         if next(folder.store.files.paths(), None) is not None:
             kept = adopt_files(folder)
-            _warn(
-                f"the database of the cache {folder.directory} was gone; {kept} entries were found again in their files"
-            )
+            found = f"{kept} entries were found again in their files"
+            warn(f"the database of the cache {folder.directory} was gone; {found}", CacheUnusableWarning)
     if dead := set(dead_writers(folder)):
         sweep(folder, dead)
 
@@ -90,7 +89,8 @@ def rebuild(folder: Folder, reason: str) -> None:
         aside = _set_aside(folder)
         kept = _salvage(folder, aside) + adopt_files(folder)
         folder.store.database.created = False
-        _warn(f"{reason}; it was kept as {Path(aside).name}, and {kept} entries were rescued into a new one")
+        rescued = f"it was kept as {Path(aside).name}, and {kept} entries were rescued into a new one"
+        warn(f"{reason}; {rescued}", CacheUnusableWarning)
     finally:
         lock.release()
 
@@ -157,7 +157,3 @@ def _verifies(name: str, head: str, body: Body) -> bool:
     except EnvelopeError:
         return False
     return True
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, CacheUnusableWarning, stacklevel=6)

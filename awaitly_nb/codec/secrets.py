@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import warnings
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
-from awaitly_nb.errors import CacheUnusableWarning
+from awaitly_nb.errors import CacheUnusableWarning, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,11 +123,10 @@ def read_or_create(path: Path) -> Secret:
     try:
         return _read(path) or _create(path)
     except OSError as exc:
-        warnings.warn(
+        warn(
             f"cannot use the signing secret {path} ({exc}); what this process stores cannot be verified by the next: "
             f"make its folder writable, or set {VARIABLE}",
             CacheUnusableWarning,
-            stacklevel=2,
         )
         return Secret(os.urandom(_SIZE))
 

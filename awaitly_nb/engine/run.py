@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from awaitly_nb.errors import (
     NotCachedError,
     SharedKeyWarning,
     UnverifiedEntryError,
+    warn,
 )
 from awaitly_nb.events import StepCacheHit
 from awaitly_nb.keys import changed_files, code_mark, note_files
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from awaitly_nb.result import Result
     from awaitly_nb.resume import ResumeState, Session
 
-__all__ = ["Leave", "Run", "as_wanted", "identity_of", "look_up", "warn"]
+__all__ = ["Leave", "Run", "as_wanted", "identity_of", "look_up"]
 
 _log = logging.getLogger(__name__)
 
@@ -311,17 +311,3 @@ def _find_handle(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
         return seen
     found = look_up_in(cache, key)
     return handle_of(cache, key, found, kept=True) if isinstance(found, Ok) else found
-
-
-def warn(message: str, category: type[AwaitlyWarning]) -> None:
-    """Warn, pointing at the first line outside this package."""
-    warnings.warn(message, category, stacklevel=_depth_of_caller())
-
-
-def _depth_of_caller() -> int:
-    import sys
-
-    frame, depth = sys._getframe(1), 1  # noqa: SLF001 - warnings' own skip_file_prefixes needs Python 3.12
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("awaitly_nb."):
-        frame, depth = frame.f_back, depth + 1
-    return depth

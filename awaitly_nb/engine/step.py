@@ -19,7 +19,7 @@ from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve, may_keep
 from awaitly_nb.engine.elsewhere import arrived, as_called
 from awaitly_nb.engine.explain import explain_miss, note_parts
 from awaitly_nb.engine.options import attempts
-from awaitly_nb.engine.run import Leave, as_wanted, look_up, warn
+from awaitly_nb.engine.run import Leave, as_wanted, look_up
 from awaitly_nb.errors import (
     MisuseError,
     NotCachedError,
@@ -28,6 +28,7 @@ from awaitly_nb.errors import (
     UncachedWarning,
     UnexpectedError,
     UnstableKeyWarning,
+    warn,
 )
 from awaitly_nb.events import (
     PersistFailed,

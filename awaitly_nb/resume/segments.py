@@ -14,12 +14,11 @@ A large value is written first, in records of bounded size that are named by its
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.errors import DamagedEntryWarning, StateError, StateVersionError
+from awaitly_nb.errors import DamagedEntryWarning, StateError, StateVersionError, warn
 from awaitly_nb.resume.state import Log, ResumeState, StepEntry, state_of
 from awaitly_nb.resume.wire import SCHEMA_VERSION, dump_json, entry_to_data, load_json, state_from_data
 
@@ -155,10 +154,9 @@ class _Fold:
         pieces = [self.parts.get(f"{reference['digest']}.{number}") for number in range(reference["parts"])]
         content = b"".join(piece for piece in pieces if piece is not None)
         if _digest(content) != reference["digest"]:
-            warnings.warn(
+            warn(
                 f"the large value of step {step.get('key')!r} is missing or damaged in the store; the step runs again",
                 DamagedEntryWarning,
-                stacklevel=2,
             )
             return None
         return {**kept, "value": json.loads(content)}

@@ -13,12 +13,11 @@ are not known here are kept and written again. Values and failures are the codec
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.errors import AwaitlyError, StateError, StateRecoveredWarning, StateVersionError
+from awaitly_nb.errors import AwaitlyError, StateError, StateRecoveredWarning, StateVersionError, warn
 from awaitly_nb.result import Err, Mark, Ok, Result, mark_of, with_mark
 from awaitly_nb.resume.state import Log, ResumeState, StepEntry, content_of, fold, state_of
 
@@ -192,11 +191,10 @@ def _from_loose(data: Mapping[str, Json]) -> Data:
     else:
         raise StateError(f"{_shown(steps)} are no steps of a resume state")
     entries = [_loose_entry(key, entry) for key, entry in pairs]
-    warnings.warn(
+    warn(
         f"a resume state of {len(entries)} steps came without a schema version and was read all the same; "
         "save what `to_dict` or `to_json` returns instead",
         StateRecoveredWarning,
-        stacklevel=2,
     )
     return {"schema_version": 1, "steps": entries, **extra}
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.options import Retry, StepSpec, check_step
-from awaitly_nb.engine.run import Run, warn
-from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError
+from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError, warn
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok
 from awaitly_nb.workflow.fan_out import ItemKey, OnError, check_on_error, map_blocking, map_tasks
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from awaitly_nb.engine.decide import CacheErrors
+    from awaitly_nb.engine.run import Run
     from awaitly_nb.result import Result
 
 __all__ = ["AsyncContext", "Context", "Deps"]

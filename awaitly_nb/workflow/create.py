@@ -12,11 +12,19 @@ from awaitly_nb.caches import as_step_cache, open_default
 from awaitly_nb.config import settings
 from awaitly_nb.engine.decide import parse_cache_errors
 from awaitly_nb.engine.interrupts import uninterrupted
-from awaitly_nb.engine.run import Leave, Run, warn
+from awaitly_nb.engine.run import Leave, Run
 from awaitly_nb.engine.step import unexpected
 from awaitly_nb.engine.summary import RECENT, RunSummary
 from awaitly_nb.engine.unstable import KeyWatch
-from awaitly_nb.errors import AwaitlyError, InvalidOptionError, MisuseError, PersistWarning, StateError, StoreError
+from awaitly_nb.errors import (
+    AwaitlyError,
+    InvalidOptionError,
+    MisuseError,
+    PersistWarning,
+    StateError,
+    StoreError,
+    warn,
+)
 from awaitly_nb.events import (
     Emitter,
     Listener,

@@ -16,8 +16,8 @@ from awaitly_nb.engine.decide import Serve, parse_cache_errors
 from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.explain import Why, explain_hit, explain_miss
 from awaitly_nb.engine.options import StepSpec
-from awaitly_nb.engine.run import Leave, look_up, warn
-from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError
+from awaitly_nb.engine.run import Leave, look_up
+from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError, warn
 from awaitly_nb.executors import is_async_function
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok, mark_of

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.elsewhere import call_of
-from awaitly_nb.engine.run import Leave, Run, warn
-from awaitly_nb.errors import InvalidOptionError, MisuseError, UncachedWarning, UnkeyableError
+from awaitly_nb.engine.run import Leave, Run
+from awaitly_nb.errors import InvalidOptionError, MisuseError, UncachedWarning, UnkeyableError, warn
 from awaitly_nb.executors import check_may_block, in_private_loop, resolve
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import linecache
 import pickle
 import re
 
 import pytest
 
+import awaitly_nb as aw
 from awaitly_nb import errors
 
 EXCEPTIONS = [getattr(errors, name) for name in errors.__all__ if issubclass(getattr(errors, name), Exception)]
@@ -145,3 +147,27 @@ def test_messages_say_what_where_and_what_to_do():
     assert "2.5 s" in str(SAMPLES[2])
     assert "kernel 4711 on host" in str(SAMPLES[-1])
     assert str(SAMPLES[3]) == "bad row 7"
+
+
+@pytest.mark.parametrize("depth", [0, 1, 30])
+def test_a_warning_points_at_the_first_line_outside_the_package_however_deep_it_began(depth):
+    inside = {"__name__": "awaitly_nb.made.up", "warn": errors.warn}
+    exec("def go(n):\n    return go(n - 1) if n else warn('look', kind)", inside)
+    inside["kind"] = errors.EvictedWarning
+    with pytest.warns(errors.EvictedWarning, match="look") as caught:
+        inside["go"](depth)
+    assert (caught[0].filename, linecache.getline(__file__, caught[0].lineno).strip()) == (
+        __file__,
+        'inside["go"](depth)',
+    )
+
+
+def test_what_a_cache_and_a_state_warn_of_points_at_the_readers_own_line(tmp_path):
+    bounded = aw.create_disk_cache(tmp_path, size_limit=300_000)
+    bounded.set("a", aw.Ok(bytes(100_000)))
+    bounded.set("b", aw.Ok(bytes(100_000)))
+    with pytest.warns(aw.EvictedWarning) as evicted:
+        bounded.set("c", aw.Ok(bytes(150_000)))
+    with pytest.warns(aw.StateRecoveredWarning) as recovered:
+        aw.ResumeState.from_dict({"steps": {}})
+    assert {warning.filename for warning in (*evicted, *recovered)} == {__file__}
