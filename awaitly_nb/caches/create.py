@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, cast
 
 from awaitly_nb.caches.folder import open_folder
-from awaitly_nb.caches.stored import SEPARATOR, StoredCache, Verify, entry_of, live_heads
+from awaitly_nb.caches.held import SEPARATOR
+from awaitly_nb.caches.stored import StoredCache, Verify
 from awaitly_nb.codec.secrets import default_keyring
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.units import parse_size
@@ -171,6 +172,8 @@ _defaults: dict[object, StepCache] = {}
 
 def folder_entries(pattern: str = "*") -> list[Entry]:
     """Return what is known of the live keys in all namespaces of the default folder that match the glob `pattern`."""
+    from awaitly_nb.caches.heads import entry_of, live_heads
+
     rows = [row for row in _default_folder().heads() if fnmatchcase(row[0].partition(SEPARATOR)[2], pattern)]
     return [entry_of(*found) for found in live_heads(rows, time.time())]
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.caches.entry import Entry
 from awaitly_nb.caches.folder import open_folder
-from awaitly_nb.caches.stored import SEPARATOR, entry_of, live_heads
+from awaitly_nb.caches.heads import entry_of, live_heads
+from awaitly_nb.caches.held import SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -95,7 +95,7 @@ class MappingCache:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the entries as a pandas DataFrame, one row per key."""
-        from awaitly_nb.caches.stored import frame_of
+        from awaitly_nb.caches.heads import frame_of
 
         return frame_of(self.entries())
 

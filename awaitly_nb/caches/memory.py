@@ -139,7 +139,7 @@ class MemoryCache:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the entries as a pandas DataFrame, one row per key."""
-        from awaitly_nb.caches.stored import frame_of
+        from awaitly_nb.caches.heads import frame_of
 
         return frame_of(self.entries())
 

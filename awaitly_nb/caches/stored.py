@@ -7,37 +7,29 @@ sees plain keys.
 from __future__ import annotations
 
 import heapq
-import re
-import sys
 import time
-import warnings
 from datetime import UTC, datetime
-from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Literal
 
 from awaitly_nb.caches.bounds import evict, refuse_if_too_large
 from awaitly_nb.caches.entry import Entry, Missed
 from awaitly_nb.caches.folder import FILE_FROM
 from awaitly_nb.caches.held import SEPARATOR, Held, fresh_ok, hold, open_held, seal_held
+from awaitly_nb.caches.refusals import Refusals
 from awaitly_nb.caches.tier import MAX_ENTRY_BYTES
-from awaitly_nb.codec.envelope import EnvelopeError, read_head
+from awaitly_nb.codec.envelope import EnvelopeError
 from awaitly_nb.codec.pickling import UndecodableError, decode_plain
 from awaitly_nb.codec.secrets import default_keyring
 from awaitly_nb.errors import (
     CacheError,
-    CacheUnusableWarning,
-    DamagedEntryWarning,
-    ForeignSecretWarning,
     InvalidOptionError,
     MisuseError,
     StoreError,
-    UnverifiedEntryError,
 )
-from awaitly_nb.stores import DamagedRecordError
 from awaitly_nb.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     import pandas as pd
@@ -49,10 +41,9 @@ if TYPE_CHECKING:
     from awaitly_nb.result import Mark, Result
     from awaitly_nb.stores import Body, Store
 
-__all__ = ["SEPARATOR", "StoredCache", "Verify", "entry_of", "frame_of", "live_heads"]
+__all__ = ["StoredCache", "Verify"]
 
 Verify = Literal["on", "strict", "off"]
-_MOST_DAMAGE_TOLD = 20
 
 
 class StoredCache:
@@ -83,7 +74,7 @@ class StoredCache:
         self._clock = clock
         self._keyring = keyring
         self._size_limit = size_limit
-        self._told: set[object] = set() if folder is None else folder.told
+        self._refusals = Refusals(repr(self), set() if folder is None else folder.told, strict=verify == "strict")
         self._held: Mapping[str, Held] = {}
         if folder is not None and verify != "off":
             # What was not verified must not be served to a cache that verifies, so "off" has no part in the tier.
@@ -142,10 +133,8 @@ class StoredCache:
             if held is not None and not held.timeless and held.stamp == self._folder.stamp():
                 return self._serve(held)
             return self._look_up_in(self._folder, name, held)
-        except StoreError as exc:
-            return self._unusable(exc, name)
-        except EnvelopeError as exc:
-            return self._refuse(exc, name)
+        except (StoreError, EnvelopeError) as exc:
+            return self._refusals.miss(exc, name)
 
     def _look_up(self, name: str) -> Result[Any, Any] | Missed:
         record = self._store.read(name)
@@ -196,7 +185,7 @@ class StoredCache:
             try:
                 return name in self._folder.names(name, alive_at=self._clock())
             except StoreError as exc:
-                self._unusable(exc)
+                self._refusals.miss(exc)
                 return False
         return any(found == name for found, _, _ in self._heads(name))
 
@@ -287,18 +276,20 @@ class StoredCache:
                 return [name[skip:] for name in self._folder.names(self._prefix, alive_at=self._clock())]
             return [name[skip:] for name, _, _ in self._heads(self._prefix)]
         except StoreError as exc:
-            self._unusable(exc)
+            self._refusals.miss(exc)
             return []
 
     def entries(self, pattern: str = "*") -> list[Entry]:
         """Return what is known of the live keys that match the glob `pattern`, oldest first; decodes no value."""
+        from awaitly_nb.caches.heads import entry_of, matcher_of
+
         try:
-            matches, skip = _matcher(pattern), len(self._prefix)
+            matches, skip = matcher_of(pattern), len(self._prefix)
             return [
                 entry_of(*found) for found in self._heads(self._prefix) if matches is None or matches(found[0][skip:])
             ]
         except StoreError as exc:
-            self._unusable(exc)
+            self._refusals.miss(exc)
             return []
 
     def marks(self, step_id: str, *, limit: int = 20) -> Iterator[Mark]:
@@ -329,6 +320,8 @@ class StoredCache:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the entries as a pandas DataFrame, one row per key."""
+        from awaitly_nb.caches.heads import frame_of
+
         return frame_of(self.entries())
 
     # Details
@@ -344,68 +337,17 @@ class StoredCache:
         return self._prefix + key
 
     def _heads(self, prefix: str) -> Iterator[tuple[str, dict[str, Any], int]]:
+        from awaitly_nb.caches.heads import live_heads
+
         if self._folder is not None:
             rows = self._folder.heads(prefix)
         else:
             rows = [(record.name, record.head, 0) for record in self._store.scan(prefix)]
         return live_heads(rows, self._clock())
 
-    def _refuse(self, exc: EnvelopeError, name: str) -> Missed:
-        key = name.partition(SEPARATOR)[2]
-        if self._verify == "strict":
-            raise UnverifiedEntryError(f"{key!r} was not served: {exc}") from exc
-        if exc.reason == "foreign":
-            self._tell(
-                ("foreign", exc.secret),
-                f"entries of {self!r} were signed with a secret that is not trusted here ({exc.secret}); they stay, "
-                "and are computed again when needed. If they are yours: `awaitly-nb trust`",
-                ForeignSecretWarning,
-            )
-        else:
-            self._tell_damage(name, exc)
-        return Missed("damaged" if exc.reason == "damaged" else "unverified", str(exc))
-
-    def _unusable(self, exc: StoreError, name: str = "") -> Missed:
-        if isinstance(exc, DamagedRecordError):
-            key = name.partition(SEPARATOR)[2]
-            if self._verify == "strict":
-                raise UnverifiedEntryError(f"{key!r} was not served: {exc}") from exc
-            self._tell_damage(name, exc)
-            return Missed("damaged", str(exc))
-        self._tell("unusable", f"{self!r} cannot be used, so steps are computed: {exc}", CacheUnusableWarning)
-        return Missed("unusable", str(exc))
-
-    def _tell_damage(self, name: str, exc: Exception) -> None:
-        told = sum(isinstance(what, _Damage) for what in self._told)
-        if told < _MOST_DAMAGE_TOLD:
-            key = name.partition(SEPARATOR)[2]
-            self._tell(_Damage((name, str(exc))), f"{key!r} counts as absent: {exc}", DamagedEntryWarning)
-        else:
-            message = f"more entries of {self!r} count as absent; they are not named here, `%awaitly doctor` lists them"
-            self._tell("damage", message, DamagedEntryWarning)
-
-    def _tell(self, what: object, message: str, category: type[Warning]) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            warnings.warn(message, category, stacklevel=_depth_of_caller())
-
 
 def _suits_tier(held: Held, folder: Folder) -> bool:
     return held.size_bytes <= MAX_ENTRY_BYTES and not folder.store.database.on_network
-
-
-class _Damage(tuple[str, str]):
-    """A damaged entry that was told of: its name, and what is wrong."""
-
-    __slots__ = ()
-
-
-def _depth_of_caller() -> int:
-    """Return the stack level, as `_tell` counts it, of the first line outside this package."""
-    frame, depth = sys._getframe(1), 1  # noqa: SLF001 - warnings' own skip_file_prefixes needs Python 3.12
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("awaitly_nb."):
-        frame, depth = frame.f_back, depth + 1
-    return depth
 
 
 def _expired(held: Held, now: float) -> str:
@@ -413,61 +355,3 @@ def _expired(held: Held, now: float) -> str:
 
     assert held.expires_at is not None
     return f"expired {show_age(datetime.fromtimestamp(held.expires_at, UTC), datetime.fromtimestamp(now, UTC))}"
-
-
-def head_alive(head: dict[str, Any], now: float) -> bool:
-    """Tell whether an entry may be served at `now`, by what its head says."""
-    stored_at, expires_at = head.get("stored_at"), head.get("expires_at")
-    if not isinstance(expires_at, int | float) or not isinstance(stored_at, int | float):
-        return True
-    return 2 * stored_at - expires_at <= now <= expires_at
-
-
-def _matcher(pattern: str) -> Callable[[str], object] | None:
-    """Return what tells whether a key matches the glob, case-sensitively; None where every key does."""
-    return None if pattern == "*" else re.compile(translate(pattern)).match
-
-
-def live_heads(rows: Iterable[tuple[str, str, int]], now: float) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """Yield name, head and hits of the entries that may be served at `now`."""
-    for name, text, hits in rows:
-        head = read_head(text)
-        if head is not None and ("expires_at" not in head or head_alive(head, now)):
-            yield name, head, hits
-
-
-def entry_of(name: str, head: dict[str, Any], hits: int = 0) -> Entry:
-    """Return what a head tells, without believing it: it is shown to people, and nothing else is done with it."""
-    namespace, _, key = name.partition(SEPARATOR)
-    get = head.get
-    step_id, workflow, size, seconds = get("step_id"), get("workflow"), get("size_bytes"), get("duration_s")
-    return Entry(
-        key=key,
-        namespace=namespace,
-        step_id=step_id if type(step_id) is str else None,
-        workflow=workflow if type(workflow) is str else None,
-        ok=get("ok") is True,
-        size_bytes=size if type(size) is int else None,
-        created_at=_instant(get("created_at")),
-        duration_s=seconds if type(seconds) in _NUMBERS else None,
-        expires_at=_instant(get("expires_at")) if "expires_at" in head else None,
-        hits=hits,
-    )
-
-
-_NUMBERS = (float, int)
-
-
-def _instant(value: Any) -> datetime | None:  # Any: as a stranger wrote it
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
-
-
-def frame_of(entries: list[Entry]) -> pd.DataFrame:
-    """Return entries as a DataFrame."""
-    import pandas as pd
-
-    columns = [*Entry.__slots__, "age_s"]
-    return pd.DataFrame([[getattr(entry, column) for column in columns] for entry in entries], columns=columns)

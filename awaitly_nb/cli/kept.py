@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.caches import Missed, folder_entries
 from awaitly_nb.caches.folder import open_folder
+from awaitly_nb.caches.heads import entry_of
 from awaitly_nb.caches.held import SEPARATOR, open_held
-from awaitly_nb.caches.stored import entry_of
 from awaitly_nb.codec import UndecodableError, default_keyring
 from awaitly_nb.codec.envelope import EnvelopeError, read_head
 from awaitly_nb.config import cache_directory, settings

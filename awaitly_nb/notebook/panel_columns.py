@@ -17,7 +17,7 @@ from array import array
 from operator import sub
 from typing import TYPE_CHECKING, Final
 
-from awaitly_nb.caches.stored import SEPARATOR
+from awaitly_nb.caches.held import SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

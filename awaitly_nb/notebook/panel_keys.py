@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from awaitly_nb import caches
 from awaitly_nb.caches import Listing
-from awaitly_nb.caches.stored import SEPARATOR
+from awaitly_nb.caches.held import SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
