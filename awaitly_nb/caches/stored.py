@@ -20,12 +20,7 @@ from awaitly_nb.caches.tier import MAX_ENTRY_BYTES
 from awaitly_nb.codec.envelope import EnvelopeError
 from awaitly_nb.codec.pickling import UndecodableError, decode_plain
 from awaitly_nb.codec.secrets import default_keyring
-from awaitly_nb.errors import (
-    CacheError,
-    InvalidOptionError,
-    MisuseError,
-    StoreError,
-)
+from awaitly_nb.errors import CacheError, InvalidOptionError, MisuseError, StoreError
 from awaitly_nb.units import parse_duration
 
 if TYPE_CHECKING:

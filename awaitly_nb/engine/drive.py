@@ -6,8 +6,9 @@ import time
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
 from awaitly_nb.engine.interrupts import uninterrupted
-from awaitly_nb.engine.step import TIMED_OUT, Effect, Invoke, Pause, Save, Wait, perform
+from awaitly_nb.engine.step import perform
 from awaitly_nb.executors import THREAD, check_may_block, in_private_loop, is_awaitable, resolve
 from awaitly_nb.result import Err, Ok
 

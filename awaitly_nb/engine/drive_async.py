@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
 from awaitly_nb.engine.interrupts import interruptible, uninterrupted
-from awaitly_nb.engine.step import TIMED_OUT, Effect, Invoke, Pause, Save, Wait, perform
+from awaitly_nb.engine.step import perform
 from awaitly_nb.executors import THREAD, is_async_function, is_awaitable, resolve
 from awaitly_nb.result import Err, Ok
 

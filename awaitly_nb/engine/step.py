@@ -7,55 +7,35 @@ drivers (`drive`, `drive_async`) carry the effects out, blocking or awaiting, an
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.caches.handle import handle_of
-from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve, may_keep
+from awaitly_nb.engine.attempt import attempted
+from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve
+from awaitly_nb.engine.effects import Pause, Wait
 from awaitly_nb.engine.elsewhere import arrived, as_called
 from awaitly_nb.engine.explain import explain_miss, note_parts
-from awaitly_nb.engine.options import attempts
+from awaitly_nb.engine.keep import checkpoint, keep
 from awaitly_nb.engine.run import Leave, as_wanted, look_up
-from awaitly_nb.errors import (
-    MisuseError,
-    NotCachedError,
-    PersistWarning,
-    StepTimeoutError,
-    UncachedWarning,
-    UnexpectedError,
-    UnstableKeyWarning,
-    warn,
-)
-from awaitly_nb.events import (
-    PersistFailed,
-    StepCacheMiss,
-    StepComplete,
-    StepFailed,
-    StepRetriesExhausted,
-    StepRetry,
-    StepStart,
-    StepSuccess,
-    StepWaiting,
-)
+from awaitly_nb.errors import MisuseError, NotCachedError, UnstableKeyWarning, warn
+from awaitly_nb.events import StepCacheMiss, StepComplete, StepFailed, StepStart, StepSuccess, StepWaiting
 from awaitly_nb.keys import literal_files, track_files
 from awaitly_nb.locks.flights import FLIGHTS, Flight, led
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
-from awaitly_nb.resume import StepEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from concurrent.futures import Future
+    from collections.abc import Generator, Mapping
 
+    from awaitly_nb.engine.effects import Effect, Steps
     from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.run import Run
     from awaitly_nb.keys.files import FileTracker
     from awaitly_nb.result import Result
 
-__all__ = ["TIMED_OUT", "Effect", "Invoke", "Pause", "Save", "Wait", "perform", "unexpected"]
+__all__ = ["perform"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,53 +44,7 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.05
 # for ever. Past this bound the step is computed without the lock: twice, perhaps, but never not at all.
 _WAIT_WHILE_LEADING_S = 10.0
 _TELL_AFTER_S = 1.0
-_HEAVY_BYTES = 8_000_000
 _AS_ASKED = Compute("computed anew, as asked")
-
-
-class _TimedOut:
-    __slots__ = ()
-
-
-TIMED_OUT = _TimedOut()
-"""What a driver answers to `Invoke` when the step's time is up."""
-
-
-@dataclass(slots=True)
-class Invoke:
-    """Call the step's function where its executor says, for at most its time-out; answer its value or `TIMED_OUT`.
-
-    The driver notes in `took_s` how long the call itself took, where the executor knows better than a clock outside.
-    """
-
-    spec: StepSpec
-    took_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait some seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Wait until `future` is done."""
-
-    future: Future[None]
-
-
-@dataclass(frozen=True, slots=True)
-class Save:
-    """Write something, and let no interrupt cut it short. `heavy`: it would hold up an event loop."""
-
-    fn: Callable[[], object]
-    heavy: bool = False
-
-
-Effect: TypeAlias = "Invoke | Pause | Wait | Save"
-Steps: TypeAlias = Generator[Effect, Any, "Result[Any, Any]"]  # Any: each effect has its own answer
 
 
 def perform(run: Run, spec: StepSpec) -> Steps | Result[Any, Any]:
@@ -236,7 +170,7 @@ def _reason(run: Run, spec: StepSpec, decision: Compute) -> str:
 def _served(run: Run, spec: StepSpec, decision: Serve, started: float) -> Steps:
     result = run.serve(spec, decision, started)
     if run.session is not None and decision.source == "cache":
-        yield from _checkpoint(run, spec, result)
+        yield from checkpoint(run, spec, result)
     return result
 
 
@@ -252,7 +186,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
     with _tracked(run, spec) as tracker:
         try:
             called = as_called(spec, run.cache, lambda: _mark_of(run, spec, code, parts, tracker))
-            result, there = arrived(run, spec, (yield from _attempted(run, called)))
+            result, there = arrived(run, spec, (yield from attempted(run, called)))
         except Leave:
             # A step inside this one failed, and the run ends with that; this one did not come to an answer of its own.
             if run.failure is not None:
@@ -269,13 +203,13 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
     run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=duration_s, **where)
     stored = False
     if spec.key is not None:
-        stored = yield from _keep(run, spec, result, there=there)
+        stored = yield from keep(run, spec, result, there=there)
         if spec.lazy and isinstance(result, Ok):
             result = handle_of(run.cache, spec.key, result, kept=stored)
             if run.remember:
                 run.results[spec.key] = result
         if run.session is not None:
-            yield from _checkpoint(run, spec, result)
+            yield from checkpoint(run, spec, result)
     size_of = getattr(run.cache, "size_of", None) if stored else None
     size_bytes = None if size_of is None else size_of(spec.key)
     run.emit(StepComplete, result=result, duration_s=duration_s, stored=stored, size_bytes=size_bytes, **where)
@@ -301,141 +235,3 @@ def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | N
         return nullcontext()
     named = literal_files(getattr(spec.fn, "__wrapped__", spec.fn), (spec.args, dict(spec.kwargs)))
     return track_files((*spec.known_files, *named))
-
-
-def _keep(run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool) -> Generator[Effect, Any, bool]:
-    """Keep a finished result, in the run and in the cache, where a worker may have; tell whether the cache has it."""
-    key, cache = spec.key, run.cache
-    assert key is not None
-    run.last_step_key = key
-    if run.remember:
-        run.results[key] = result
-    if cache is None or not may_keep(result, policy=spec.cache_errors):
-        return False
-    try:
-        if not there:
-            yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=_is_heavy(result))
-    except Exception as exc:  # noqa: BLE001 - the stranger is any adapter's disk, and any value's pickling
-        run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
-        what = f"a {type(result.value).__name__}" if isinstance(result, Ok) else "a failure"
-        warn(
-            f"step {spec.step_id!r} is done, but its result under {key!r} ({what}) was not kept "
-            f"and will be computed again: {type(exc).__name__}: {exc}",
-            UncachedWarning,
-        )
-        return False
-    if run.remember:
-        run.stored.add(key)
-    return True
-
-
-def _is_heavy(result: Result[Any, Any]) -> bool:
-    """Guess whether encoding a result takes long, from what arrays and frames tell of themselves."""
-    if not isinstance(result, Ok):
-        return False
-    value = result.value
-    if isinstance(value, dict):
-        return any(map(_is_large, value.values()))
-    return any(map(_is_large, value)) if isinstance(value, list | tuple) else _is_large(value)
-
-
-def _is_large(value: object) -> bool:
-    size = getattr(value, "nbytes", None)
-    if size is None and callable(usage := getattr(value, "memory_usage", None)):
-        size = getattr(usage(), "sum", int)()
-    return (isinstance(size, int | float) and size > _HEAVY_BYTES) or sys.getsizeof(value, 0) > _HEAVY_BYTES
-
-
-def _checkpoint(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator[Effect, Any, None]:
-    """Save one finished step in the run's store, before the next one begins."""
-    assert run.session is not None
-    assert spec.key is not None
-    key, session, mark = spec.key, run.session, mark_of(result)
-    entry = StepEntry(
-        result=result,
-        step_id=spec.step_id,
-        at=mark.at if mark and mark.at else run.now(),
-        duration_s=mark.duration_s if mark and mark.duration_s is not None else 0.0,
-    )
-    try:
-        yield Save(lambda: session.record(key, entry), heavy=True)  # a server may take its time
-    except Exception as exc:
-        # The stranger is the store's server. The session keeps what was not saved, and saves it with the next step.
-        run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
-        if run.raise_persist_errors:
-            raise
-        warn(f"the checkpoint after step {spec.step_id!r} was not saved, and is tried again: {exc}", PersistWarning)
-
-
-def _attempted(run: Run, spec: StepSpec) -> Steps:
-    if spec.retry is None or spec.retry.attempts == 1:
-        return (yield from _attempt(spec))
-    where = {"step_id": spec.step_id, "step_key": spec.key}
-
-    def on_retry(attempt: int, delay_s: float, last: Result[Any, Any]) -> None:
-        run.emit(
-            StepRetry, attempt=attempt, delay_s=delay_s, error=last.error if isinstance(last, Err) else None, **where
-        )
-
-    schedule = attempts(spec.retry, on_retry=on_retry)
-    answer: Result[Any, Any] | None = None
-    made = 0
-    while True:
-        try:
-            delay_s = schedule.send(answer)
-        except StopIteration as stop:
-            final: Result[Any, Any] = stop.value
-            break
-        if delay_s is None:
-            made += 1
-            answer = yield from _attempt(spec)
-        else:
-            yield Pause(delay_s)
-            answer = None
-    if isinstance(final, Err) and made == spec.retry.attempts:
-        run.emit(StepRetriesExhausted, attempts=made, error=final.error, **where)
-    return final
-
-
-def _attempt(spec: StepSpec) -> Steps:
-    """Call the function once; whatever it does becomes a result."""
-    call = Invoke(spec)
-    try:
-        value = yield call
-    except Exception as exc:  # noqa: BLE001 - the stranger is the user's step
-        if spec.error is not None:
-            return Err(spec.error, exc, _mark=_returned(call))
-        return with_mark(unexpected(exc, step_id=spec.step_id, step_key=spec.key), _thrown(call))
-    if value is TIMED_OUT:
-        assert spec.timeout_s is not None
-        return Err(
-            StepTimeoutError(step_id=spec.step_id, step_key=spec.key, seconds=spec.timeout_s), _mark=_thrown(call)
-        )
-    if isinstance(value, Err):
-        # A nested workflow that crashed hands its crash on as a value; it is still a crash.
-        crashed = isinstance(value.error, UnexpectedError | StepTimeoutError)
-        return with_mark(value, _thrown(call) if crashed else _returned(call))
-    return with_mark(value, _returned(call)) if isinstance(value, Ok) else Ok(value, _mark=_returned(call))
-
-
-def _returned(call: Invoke) -> Mark | None:
-    return None if call.took_s is None else Mark(duration_s=call.took_s)
-
-
-def _thrown(call: Invoke) -> Mark:
-    return Mark(origin="throw", duration_s=call.took_s)
-
-
-def unexpected(exc: Exception, *, step_id: str | None = None, step_key: str | None = None) -> Err[UnexpectedError]:
-    """Return the failure that an undeclared exception becomes."""
-    error = UnexpectedError(
-        cause_type=type(exc).__name__, cause_message=_message(exc), step_id=step_id, step_key=step_key
-    )
-    return Err(error, exc, _mark=Mark(origin="throw"))
-
-
-def _message(exc: Exception) -> str:
-    try:
-        return str(exc)
-    except Exception:  # noqa: BLE001 - the stranger is the exception's own __str__
-        return "<its str raised>"

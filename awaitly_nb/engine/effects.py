@@ -1,0 +1,60 @@
+"""What a step asks of whoever drives it: call this function, wait for that, write those bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.result import Result
+
+__all__ = ["TIMED_OUT", "Effect", "Invoke", "Pause", "Save", "Steps", "Wait"]
+
+
+class _TimedOut:
+    __slots__ = ()
+
+
+TIMED_OUT = _TimedOut()
+"""What a driver answers to `Invoke` when the step's time is up."""
+
+
+@dataclass(slots=True)
+class Invoke:
+    """Call the step's function where its executor says, for at most its time-out; answer its value or `TIMED_OUT`.
+
+    The driver notes in `took_s` how long the call itself took, where the executor knows better than a clock outside.
+    """
+
+    spec: StepSpec
+    took_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait until `future` is done."""
+
+    future: Future[None]
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Write something, and let no interrupt cut it short. `heavy`: it would hold up an event loop."""
+
+    fn: Callable[[], object]
+    heavy: bool = False
+
+
+Effect: TypeAlias = "Invoke | Pause | Wait | Save"
+Steps: TypeAlias = Generator[Effect, Any, "Result[Any, Any]"]  # Any: each effect has its own answer
