@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -56,7 +57,8 @@ class RecordLocks:
             file.held.add(number)
         note = {"n": number, "pid": os.getpid(), "host": host_name()[:40], "at": int(self._clock())}
         data = json.dumps(note).encode("ascii", "replace").ljust(_SLOT_BYTES)
-        _write_at(file.descriptor, data, number % _SLOTS * _SLOT_BYTES)
+        with suppress(OSError):  # a full disk: the lock holds all the same, and nobody is told who has it
+            _write_at(file.descriptor, data, number % _SLOTS * _SLOT_BYTES)
         return True
 
     def unlock(self, number: int) -> None:

@@ -110,3 +110,25 @@ def test_a_read_only_folder_is_served_and_not_written(small_disk):
         small_disk,
     )
     assert out == "kept 100000 ['small', 'large'] 2\nrefused\nNone unusable [] ['CacheUnusableWarning']\n"
+
+
+def test_steps_go_on_when_the_disk_is_full_and_the_same_one_twice(small_disk):
+    out = run(
+        """
+        import sys, warnings
+        import awaitly_nb as aw
+        warnings.simplefilter("ignore")
+        workflow = aw.create_workflow("w", cache=aw.create_disk_cache(sys.argv[1] + "/cache"))
+        def go(key):
+            print(key, workflow.run_sync(lambda ctx: ctx.step("s", lambda: "v" * 50_000, key=key)).ok)
+        go("first")
+        try:
+            open(sys.argv[1] + "/filler", "wb", buffering=0).write(bytes(8_000_000))
+        except OSError:
+            pass
+        for key in ("second", "second", "third", "first"):
+            go(key)
+        """,
+        small_disk,
+    )
+    assert out == "first True\nsecond True\nsecond True\nthird True\nfirst True\n"

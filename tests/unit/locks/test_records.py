@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
 import pytest
 
+from awaitly_nb.locks import records
 from awaitly_nb.locks.records import RecordLocks
 from awaitly_nb.testing import FakeClock
 
@@ -82,3 +84,18 @@ def test_a_place_that_cannot_be_locked_counts_as_free(tmp_path):
     assert flight.try_acquire() is True
     assert flight.holder() is None
     flight.release()
+
+
+def test_a_full_disk_takes_the_note_and_not_the_lock(locks, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(records, "_write_at", full)
+    first, second = locks.flight("a"), locks.flight("a")
+    assert first.try_acquire() is True
+    assert second.try_acquire() is False
+    assert elsewhere(locks, "a") is False
+    first.release()
+    assert elsewhere(locks, "a") is True
+    assert second.try_acquire() is True
+    second.release()
