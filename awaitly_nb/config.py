@@ -19,7 +19,7 @@ from awaitly_nb.errors import InvalidOptionError, MisuseError
 from awaitly_nb.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
     "Setting",
@@ -233,7 +233,22 @@ def _resolve() -> dict[str, tuple[Any, str]]:  # Any: each setting has its own t
     for name, variable in zip(_PARSERS, _VARIABLES, strict=True):
         if text := os.environ.get(variable):
             found[name] = (_PARSERS[name](text, variable, _start()), variable)
-    return found | {name: (value, "configure()") for name, value in _configured.items()}
+    found |= {name: (value, "configure()") for name, value in _configured.items()}
+    _check_bound(found, project)
+    return found
+
+
+def _check_bound(found: Mapping[str, tuple[Any, str]], project: Path | None) -> None:
+    """Raise InvalidOptionError where a project bounds a folder beyond itself: that would remove what others keep."""
+    (limit, source), (folder, _) = found["size_limit"], found["cache_dir"]
+    if project is None or folder is None or source != _source_of(project):
+        return
+    if not folder.resolve().is_relative_to(project.parent.resolve()):
+        raise InvalidOptionError(
+            f"{source}: size_limit = {limit} may not come from a project whose results are kept outside of it, in "
+            f"{folder}, because it would remove what others keep there; set it in {_user_file()}, "
+            "by AWAITLY_NB_SIZE_LIMIT, or by aw.configure()"
+        )
 
 
 def _from_file(path: Path, table: dict[str, Any], source: str) -> dict[str, tuple[Any, str]]:
@@ -247,7 +262,7 @@ def _from_file(path: Path, table: dict[str, Any], source: str) -> dict[str, tupl
 
 def _from_project(path: Path) -> dict[str, tuple[Any, str]]:
     table = _table(path).get("tool", {}).get(_APP, {})
-    source = f"{path} [tool.{_APP}]"
+    source = _source_of(path)
     # Whoever wrote the folder's files wrote its cache too: it may ask for more care, never for less.
     if _SECRETS & table.keys() or table.get("verify", "strict") != "strict":
         refused = ", ".join(sorted(_SECRETS & table.keys())) or f"verify = {table['verify']!r}"
@@ -256,6 +271,10 @@ def _from_project(path: Path) -> dict[str, tuple[Any, str]]:
             "by an AWAITLY_NB_* variable, or by aw.configure()"
         )
     return _from_file(path, table, source)
+
+
+def _source_of(project: Path) -> str:
+    return f"{project} [tool.{_APP}]"
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from awaitly_nb.caches.heads import number_of
 from awaitly_nb.caches.held import SEPARATOR
 from awaitly_nb.codec.envelope import read_head
 from awaitly_nb.errors import CacheError, EvictedWarning, warn
@@ -18,15 +19,16 @@ __all__ = ["evict", "refuse_if_too_large"]
 _ROOM: Final = 0.95  # evicting goes a little below the bound, so that not every store has to evict
 _UNKNOWN_S: Final = 1.0  # what a step is taken to cost when nobody measured it
 _HALF_LIFE_S: Final = 86_400.0  # an entry that is this old is worth half as much
+_EMPTY_BYTES: Final = 64_000  # what a folder without entries takes: the tables
 _NAMED: Final = 3
 
 
 def refuse_if_too_large(key: str, size: int, limit: int) -> None:
     """Raise CacheError for a value that alone exceeds the bound: keeping it would cost all others."""
-    if size > limit:
+    if size + _EMPTY_BYTES > limit:
         raise CacheError(
-            f"{key!r} takes {show_size(size)}, more than the whole size_limit of {show_size(limit)}, so it is not "
-            "kept; raise size_limit, or store less"
+            f"{key!r} takes {show_size(size)}, which with the {show_size(_EMPTY_BYTES)} of an empty folder is more "
+            f"than the whole size_limit of {show_size(limit)}, so it is not kept; raise size_limit, or store less"
         )
 
 
@@ -68,7 +70,7 @@ def evict(folder: Folder, limit: int, *, spare: str) -> int:
 def _worth(head: str, size: int, now: float) -> float:
     """Return the seconds that recomputing an entry takes for each of its bytes, less with age."""
     members: dict[str, Any] = read_head(head) or {}
-    seconds, created = members.get("duration_s"), members.get("created_at")
-    cost = float(seconds) if isinstance(seconds, int | float) else _UNKNOWN_S
-    age = max(0.0, now - created) if isinstance(created, int | float) else 0.0
+    seconds, created = number_of(members.get("duration_s")), number_of(members.get("created_at"))
+    cost = _UNKNOWN_S if seconds is None else seconds
+    age = 0.0 if created is None else max(0.0, now - created)
     return cost / max(size, 1) / (1 + age / _HALF_LIFE_S)

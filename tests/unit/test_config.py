@@ -252,3 +252,18 @@ def test_importing_settings_loads_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert json.loads(out) == []
+
+
+def test_a_project_bounds_only_what_lies_in_it(project, tmp_path, monkeypatch):
+    project('[tool.awaitly_nb]\nsize_limit = "2KB"\ncache_dir = "kept"\n')
+    assert config.settings().size_limit == 2000
+    monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "mine"))
+    with pytest.raises(InvalidOptionError, match="would remove what others keep there"):
+        config.settings()
+    monkeypatch.setenv("AWAITLY_NB_SIZE_LIMIT", "4KB")  # the user's own word
+    assert config.settings().size_limit == 4000
+    monkeypatch.delenv("AWAITLY_NB_CACHE_DIR")
+    monkeypatch.delenv("AWAITLY_NB_SIZE_LIMIT")
+    project(f'[tool.awaitly_nb]\nsize_limit = "2KB"\ncache_dir = "{tmp_path / "mine"}"\n')
+    with pytest.raises(InvalidOptionError, match="would remove what others keep there"):
+        config.settings()
