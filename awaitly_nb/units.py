@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ def parse_duration(value: float | timedelta | str, *, name: str) -> float:
         if (match := _QUANTITY.fullmatch(value)) and (match[2] or "s").lower() in _SECONDS:
             seconds = float(match[1]) * _SECONDS[(match[2] or "s").lower()]
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        with suppress(OverflowError):
+            seconds = float(value)
     if not 0 < seconds < math.inf:
         raise InvalidOptionError(
             f'{name}={value!r} is no duration above zero; give seconds, a timedelta, or text: "7d"'

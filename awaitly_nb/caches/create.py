@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import MutableMapping
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, cast
 
 from awaitly_nb.caches.folder import open_folder
@@ -172,16 +171,21 @@ _defaults: dict[object, StepCache] = {}
 
 def folder_entries(pattern: str = "*") -> list[Entry]:
     """Return what is known of the live keys in all namespaces of the default folder that match the glob `pattern`."""
-    from awaitly_nb.caches.heads import entry_of, live_heads
+    from awaitly_nb.caches.heads import entry_of, live_heads, matcher_of
 
-    rows = [row for row in _default_folder().heads() if fnmatchcase(row[0].partition(SEPARATOR)[2], pattern)]
+    matches = matcher_of(pattern)
+    rows = [row for row in _default_folder().heads() if matches is None or matches(row[0].partition(SEPARATOR)[2])]
     return [entry_of(*found) for found in live_heads(rows, time.time())]
 
 
 def folder_delete(pattern: str) -> int:
     """Remove the keys in all namespaces of the default folder that match the glob `pattern`; return how many."""
+    from awaitly_nb.caches.heads import literal_of, matcher_of
+
     folder = _default_folder()
-    return folder.delete([name for name in folder.names() if fnmatchcase(name.partition(SEPARATOR)[2], pattern)])
+    matches = matcher_of(pattern)
+    names = folder.names(holding=SEPARATOR + literal_of(pattern))
+    return folder.delete([name for name in names if matches is None or matches(name.partition(SEPARATOR)[2])])
 
 
 def doctor(directory: str | os.PathLike[str] | None = None, *, mend: bool = False) -> Report:

@@ -12,7 +12,6 @@ import threading
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.caches.entry import Missed
@@ -152,19 +151,21 @@ def glance(cache: StepCache, key: str) -> Ok[Stored] | None:
     # Which files it depends on is told in the body.
     if head is None or head.get("ok") is not True or head.get("files"):
         return None
-    get = head.get
-    stored = Stored(key, get("size_bytes"), str(get("signature", "")), cache)
+    from awaitly_nb.caches.heads import entry_of
+
+    known = entry_of(key, head)  # not verified before it is loaded, so a stranger may have written it
+    stored = Stored(key, known.size_bytes, str(head.get("signature", "")), cache)
     if (key, stored.digest) in _unreadable:
         return None
-    created = get("created_at")
+    code = head.get("code")
     mark = Mark(
-        step_id=get("step_id"),
-        workflow=get("workflow"),
-        at=None if created is None else datetime.fromtimestamp(created, UTC),
-        duration_s=get("duration_s"),
-        code=get("code"),
-        origin=get("origin", "returned"),
-        size_bytes=get("size_bytes"),
+        step_id=known.step_id,
+        workflow=known.workflow,
+        at=known.created_at,
+        duration_s=known.duration_s,
+        code=code if isinstance(code, str) else None,
+        origin="throw" if head.get("origin") == "throw" else "returned",
+        size_bytes=known.size_bytes,
     )
     return Ok(stored, _mark=mark)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from fnmatch import translate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.caches.entry import Entry
 from awaitly_nb.caches.held import SEPARATOR
@@ -16,13 +17,26 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["entry_of", "frame_of", "is_alive", "live_heads", "matcher_of"]
+__all__ = ["entry_of", "frame_of", "is_alive", "literal_of", "live_heads", "matcher_of", "number_of"]
+
+_TOO_LARGE: Final = 2**63
+
+
+def number_of(value: object) -> float | None:
+    """Return a number that a head holds, or None where it holds none, or one beyond what a float can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def is_alive(head: dict[str, Any], now: float) -> bool:
     """Tell whether an entry may be served at `now`, by what its head says."""
-    stored_at, expires_at = head.get("stored_at"), head.get("expires_at")
-    if not isinstance(expires_at, int | float) or not isinstance(stored_at, int | float):
+    stored_at, expires_at = number_of(head.get("stored_at")), number_of(head.get("expires_at"))
+    if expires_at is None or stored_at is None:
         return True
     return 2 * stored_at - expires_at <= now <= expires_at
 
@@ -30,6 +44,11 @@ def is_alive(head: dict[str, Any], now: float) -> bool:
 def matcher_of(pattern: str) -> Callable[[str], object] | None:
     """Return what tells whether a key matches the glob, case-sensitively; None where every key does."""
     return None if pattern == "*" else re.compile(translate(pattern)).match
+
+
+def literal_of(pattern: str) -> str:
+    """Return what every text that matches the glob begins with."""
+    return re.split(r"[*?[]", pattern, maxsplit=1)[0]
 
 
 def live_heads(rows: Iterable[tuple[str, str, int]], now: float) -> Iterator[tuple[str, dict[str, Any], int]]:
@@ -44,22 +63,19 @@ def entry_of(name: str, head: dict[str, Any], hits: int = 0) -> Entry:
     """Return what a head tells, without believing it: it is shown to people, and nothing else is done with it."""
     namespace, _, key = name.partition(SEPARATOR)
     get = head.get
-    step_id, workflow, size, seconds = get("step_id"), get("workflow"), get("size_bytes"), get("duration_s")
+    step_id, workflow, size = get("step_id"), get("workflow"), get("size_bytes")
     return Entry(
         key=key,
         namespace=namespace,
         step_id=step_id if type(step_id) is str else None,
         workflow=workflow if type(workflow) is str else None,
         ok=get("ok") is True,
-        size_bytes=size if type(size) is int else None,
+        size_bytes=size if type(size) is int and 0 <= size < _TOO_LARGE else None,
         created_at=_instant(get("created_at")),
-        duration_s=seconds if type(seconds) in _NUMBERS else None,
+        duration_s=number_of(get("duration_s")),
         expires_at=_instant(get("expires_at")) if "expires_at" in head else None,
         hits=hits,
     )
-
-
-_NUMBERS = (float, int)
 
 
 def _instant(value: Any) -> datetime | None:  # Any: as a stranger wrote it

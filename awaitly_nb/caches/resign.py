@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.caches.heads import number_of
 from awaitly_nb.caches.held import SEPARATOR
 from awaitly_nb.codec.envelope import EnvelopeError, check_buffers, open_envelope, read_head, reseal
 from awaitly_nb.codec.plain import resign as resign_json
@@ -82,8 +83,7 @@ def foreign(folder: Folder) -> list[Foreign]:
         if isinstance(secret, str) and folder.keyring.find(secret) is None:
             counts[secret] += 1
             sizes[secret] += size
-            stored_at = members.get("stored_at")
-            at = float(stored_at) if isinstance(stored_at, int | float) else 0.0
+            at = number_of(members.get("stored_at")) or 0.0
             oldest, newest = times.get(secret, (at, at))
             times[secret] = [min(oldest, at), max(newest, at)]
     return [

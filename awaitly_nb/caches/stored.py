@@ -58,6 +58,8 @@ class StoredCache:
     ) -> None:
         if SEPARATOR in namespace:
             raise InvalidOptionError(f"namespace={namespace!r} holds the separator U+001F; leave it out")
+        if not _is_text(namespace):
+            raise InvalidOptionError(f"namespace={namespace!r} holds half of a character, which no store can keep")
         if verify not in ("on", "strict", "off"):
             raise InvalidOptionError(f"verify={verify!r} is unknown; use 'on', 'strict' or 'off'")
         self.namespace = namespace
@@ -289,9 +291,11 @@ class StoredCache:
 
     def marks(self, step_id: str, *, limit: int = 20) -> Iterator[Mark]:
         """Yield the marks of the kept results of a step, newest first; decodes no value."""
+        from awaitly_nb.caches.heads import number_of
+
         try:
             dated = [
-                (head.get("created_at") or 0.0, name)
+                (number_of(head.get("created_at")) or 0.0, name)
                 for name, head, _ in self._heads(self._prefix)
                 if head.get("step_id") == step_id
             ]
@@ -324,11 +328,8 @@ class StoredCache:
     def _name(self, key: str) -> str:
         if type(key) is not str or not key:
             raise MisuseError(f'{key!r} is no key: use a text that is not empty, as in key=f"user:{{id}}"')
-        if not key.isascii():
-            try:
-                key.encode()
-            except UnicodeEncodeError:
-                raise MisuseError(f"{key!r} is no key: it holds half of a character, which no store can keep") from None
+        if not _is_text(key):
+            raise MisuseError(f"{key!r} is no key: it holds half of a character, which no store can keep")
         return self._prefix + key
 
     def _heads(self, prefix: str) -> Iterator[tuple[str, dict[str, Any], int]]:
@@ -339,6 +340,15 @@ class StoredCache:
         else:
             rows = [(record.name, record.head, 0) for record in self._store.scan(prefix)]
         return live_heads(rows, self._clock())
+
+
+def _is_text(text: str) -> bool:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
+    return True
 
 
 def _suits_tier(held: Held, folder: Folder) -> bool:

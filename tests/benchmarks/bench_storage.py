@@ -19,6 +19,7 @@ import diskcache
 import numpy as np
 import pandas as pd
 
+import awaitly_nb as aw
 import awaitly_nb.caches as caches
 from awaitly_nb.caches.folder import forget_folders
 from awaitly_nb.result import Mark, Ok, with_mark
@@ -245,16 +246,17 @@ def many_keys(folder: Path, count: int = 100_000) -> list[Row]:
         ),
     ]
     plain.close()
-    names = [f"gone {i}" for i in range(count - 10_000, count)]
+    aw.configure(cache_dir=folder / "list")
     start = time.perf_counter()
     for i in range(10_000):
         peer.delete(f"gone {i}")
     middle = time.perf_counter()
-    removed = cache._folder.delete(["\x1f" + name for name in names])
+    removed = caches.folder_delete("gone 9????")
     end = time.perf_counter()
+    aw.configure(cache_dir=None)
     assert removed == 10_000
     detail = f"{show(end - middle)} against {show(middle - start)}"
-    rows.append(row("100,000 keys: 10,000 deleted", 0.2, ((end - middle) / (middle - start), detail)))
+    rows.append(row("100,000 keys: 10,000 deleted by a glob", 0.2, ((end - middle) / (middle - start), detail)))
     return rows
 
 

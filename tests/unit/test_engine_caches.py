@@ -85,6 +85,8 @@ def test_workflow_names_of_any_spelling_are_namespaces_of_their_own(mode, name):
 def test_a_name_with_the_separator_of_namespaces_is_refused(mode, tmp_path):
     with pytest.raises(aw.InvalidOptionError, match="namespace"):
         aw.create_disk_cache(tmp_path, namespace="a\x1fb")
+    with pytest.raises(aw.InvalidOptionError, match="half of a character"):
+        aw.create_disk_cache(tmp_path, namespace="a\ud800")
     assert isinstance(mode.run(aw.create_workflow("a\x1fb", None), one_step(lambda: 1)).cause, aw.InvalidOptionError)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError, Record
-from awaitly_nb.stores.disk.database import Database, make_folder
+from awaitly_nb.stores.disk.database import Database, UnfilledDatabaseError, is_whole, make_folder
 from awaitly_nb.stores.disk.files import ValueFiles
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class DiskStore:
     def __init__(self, directory: str | Path, *, mmap: bool = True, clock: Callable[[], float] = time.time) -> None:
         self.directory = Path(directory).expanduser().absolute()
         self.database = Database(self.directory)
+        self.before_unlink: Callable[[], None] | None = None
+        """Called before the commit after which a file that has lost its row is removed."""
         self._clock = clock
         self._mapped = mmap
 
@@ -135,13 +137,15 @@ class DiskStore:
             finally:
                 reader.close()
 
-    def names(self, prefix: str = "", *, alive_at: float | None = None) -> list[str]:
-        """Return the names that begin with `prefix`, in the order of their first writing, alive at that time."""
+    def names(self, prefix: str = "", *, alive_at: float | None = None, holding: str = "") -> list[str]:
+        """Return the names that begin with `prefix` and hold a text, oldest first, alive at that time."""
         with self.database.lock, self.database.explained():
             connection = self.database.connection()
             where, values = _named(prefix, scan=_are_most(prefix, connection))
             if alive_at is not None:
                 where, values["now"] = where + _ALIVE, alive_at
+            if holding:
+                where, values["holding"] = where + " AND instr(key, :holding)", holding
             sql = f"SELECT key FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - made of constants
             return [name for (name,) in connection.execute(sql, values)]
 
@@ -169,10 +173,12 @@ class DiskStore:
         )
         return int(pages) * int(page) + int(files)
 
-    def filenames(self) -> set[str]:
-        """Return the value files that rows name."""
+    def filenames(self, *, of_whole: bool = False) -> set[str]:
+        """Return the value files that rows name; StoreError from a database that should be whole, and is not."""
         sql = "SELECT filename FROM Cache WHERE filename IS NOT NULL"
         with self.database.explained(), contextlib.closing(self.database.reader()) as reader:
+            if of_whole and not is_whole(reader):
+                raise UnfilledDatabaseError(f"the database {self.database.path} is not filled yet")
             return {name for (name,) in reader.execute(sql)}
 
     def adopt(
@@ -236,12 +242,15 @@ class DiskStore:
                     connection.execute(_INSERT, (name, *columns))
                 elif held:
                     connection.execute(_UPDATE, (*columns, old[0]))
+                if held and old is not None and old[2] is not None and self.before_unlink is not None:
+                    self.before_unlink()
         except BaseException:
             if filename is not None:
                 self.files.remove(filename)
             raise
         stale = filename if not held else old[2] if old else None
-        if isinstance(stale, str):
+        # The row may name the new file already: whoever was filling the database found it before it had its row.
+        if isinstance(stale, str) and not (old and old[2] == filename):
             self.files.remove(stale)
         return _version(version) if held else None
 
@@ -261,6 +270,8 @@ class DiskStore:
                     rows = [row for row in rows if _version(row[1]) == version]
                 connection.executemany("DELETE FROM Cache WHERE rowid = ?", [(row[0],) for row in rows])
                 stale += [row[2] for row in rows]
+            if self.before_unlink is not None and any(filename is not None for filename in stale):
+                self.before_unlink()
         files = self.files
         for filename in stale:
             if isinstance(filename, str):
