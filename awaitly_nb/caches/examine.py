@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from awaitly_nb.caches.held import SEPARATOR
-from awaitly_nb.caches.repair import adopt_files, rebuild, sweep
+from awaitly_nb.caches.repair import fill, rebuild, remove_strays, repairer, tidy, unfinished
 from awaitly_nb.caches.writers import is_alive
 from awaitly_nb.codec.envelope import EnvelopeError, check_buffers, open_envelope
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores import DamagedRecordError
 from awaitly_nb.stores.disk.database import DATABASE, is_network
-from awaitly_nb.stores.disk.salvage import sound
+from awaitly_nb.stores.disk.salvage import is_made, sound, strays
 from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
@@ -88,10 +88,13 @@ def examine(folder: Folder, *, mend: bool) -> Report:
         folder.store.close()
         rebuild(folder, "the database is damaged")
         mended.append("the database was set aside and rebuilt")
+    entries = size = 0
     try:
-        entries, size = _about_entries(folder, problems, mended, notes, mend=mend)
-    except StoreError as exc:
-        return Report(path, problems=(*problems, str(exc)), mended=tuple(mended), notes=tuple(notes))
+        _about_filling(folder, problems, mended, notes, mend=mend)
+        if mend or is_made(path / DATABASE):  # to open one that is not would be to make it
+            entries, size = _about_entries(folder, problems, mended, notes, mend=mend)
+    except (StoreError, sqlite3.Error) as exc:
+        problems.append(str(exc))
     return Report(path, entries, size, tuple(problems), tuple(mended), tuple(notes))
 
 
@@ -109,10 +112,27 @@ def _about_folder(path: Path, problems: list[str], mended: list[str], *, mend: b
     return notes
 
 
+def _about_filling(folder: Folder, problems: list[str], mended: list[str], notes: list[str], *, mend: bool) -> None:
+    """Tell of a database that is gone, or was not read to its end when another was made in its place."""
+    if (who := repairer(folder)) is not None and not mend:
+        notes.append(f"{who} is repairing it")
+        return
+    old = unfinished(folder)
+    if old:
+        problems.append(f"a damaged database is not rescued to its end yet: {', '.join(path.name for path in old)}")
+    elif not is_made(folder.directory / DATABASE) and (count := sum(1 for _ in folder.store.files.paths())):
+        problems.append(f"the database is gone; {count} value files wait to be found again")
+    if mend:
+        kept = fill(folder)
+        if old or kept:
+            mended.append(f"{kept} entries were found again")
+
+
 def _about_entries(
     folder: Folder, problems: list[str], mended: list[str], notes: list[str], *, mend: bool
 ) -> tuple[int, int]:
     store = folder.store
+    planted = strays(folder.directory / DATABASE)
     bad: dict[str, str] = {}
     foreign = entries = size = 0
     for name, _, length in store.sizes():
@@ -130,19 +150,27 @@ def _about_entries(
                 bad[name] = str(exc)
         except (DamagedRecordError, sqlite3.Error) as exc:
             bad[name] = str(exc)
-    problems += [f"{name.partition(SEPARATOR)[2]!r} cannot be served: {why}" for name, why in bad.items()]
+    problems += [f"{_key_of(name)!r} cannot be served: {why}" for name, why in bad.items()]
+    problems += [f"{_key_of(name.decode(errors='replace'))!r} cannot be served: {why}" for _, name, why in planted]
     if bad and mend:
         mended.append(f"{folder.delete(bad)} entries that cannot be served were removed")
+    if planted and mend:
+        mended.append(f"{remove_strays(folder, planted)} rows that awaitly_nb did not write were removed")
     if foreign:
         notes.append(f"{foreign} entries were signed with a secret that is not trusted here: `awaitly-nb trust`")
     named = store.filenames()
     orphans = [found for found in store.files.paths() if found not in named and not _being_written(folder, found)]
     if orphans:
         problems.append(f"{len(orphans)} files belong to no entry")
-        if mend:
-            kept = adopt_files(folder)
-            mended.append(f"{len(sweep(folder))} files that belong to no entry were removed, {kept} found their entry")
+    if orphans and mend:
+        kept, swept = tidy(folder)
+        mended.append(f"{swept} files that belong to no entry were removed, {kept} found their entry")
+        entries += kept
     return entries - (len(bad) if mend else 0), size
+
+
+def _key_of(name: str) -> str:
+    return name.rpartition(SEPARATOR)[2]
 
 
 def _being_written(folder: Folder, path: str) -> bool:

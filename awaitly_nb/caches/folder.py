@@ -67,6 +67,8 @@ class Folder:
         self.told: set[object] = set()
         """What was warned of in this process, so that it is said once for the folder."""
         self._settled = False
+        store.database.only_whole = True
+        store.before_unlink = self._announce
         _live.add(self)
 
     def stamp(self) -> int:
@@ -117,7 +119,7 @@ class Folder:
     ) -> Version | None:
         """Write a record; an interrupt meanwhile waits for the commit. See `DiskStore.swap`."""
         if not self._settled:
-            self._settle()
+            self._guard(self.store.database.connection)  # here it can be interrupted, and below not
         if sum([len(part) for part in body]) >= FILE_FROM:
             self._announce()
         return uninterrupted(
@@ -127,19 +129,25 @@ class Folder:
         )
 
     def delete(self, names: Iterable[str], *, version: Version | None = None) -> int:
-        """Remove these records, only where they have `version` if one is given; return how many there were."""
+        """Remove these records, only where they have `version` if one is given; return how many there were.
+
+        An interrupt meanwhile waits until their files are gone too.
+        """
         names = list(names)
+        if not self._settled:
+            self._guard(self.store.database.connection)
         self.tier.drop(*names)
         if version is None and len(self.removed) < _MOST_REMOVED:
             self.removed.update(names)
         try:
-            return self._guard(lambda: self.store.delete(names, version=version))
+            return uninterrupted(lambda: self._guard(lambda: self.store.delete(names, version=version)))
         finally:
             self.tier.drop(*names)
 
     def flush_hits(self) -> None:
-        """Write down how often entries were served since the last time; harmless where the folder cannot be written."""
-        if hits := self.tier.take_hits():
+        """Write down how often entries were served since the last time, if the database that served them is there."""
+        # Else the end of a kernel would make a deleted folder again, or count for whatever has taken its place.
+        if (hits := self.tier.take_hits()) and self.store.database.is_current():
             try:
                 self.store.count_hits(hits)
             except StoreError:
@@ -163,7 +171,7 @@ class Folder:
             names = [path.name for path in self.directory.iterdir()]
         except OSError:
             return
-        if mode & 0o002 or self.store.database.created or any(name.startswith(WRITER_NOTE) for name in names):
+        if mode & 0o002 or not self.store.database.whole or any(name.startswith(WRITER_NOTE) for name in names):
             from awaitly_nb.caches.repair import settle
 
             settle(self)
@@ -174,21 +182,24 @@ class Folder:
         announce(self)
 
     def _guard(self, do: Callable[..., T], *args: Any) -> T:
-        """Do it; where the database turns out damaged, have it rebuilt and do it once more."""
+        """Do it; where the database turns out damaged or new, have it rebuilt or filled and do it once more."""
         try:
-            if not self._settled or self.store.database.created:
+            if not (self._settled and self.store.database.whole):
                 self.store.database.connection()
                 self._settle()
             return do(*args)
         except StoreError as exc:
-            from awaitly_nb.stores.disk.database import DamagedDatabaseError
+            from awaitly_nb.stores.disk.database import DamagedDatabaseError, UnfilledDatabaseError
 
-            if not isinstance(exc, DamagedDatabaseError):
+            if isinstance(exc, UnfilledDatabaseError):
+                self._settle()
+            elif isinstance(exc, DamagedDatabaseError):
+                from awaitly_nb.caches.repair import rebuild
+
+                self.tier.clear()
+                rebuild(self, str(exc))
+            else:
                 raise
-            from awaitly_nb.caches.repair import rebuild
-
-            self.tier.clear()
-            rebuild(self, str(exc))
             return do(*args)
 
 

@@ -1,8 +1,13 @@
 """Putting a folder right: orphan files of dead writers, and a database that is damaged or gone.
 
-A damaged database is renamed, never deleted, under a lock that one process at a time can hold; the new one is filled
-with every row of the old that can still be read and with every value file, as far as their signatures verify. Kernels
-that have the old file open see at their next look that another one is at its place.
+A damaged database is renamed, never deleted, and the new one is filled with every row of the old that can still be
+read and with every value file, as far as they verify; those of a foreign secret or of a newer version are kept for
+whoever can read them. Only then does the new database say that it is whole: whoever opens one that does not goes on
+where another process was stopped. Kernels that have the old file open see at their next look that another one is at its
+place.
+
+All of it happens under a lock that one process at a time can hold. Nothing is removed while a database is being filled:
+a file that waits for its row looks like one that nobody needs.
 """
 
 from __future__ import annotations
@@ -12,29 +17,36 @@ import os
 import stat
 import time
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from awaitly_nb.caches.heads import number_of
 from awaitly_nb.caches.writers import dead_writers, is_alive
 from awaitly_nb.codec.envelope import EnvelopeError, open_envelope, read_head
 from awaitly_nb.codec.secrets import default_keyring
 from awaitly_nb.errors import CacheUnusableWarning, StoreError, warn
 from awaitly_nb.stores import ABSENT
-from awaitly_nb.stores.disk.database import DATABASE
+from awaitly_nb.stores.disk.database import DATABASE, DamagedDatabaseError, UnfilledDatabaseError
 from awaitly_nb.stores.disk.salvage import readable_rows, sound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
     from awaitly_nb.caches.folder import Folder
     from awaitly_nb.stores import Body
+    from awaitly_nb.stores.disk.salvage import Stray
 
-__all__ = ["adopt_files", "rebuild", "settle", "sweep"]
+__all__ = ["fill", "rebuild", "remove_strays", "repairer", "settle", "tidy", "unfinished"]
 
 _REPAIR: Final = "repair"
 _WAIT_S: Final = 120.0
+_DAMAGED: Final = f"{DATABASE}.damaged-"
+_REBUILDING: Final = f"{DATABASE}.rebuilding-"
+_LOGS: Final = ("-wal", "-shm")
 
 
 def settle(folder: Folder) -> None:
-    """Do what an open finds to be done: files of dead writers, and value files that lost their database."""
+    """Do what an open finds to be done: fill a database that is not whole, remove the files of dead writers."""
     with contextlib.suppress(OSError):
         if os.name == "posix" and folder.directory.stat().st_mode & stat.S_IWOTH:
             warn(
@@ -43,117 +55,197 @@ def settle(folder: Folder) -> None:
                 CacheUnusableWarning,
             )
     database = folder.store.database
-    if database.created:
-        database.created = False
-        if next(folder.store.files.paths(), None) is not None:
-            kept = adopt_files(folder)
-            found = f"{kept} entries were found again in their files"
-            warn(f"the database of the cache {folder.directory} was gone; {found}", CacheUnusableWarning)
-    if dead := set(dead_writers(folder)):
-        sweep(folder, dead)
+    if not database.whole:
+        try:
+            fill(folder)
+        except DamagedDatabaseError:
+            raise
+        except StoreError:
+            # Not to be written, or another process takes its time: what is there is served, the next open tries again.
+            database.whole = True
+            return
+    if dead := dead_writers(folder):
+        with contextlib.suppress(StoreError, OSError), _alone(folder, wait_s=0):  # else it waits until the next open
+            _sweep(folder)
+            for note in dead:
+                note.unlink(missing_ok=True)
 
 
-def sweep(folder: Folder, tokens: set[str] | None = None) -> list[str]:
-    """Remove files that have no row and whose writer is dead; of these writers only, if any are named. Return them."""
+def fill(folder: Folder) -> int:
+    """Fill a database that does not say that it is whole; return how many entries were found again."""
+    with _alone(folder):
+        return _fill(folder)
+
+
+def rebuild(folder: Folder, reason: str) -> None:
+    """Set a damaged database aside and make a new one from what is left; raises StoreError where it cannot be done."""
+    with _alone(folder):
+        folder.store.close()
+        if not sound(folder.directory / DATABASE):  # else another process was faster
+            _set_aside(folder)
+        _fill(folder, reason)
+
+
+def tidy(folder: Folder) -> tuple[int, int]:
+    """Give files their rows again, remove the rest of dead writers; return how many of either."""
+    with _alone(folder):
+        return _adopt(folder), len(_sweep(folder))
+
+
+def remove_strays(folder: Folder, strays: Sequence[Stray]) -> int:
+    """Remove rows that are not ours, unless others have their numbers by now. Their files stay: a row may name any."""
+    sql = "DELETE FROM Cache WHERE rowid = ? AND coalesce(CAST(key AS BLOB), x'') = ?"
+    with folder.store.database.transaction() as connection:
+        return sum([connection.execute(sql, (number, name)).rowcount for number, name, _ in strays])
+
+
+def unfinished(folder: Folder) -> list[Path]:
+    """Return the databases that were set aside and not read to their end yet, oldest first."""
+    found = folder.directory.glob(f"{_REBUILDING}*")
+    return sorted(path for path in found if not path.name.endswith(_LOGS))
+
+
+def repairer(folder: Folder) -> str | None:
+    """Return who repairs the folder at this moment, or None."""
+    lock = folder.locks.flight(_REPAIR)
+    if not folder.locks.path.exists():
+        return None  # nor is the file made by asking
+    if lock.try_acquire():
+        lock.release()
+        return None
+    return lock.holder() or "another kernel"
+
+
+@contextlib.contextmanager
+def _alone(folder: Folder, *, wait_s: float = _WAIT_S) -> Iterator[None]:
+    """Hold the lock for repairs; raises StoreError where somebody else keeps it for too long."""
+    lock = folder.locks.flight(_REPAIR)
+    until = time.monotonic() + wait_s
+    while not lock.try_acquire():
+        if time.monotonic() >= until:
+            raise StoreError(f"{lock.holder() or 'another kernel'} is repairing the cache {folder.directory}")
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fill(folder: Folder, reason: str | None = None) -> int:
+    store = folder.store
+    with contextlib.suppress(UnfilledDatabaseError):  # which is why we are here
+        store.database.fresh()
+    if store.database.look_whole():
+        return 0  # Another process was faster.
+    lost = not store.filenames() and next(store.files.paths(), None) is not None
+    old = unfinished(folder)
+    kept = sum([_salvage(folder, path) for path in old]) + _adopt(folder)
+    names = [_finish(path) for path in old]
+    store.database.mark_whole()
+    if old:
+        reason = reason or f"the database of the cache {folder.directory} was damaged"
+        rescued = f"it was kept as {', '.join(names)}, and {kept} entries were rescued into a new one"
+        warn(f"{reason}; {rescued}", CacheUnusableWarning)
+    elif lost:
+        found = f"{kept} entries were found again in their files"
+        warn(f"the database of the cache {folder.directory} was gone; {found}", CacheUnusableWarning)
+    return kept
+
+
+def _sweep(folder: Folder) -> list[str]:
+    """Remove the files that have no row and whose writer is dead; return them."""
     files = folder.store.files
     # Files first, then who lives, then the rows: a dead writer adds no row, and one that lives is left alone.
     found = [(path, token) for path in files.paths() if (token := files.token_of(path)) is not None]
-    if tokens is None:
-        alive = {token: is_alive(folder, token) for token in {token for _, token in found}}
-        found = [(path, token) for path, token in found if not alive[token]]
-    else:
-        found = [(path, token) for path, token in found if token in tokens]
+    alive = {token: is_alive(folder, token) for token in {token for _, token in found}}
     files.remove_empty()
-    if not found:
+    if all(alive.values()):
         return []
-    named = folder.store.filenames()
-    orphans = [path for path, _ in found if path not in named]
+    named = folder.store.filenames(of_whole=True)
+    orphans = [path for path, token in found if not alive[token] and path not in named]
     for path in orphans:
         files.remove(path)
     return orphans
 
 
-def rebuild(folder: Folder, reason: str) -> None:
-    """Set a damaged database aside and make a new one from what verifies; raises StoreError where it cannot be done."""
-    lock = folder.locks.flight(_REPAIR)
-    until = time.monotonic() + _WAIT_S
-    while not lock.try_acquire():
-        if time.monotonic() > until:
-            raise StoreError(f"{reason}; {lock.holder()} is repairing it")
-        time.sleep(0.05)
-    try:
-        folder.store.close()
-        path = folder.directory / DATABASE
-        if sound(path):
-            return  # Another process was faster.
-        aside = _set_aside(folder)
-        kept = _salvage(folder, aside) + adopt_files(folder)
-        folder.store.database.created = False
-        rescued = f"it was kept as {Path(aside).name}, and {kept} entries were rescued into a new one"
-        warn(f"{reason}; {rescued}", CacheUnusableWarning)
-    finally:
-        lock.release()
-
-
-def _set_aside(folder: Folder) -> str:
-    """Rename the database with its write-ahead log, so that both stay together; return its new path."""
+def _set_aside(folder: Folder) -> None:
+    """Rename the database with its write-ahead log, so that both stay together."""
     stamp = datetime.fromtimestamp(time.time()).astimezone().strftime("%Y%m%d-%H%M%S-%f")
-    old = os.fspath(folder.directory / DATABASE)
-    aside = f"{old}.damaged-{stamp}"
+    _rename(folder.directory / DATABASE, f"{_REBUILDING}{stamp}")
+
+
+def _finish(path: Path) -> str:
+    """Give a database that was read to its end the name that it keeps, and return that."""
+    name = _DAMAGED + path.name.removeprefix(_REBUILDING)
+    _rename(path, name)
+    return name
+
+
+def _rename(path: Path, name: str) -> None:
     try:
-        Path(old).rename(aside)
+        # The database first: SQLite removes a log that it finds beside a database that is not there.
+        path.rename(path.with_name(name))
     except OSError as exc:
-        raise StoreError(f"the damaged database {old} cannot be renamed ({exc})") from exc
-    for suffix in ("-wal", "-shm"):
+        raise StoreError(f"the damaged database {path} cannot be renamed ({exc})") from exc
+    for suffix in _LOGS:
         with contextlib.suppress(OSError):
-            Path(old + suffix).rename(aside + suffix)
-    return aside
+            path.with_name(path.name + suffix).rename(path.with_name(name + suffix))
 
 
-def _salvage(folder: Folder, aside: str) -> int:
-    """Copy the small entries that can still be read, as they are; return how many verified."""
+def _salvage(folder: Folder, aside: Path) -> int:
+    """Copy the small entries that can still be read, as they are, where there is none yet; return how many."""
     kept = 0
     for name, head, body, written_at, expires_at in readable_rows(aside):
-        if _verifies(name, head, body):
+        if _worth_keeping(name, head, body):
             version = folder.store.swap(name, head, [body], expect=ABSENT, written_at=written_at, expires_at=expires_at)
             kept += version is not None
     return kept
 
 
-def adopt_files(folder: Folder) -> int:
-    """Give every value file that verifies and has no row its row again; return how many."""
-    store, kept = folder.store, 0
+class _Found(NamedTuple):
+    """A value file that has no row. Of two with one name the greater is kept: what verifies here, then the newer."""
+
+    trusted: bool
+    stored_at: float
+    expires_at: float | None
+    path: str
+    size: int
+    head: str
+
+
+def _adopt(folder: Folder) -> int:
+    """Give every value file that is worth it and has no row its row again; return how many."""
+    store = folder.store
     named = store.filenames()
-    newest: dict[str, tuple[float, float | None, str, str, int]] = {}
+    best: dict[str, _Found] = {}
     for path in store.files.paths():
         if path in named:
             continue
         try:
             name, head, size = store.files.front(path)
-            if not _verifies(name, head, store.files.read(path, size)):
-                continue
+            body = store.files.read(path, size)
         except (StoreError, OSError):
             continue
-        stored_at, expires_at = _times(head)
-        if name not in newest or stored_at > newest[name][0]:
-            newest[name] = (stored_at, expires_at, head, path, size)
-    for name, (stored_at, expires_at, head, path, size) in sorted(newest.items(), key=lambda item: item[1][0]):
-        kept += store.adopt(name, head, path, size, written_at=stored_at, expires_at=expires_at)
-    return kept
+        if verdict := _worth_keeping(name, head, body):
+            found = _Found(verdict == "trusted", *_times(head), path, size, head)
+            if name not in best or found[:2] > best[name][:2]:
+                best[name] = found
+    # A planted file gets a row as well, but only of a name that has none: a look-up verifies it, and tells of a miss.
+    return sum(
+        store.adopt(name, found.head, found.path, found.size, written_at=found.stored_at, expires_at=found.expires_at)
+        for name, found in sorted(best.items(), key=lambda item: item[1].stored_at)
+    )
 
 
 def _times(head: str) -> tuple[float, float | None]:
     members = read_head(head) or {}
-    stored_at, expires_at = members.get("stored_at"), members.get("expires_at")
-    return (
-        float(stored_at) if isinstance(stored_at, int | float) else 0.0,
-        float(expires_at) if isinstance(expires_at, int | float) else None,
-    )
+    return number_of(members.get("stored_at")) or 0.0, number_of(members.get("expires_at"))
 
 
-def _verifies(name: str, head: str, body: Body) -> bool:
+def _worth_keeping(name: str, head: str, body: Body) -> str | None:
+    """Tell whether an entry is trusted here or may be of use elsewhere, by a foreign secret or a newer version."""
     try:
         open_envelope(name, head, body, default_keyring())
-    except EnvelopeError:
-        return False
-    return True
+    except EnvelopeError as exc:
+        return exc.reason if exc.reason in ("foreign", "newer") else None
+    return "trusted"

@@ -1,7 +1,8 @@
 """Who is writing value files, so that a file without a row can be told from one whose row is about to be written.
 
-A process that writes value files takes the record lock of its token and leaves a note of that name. At the next open, a
-note whose lock is free belongs to a process that died without tidying up: only then is the folder searched.
+A process that writes or removes value files takes the record lock of its token and leaves a note of that name. At the
+next open, a note whose lock is free belongs to a process that died without tidying up: only then is the folder
+searched.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from awaitly_nb.caches.folder import WRITER_NOTE
 from awaitly_nb.stores.disk.store import process_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from awaitly_nb.caches.folder import Folder
     from awaitly_nb.locks.records import KernelFlight
@@ -22,7 +23,7 @@ __all__ = ["announce", "dead_writers", "is_alive", "withdraw"]
 
 
 def announce(folder: Folder) -> None:
-    """Leave this process's note, because it is about to write a value file."""
+    """Leave this process's note, because it is about to write or to remove a value file."""
     token = process_token()
     note = folder.directory / (WRITER_NOTE + token)
     if not note.exists():
@@ -33,29 +34,26 @@ def announce(folder: Folder) -> None:
 
 
 def withdraw(folder: Folder) -> None:
-    """Remove this process's note: all it wrote has its row."""
+    """Remove this process's note: all it wrote has its row, and what it removed has none."""
     with contextlib.suppress(OSError):
         (folder.directory / (WRITER_NOTE + process_token())).unlink()
 
 
-def dead_writers(folder: Folder) -> Iterator[str]:
-    """Yield the tokens of processes that died while they may have been writing; their notes are removed afterwards."""
+def dead_writers(folder: Folder) -> list[Path]:
+    """Return the notes of processes that died while they may have been writing or removing value files."""
     try:
         notes = [path for path in folder.directory.iterdir() if path.name.startswith(WRITER_NOTE)]
     except OSError:
-        return
-    for note in notes:
-        token = note.name.removeprefix(WRITER_NOTE)
-        if not is_alive(folder, token):
-            yield token
-            with contextlib.suppress(OSError):
-                note.unlink()
+        return []
+    return [note for note in notes if not is_alive(folder, note.name.removeprefix(WRITER_NOTE))]
 
 
 def is_alive(folder: Folder, token: str) -> bool:
     """Tell whether the process of that token still lives; one that never locked counts as dead."""
     if token == process_token():
         return True
+    if not folder.locks.path.exists():
+        return False  # nor is the file made by asking
     lock = _lock_of(folder, token)
     if lock.try_acquire():
         lock.release()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-__all__ = ["DATABASE", "DamagedDatabaseError", "Database"]
+__all__ = ["DATABASE", "DamagedDatabaseError", "Database", "UnfilledDatabaseError"]
 
 DATABASE: Final = "cache.db"
 
@@ -64,6 +64,7 @@ _BUSY_S: Final = 60.0
 _LOOK_EVERY_S: Final = 1e-4  # how long a look at the path holds: a hit in a tight loop must not pay for a system call
 _WATCHED_FROM: Final = 16  # so many questions to SQLite pay for mapping what answers them; a short script asks fewer
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_WHOLE: Final = 1  # the `user_version` of a database that lacks nothing; diskcache leaves it at 0
 _MARKS: Final = {
     ".gitignore": "# Made by awaitly_nb.\n*\n",
     "CACHEDIR.TAG": (
@@ -75,6 +76,10 @@ _MARKS: Final = {
 
 class DamagedDatabaseError(StoreError):
     """The database file is no sound SQLite database."""
+
+
+class UnfilledDatabaseError(StoreError):
+    """Another database is at the path than before, and it is not known to hold what can be found again."""
 
 
 class Database:
@@ -100,8 +105,10 @@ class Database:
         self._asked = 0
         self.seen = 0
         """The version as it was read last; 0 before that and after a fork."""
-        self.created = False
-        """Whether this process found no tables here and had them made; reset by whoever acts on it."""
+        self.whole = False
+        """Whether the open database holds all that could be found again, as it says itself or nobody can help."""
+        self.only_whole = False
+        """Whether a new database at the path that is not whole raises UnfilledDatabaseError, once."""
         _live.add(self)
 
     def connection(self) -> sqlite3.Connection:
@@ -112,6 +119,10 @@ class Database:
         """Return a connection to the file that is at the path *now*: it may have been deleted or replaced."""
         if self._connection is not None and not self.is_current():
             self.close()
+        if self._connection is None:
+            self._open()
+            if self.only_whole and not self.whole:
+                raise UnfilledDatabaseError(f"the database {self.path} is new, and not filled yet")
         return self._connection or self._open()
 
     def is_current(self) -> bool:
@@ -189,6 +200,18 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     connection.close()
 
+    def look_whole(self) -> bool:
+        """Ask the database itself whether it is whole: another process may have seen to that."""
+        with self.lock, self.explained():
+            self.whole = is_whole(self.connection())
+        return self.whole
+
+    def mark_whole(self) -> None:
+        """Write into the database that it holds all that could be found again."""
+        with self.transaction() as connection:
+            connection.execute(f"PRAGMA user_version = {_WHOLE}")
+        self.whole = True
+
     def reader(self) -> sqlite3.Connection:
         """Return a connection of its own for a long listing, so that it blocks nobody; the caller closes it."""
         self.connection()
@@ -234,16 +257,15 @@ class Database:
     def _connect_as(self, how: str) -> sqlite3.Connection:
         connection = self._plain(how)
         try:
-            held = _settings_hold(connection, self._settings)
-            if held is not True and how == "rwc":
+            if not _settings_hold(connection, self._settings) and how == "rwc":
                 self._settle()
-                self.created |= held is None
             for pragma in ("synchronous", "mmap_size", "cache_size"):
                 connection.execute(f"PRAGMA {pragma} = {self._settings['sqlite_' + pragma]}")
         except BaseException:
             connection.close()
             raise
         self._how = how
+        self.whole = how != "rwc" or is_whole(connection)
         return connection
 
     def _plain(self, how: str) -> sqlite3.Connection:
@@ -310,17 +332,22 @@ def _unkeepable(exc: UnicodeEncodeError) -> StoreError:
     return StoreError(f"a name holds what UTF-8 cannot ({exc})")
 
 
-def _settings_hold(connection: sqlite3.Connection, settings: dict[str, Any]) -> bool | None:
-    """Tell whether the folder has our settings; None where not all of its tables are there yet."""
+def is_whole(connection: sqlite3.Connection) -> bool:
+    """Tell whether a database says that it holds all that could be found again."""
+    return bool(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _settings_hold(connection: sqlite3.Connection, settings: dict[str, Any]) -> bool:
+    """Tell whether the folder has all of its tables, and our settings."""
     try:
         rows = connection.execute("SELECT key, value FROM Settings").fetchall()
     except sqlite3.OperationalError as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # no such table
-            return None
+            return False
         raise
     # Another process may be making them at this moment, each in a transaction of its own; this is the last.
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Settings_size_delete'").fetchone() is None:
-        return None
+        return False
     found = dict(rows)
     return all(found.get(key) == value for key, value in settings.items())
 

@@ -1,4 +1,7 @@
-"""Reading what can still be read of a damaged database. Reads plain text and bytes only, and never writes."""
+"""Reading what can still be read of a damaged database, and which rows of any are not ours.
+
+Reads plain text and bytes only, and never writes.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-__all__ = ["Salvaged", "readable_rows", "sound"]
+__all__ = ["Salvaged", "Stray", "is_made", "readable_rows", "sound", "strays"]
 
 Salvaged: TypeAlias = "tuple[str, str, bytes, float, float | None]"
 """Name, head, body, when it was written and when it expires."""
+
+Stray: TypeAlias = "tuple[int, bytes, str]"
+"""Row number, name and what is wrong of a row that no `DiskStore` can have written."""
 
 _STEP = 64
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -30,6 +36,15 @@ def sound(path: str | os.PathLike[str], *, wait_s: float = 5) -> bool:
         return (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF not in _DAMAGE
 
 
+def is_made(path: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a database at `path` that has its tables, without making any."""
+    try:
+        with contextlib.closing(_open(path)) as connection:
+            return _has_table(connection)
+    except sqlite3.Error:
+        return False
+
+
 def readable_rows(path: str | os.PathLike[str]) -> Iterator[Salvaged]:
     """Yield the small records of a damaged database, stepping over the pages that cannot be read."""
     try:
@@ -39,6 +54,26 @@ def readable_rows(path: str | os.PathLike[str]) -> Iterator[Salvaged]:
     with contextlib.closing(connection):
         for low in range(0, _last_row(connection) + 1, _STEP):
             yield from _range(connection, low, low + _STEP)
+
+
+def strays(path: str | os.PathLike[str]) -> list[Stray]:
+    """Return the rows of a sound database whose name or head is no plain text; raises sqlite3.Error."""
+    sql = "SELECT rowid, CAST(key AS BLOB), CAST(tag AS BLOB), raw, typeof(key), typeof(tag) FROM Cache ORDER BY rowid"
+    with contextlib.closing(_open(path)) as connection:
+        found = ((number, name or b"", _wrong(name, *rest)) for number, name, *rest in connection.execute(sql))
+        return [(number, name, wrong) for number, name, wrong in found if wrong is not None]
+
+
+def _wrong(name: bytes | None, head: bytes | None, raw: object, name_type: str, head_type: str) -> str | None:
+    if raw != 1 or name_type != "text":
+        return "its name is no plain text"
+    if head_type != "text":
+        return "its head is no text"
+    try:
+        str(name or b"", "utf-8"), str(head or b"", "utf-8")
+    except UnicodeDecodeError:
+        return "its name or head is no UTF-8"
+    return None
 
 
 def _open(path: str | os.PathLike[str], wait_s: float = 5) -> sqlite3.Connection:
