@@ -1,13 +1,28 @@
-"""cloudpickle's pickler, with the file names of code kept; loaded when something is first packed by value."""
+"""cloudpickle's pickler, with the file names of code kept; loaded when something is first packed by value.
+
+A function that goes by value takes the globals along that it needs, and in another process it has nothing else. But
+back where it was written, it is to read and write what is there *now*, as if its `def` had just run. So what is kept,
+and not sent to a worker, comes back with the globals of its own module: of the notebook, mostly.
+"""
 
 from __future__ import annotations
 
 import io
+import sys
 from functools import cache
-from types import CodeType
-from typing import Any
+from importlib import import_module
+from types import CellType, CodeType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.codec.functions import is_travelling
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["dumps", "pickler"]
+
+_NOTEBOOK = "get_ipython"
+"""What IPython puts into a notebook's namespace."""
 
 
 @cache
@@ -17,6 +32,9 @@ def pickler() -> type[Any]:  # Any: a Pickler that cannot be defined before clou
 
     class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:  # Any: pickle's own protocol
+            if type(obj) is FunctionType:
+                reduced = super().reducer_override(obj)
+                return reduced if reduced is NotImplemented or is_travelling() else _coming_home(obj, reduced)
             if type(obj) is not CodeType:
                 return super().reducer_override(obj)
             make, args = self.dispatch_table[CodeType](obj)
@@ -31,3 +49,66 @@ def dumps(value: object, protocol: int) -> bytes:
     file = io.BytesIO()
     pickler()(file, protocol).dump(value)
     return file.getvalue()
+
+
+def _coming_home(function: FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:  # Any: pickle's own protocol
+    """Return cloudpickle's recipe for a function as one that looks for the function's own globals first."""
+    names = function.__globals__
+    # What came into a worker by value is the notebook's function still, with a copy of its globals.
+    if names.get("__name__") != "__main__" and not _is_home(names):
+        return reduced
+    _, (code, copied, _, _, closure), state, *_ = reduced
+    return _make, (code, copied, closure, tuple(state[1]["__globals__"])), state, None, None, _settle
+
+
+def _make(
+    code: CodeType,
+    copied: dict[str, Any],  # Any: a namespace holds anything
+    closure: tuple[CellType, ...] | None,
+    needs: Collection[str],
+) -> FunctionType:
+    """Make a function that has its code and its globals, and nothing else yet (it may be part of itself)."""
+    home = _home(str(copied.get("__name__")), needs)
+    if home is not None:
+        return FunctionType(code, home, None, None, closure)
+    from cloudpickle.cloudpickle import _make_function
+
+    return _make_function(code, copied, None, None, closure)  # type: ignore[no-any-return]
+
+
+def _settle(function: FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Give a function the rest; the globals that came along are for a process in which it has no others."""
+    if not _is_home(function.__globals__):
+        from cloudpickle.cloudpickle import _function_setstate
+
+        _function_setstate(function, state)
+        return
+    attributes, slots = state
+    function.__dict__.update(attributes)
+    for cell, filled in zip(function.__closure__ or (), slots["__closure__"] or (), strict=True):
+        try:
+            cell.cell_contents = filled.cell_contents
+        except ValueError:  # the cell is empty: a name that was deleted, or not yet bound
+            continue
+    for slot in slots.keys() - {"__globals__", "__closure__", "_cloudpickle_submodules"}:
+        setattr(function, slot, slots[slot])
+
+
+def _home(name: str, needs: Collection[str]) -> dict[str, Any] | None:
+    """Return the namespace of the module `name`; None where it is not the one that the function was written in.
+
+    A notebook always is, whatever it has run so far. Another `__main__` has to have all that the function needs, and so
+    has a module, which may have been edited. A spawned worker's own copy of a script calls itself `__mp_main__`.
+    """
+    try:
+        names = vars(import_module(name))
+    except Exception:  # noqa: BLE001 - the stranger is the user's module
+        return None
+    if names.get("__name__") != name:
+        return None
+    return names if (name == "__main__" and _NOTEBOOK in names) or names.keys() >= set(needs) else None
+
+
+def _is_home(names: dict[str, Any]) -> bool:
+    module = sys.modules.get(str(names.get("__name__")))
+    return module is not None and vars(module) is names

@@ -24,11 +24,19 @@ class Packed(bytes):
         return f"<{len(self)} packed bytes>"
 
 
-def to_bytes(value: object) -> Packed:
-    """Return anything, functions with their code, closure and globals, for another process of this user."""
+def to_bytes(value: object, *, travels: bool = True) -> Packed:
+    """Return anything, functions with their code, closure and globals, for another process of this user.
+
+    Parameters
+    ----------
+    value
+        Any value.
+    travels
+        False for a part of what is kept: it comes back to where it was written, and finds its globals there.
+    """
     from awaitly_nb.codec.by_value import dumps
 
-    token = _travelling.set(True)
+    token = _travelling.set(travels)
     try:
         return Packed(dumps(value, pickle.HIGHEST_PROTOCOL))
     finally:

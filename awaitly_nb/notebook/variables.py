@@ -9,9 +9,10 @@ but not what holds it inside (a list of frames keeps the frame as it was). A clo
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 from enum import EnumMeta
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def collect(
     class_attributes
         Names that its class statements bind, by class.
     only
-        The only variables to store; None means all.
+        The only variables to store, with what their functions need of the others; None means all.
     fingerprint
         Of a value; None where it has none.
     by_reference
@@ -113,7 +114,7 @@ def collect(
     held = {name: snapshot.names_of(value) for name, value in mutated.items()}
     changed = {**assigned, **{other: mutated[name] for name, others in held.items() for other in others}}
     if only is not None:
-        changed = {name: changed[name] for name in only}
+        changed = {name: changed[name] for name in _with_needs(only, changed)}
     modules = {name: value.__name__ for name, value in changed.items() if isinstance(value, ModuleType)}
     closed = {name: isinstance(value, io.TextIOBase) for name, value in changed.items() if _is_closed_file(value)}
     references = snapshot.references(changed, mutated) if by_reference else {}
@@ -156,6 +157,21 @@ def restore(shell: Shell, payload: Payload) -> None:
     shell.push(values)
     for name in cell["deleted"]:
         names.pop(name, None)
+
+
+def _with_needs(wanted: Iterable[str], changed: Mapping[str, Any]) -> list[str]:  # Any: the user's values
+    """Return the wanted names, and what the functions among them name, themselves or through each other."""
+    found = list(wanted)
+    for name in found:  # grows while it is walked
+        code = getattr(inspect.unwrap(changed[name]), "__code__", None)
+        found += [need for need in _names_in(code) if need in changed and need not in found]
+    return found
+
+
+def _names_in(code: CodeType | None) -> set[str]:
+    if code is None:
+        return set()
+    return set(code.co_names).union(*(_names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
 def _class_state(cls: type, own: Collection[str]) -> dict[str, Any]:  # Any: attributes of every kind

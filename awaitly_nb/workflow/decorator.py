@@ -145,11 +145,11 @@ class StepFunction(Generic[P, R]):
         if self._bound:
             return getattr, (self._bound[0], self._fn.__name__)
         # A function of a notebook has no module that a worker could import, so it travels by value.
-        from awaitly_nb.codec import to_bytes
+        from awaitly_nb.codec.functions import is_travelling, to_bytes
 
         token = _rebuilding.set(True)  # a recursive function refers to this object again: by name, then
         try:
-            return _rebuild, (to_bytes(self._fn), self._options)
+            return _rebuild, (to_bytes(self._fn, travels=is_travelling()), self._options)
         finally:
             _rebuilding.reset(token)
 

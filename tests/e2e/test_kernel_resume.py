@@ -44,6 +44,22 @@ def test_a_restart_brings_variables_and_outputs_back(tmp_path):
     assert calls(tmp_path) == ["clean"]
 
 
+def test_functions_read_the_notebook_of_now_after_a_restart(tmp_path):
+    helpers = (
+        "%%awaitly helpers\nimport functools\ncount = 0\ndef report(x):\n    global count\n    count += 1\n"
+        "    return fmt(x)\ntools = {'price': functools.partial(lambda k, x: k * x * RATE, 1)}"
+    )
+    with kernel(tmp_path) as one:
+        for hit in (False, True):
+            one.run("RATE = 1")
+            assert one.run(helpers).is_hit is hit
+            one.run("def fmt(x):\n    return f'<{x}>'")
+            assert one.run("RATE = 2\nprint(report(1), count, tools['price'](10))").text == "<1> 1 20\n"
+            one.run("def fmt(x):\n    return f'[{x}]'")
+            assert one.run("print(report(1), count)").text == "[1] 2\n"
+            one.restart()
+
+
 def test_a_killed_kernel_loses_no_finished_cell(tmp_path):
     with kernel(tmp_path) as one:
         one.run(CLEAN)

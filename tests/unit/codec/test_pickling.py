@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -101,6 +102,83 @@ def test_functions_of_the_notebook_go_by_value():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     back = decode(bytes.fromhex(done.stdout))
     assert (back["add"](1), back["more"](3)) == (11, 6)
+
+
+def test_functions_of_a_script_come_back_to_it_and_elsewhere_bring_their_globals():
+    script = textwrap.dedent(
+        """
+        import sys
+        from awaitly_nb.codec import decode, encode
+        base = 10
+        def add(x):
+            return x + base
+        encoded = encode([add])
+        base = 20
+        assert decode(encoded.stream)[0](1) == 21, "what it reads is what is there"
+        assert decode(encoded.stream)[0].__globals__ is globals()
+        del base
+        back = decode(encoded.stream)[0]
+        assert back(1) == 11, "without it, this is another script"
+        assert "base" not in globals()
+        # A worker has such a copy, and what it keeps is the notebook's function still.
+        kept = encode([back])
+        base = 30
+        assert decode(kept.stream)[0](1) == 31
+        """
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_travels_to_a_worker_brings_the_globals_of_now():
+    script = textwrap.dedent(
+        """
+        from awaitly_nb.codec import from_bytes, to_bytes
+        base = 10
+        def add(x):
+            return x + base
+        sent = to_bytes(add)
+        base = 20
+        assert from_bytes(sent)(1) == 11
+        """
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_functions_of_a_module_stay_its_own(tmp_path, monkeypatch):
+    (tmp_path / "home_of_wrappers.py").write_text(
+        "FACTOR = 1\ndef scaled(fn):\n    def wrapper(x):\n        return fn(x) * FACTOR\n    return wrapper\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    home = importlib.import_module("home_of_wrappers")
+    kept = encode(home.scaled(len))
+    home.FACTOR = 3
+    assert decode(kept.stream)("ab") == 6
+    del home.FACTOR
+    assert decode(kept.stream)("ab") == 2, "the module was edited since: what came along is what it was written with"
+    monkeypatch.delitem(sys.modules, "home_of_wrappers")
+    (tmp_path / "home_of_wrappers.py").unlink()
+    importlib.invalidate_caches()
+    assert decode(kept.stream)("ab") == 2
+
+
+def test_a_function_that_is_part_of_itself_survives():
+    def outer(n):
+        return outer if n == 0 else outer(n - 1)
+
+    outer.me = [outer]
+    back = again(outer)
+    assert back(2) is back
+    assert back.me == [back]
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "w", "rb", "wb"])
+def test_open_files_are_refused(tmp_path, mode):
+    path = tmp_path / "notes.txt"
+    path.write_text("one")
+    with path.open(mode) as file:
+        for value in (file, [1, {"log": file}], lambda: file):
+            with pytest.raises(EncodeError, match="cannot be pickled"):
+                encode(value)
 
 
 def test_classes_of_the_notebook_go_by_name_and_must_be_there_unchanged():

@@ -219,13 +219,138 @@ def test_every_way_to_bind_a_name(shell, source, name, value):
 
 def test_functions_come_back_bound_to_the_notebook(shell):
     source = "%%awaitly raw\ndef scaled(n):\n    return n * scale\nadd = lambda n: n + scale"
+    for hit in (False, True):
+        shell.forget()
+        shell.run("scale = 10")
+        shell.run(source)
+        assert shell.badge.startswith("from cache") is hit
+        assert shell.ns["scaled"](2) == 20
+        shell.run("scale = 3")
+        assert (shell.ns["scaled"](2), shell.ns["add"](2)) == (6, 5)
+
+
+def test_a_restored_function_finds_what_is_defined_after_it(shell):
+    for hit in (False, True):
+        shell.forget()
+        shell.run("%%awaitly helpers\ndef report(x):\n    return fmt(x)")
+        assert shell.badge.startswith("from cache") is hit
+        assert "fmt" not in shell.ns
+        shell.run("def fmt(x):\n    return f'<{x}>'")
+        assert shell.ns["report"](1) == "<1>"
+        shell.run("def fmt(x):\n    return f'[{x}]'")
+        assert shell.ns["report"](1) == "[1]"
+
+
+def test_a_restored_function_brings_no_old_globals_along(shell):
+    source = "%%awaitly helpers --key mine\ndef report(x):\n    return fmt(x)"
+    shell.run("def fmt(x):\n    return f'<{x}>'")
     shell.run(source)
     shell.forget()
-    shell.run("scale = 10")
+    shell.run("def fmt(x):\n    return 'new'")
     shell.run(source)
-    assert shell.ns["scaled"](2) == 20
-    shell.run("scale = 3")
-    assert (shell.ns["scaled"](2), shell.ns["add"](2)) == (6, 5)
+    assert shell.badge.startswith("from cache")
+    assert (shell.ns["report"](1), shell.ns["fmt"](1)) == ("new", "new")
+    shell.forget()
+    shell.run(source)
+    assert "fmt" not in shell.ns
+
+
+def test_a_restored_function_writes_into_the_notebook(shell):
+    for hit in (False, True):
+        shell.forget()
+        shell.run("%%awaitly counter\ncount = 0\ndef bump():\n    global count, seen\n    count += 1\n    seen = True")
+        assert shell.badge.startswith("from cache") is hit
+        builtins_of = shell.ns["__builtins__"]
+        shell.run("bump()\nbump()")
+        assert (shell.ns["count"], shell.ns["seen"]) == (2, True)
+        assert shell.ns["__builtins__"] is builtins_of
+
+
+TOOLS = """
+import functools
+
+FACTOR = 1
+
+def scaled(fn):
+    @functools.wraps(fn)
+    def wrapper(*args):
+        return fn(*args) * FACTOR
+    return wrapper
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "used"),
+    [
+        ("def outer(k):\n    def inner(x):\n        return x * k * RATE\n    return inner\nf = outer(1)", "f(3)"),
+        ("f = [lambda x: x * RATE, {'g': lambda x: x * RATE}]", "f[1]['g'](3) if f[0](3) == 3 * RATE else 0"),
+        ("import functools\nf = functools.partial(lambda x, y: x * y * RATE, 1)", "f(3)"),
+        ("def f(x, g=lambda x: x * RATE, *, h=lambda x: x):\n    return h(g(x))", "f(3)"),
+        ("def f(n):\n    for i in range(n):\n        yield RATE", "sum(f(3))"),
+        ("async def f(n):\n    return n * RATE", "__import__('asyncio').run(f(3))"),
+        ("def f(n):\n    return RATE if n == 1 else RATE + f(n - 1)", "f(3)"),
+        ("class Box:\n    pass\nf = Box()\nf.fn = lambda x: x * RATE", "f.fn(3)"),
+        ("class Box:\n    def fn(self, x):\n        return x * RATE\nf = Box().fn", "f(3)"),
+        (
+            "def local():\n    class Box:\n        def fn(self, x):\n            return x * RATE\n    return Box()\n"
+            "f = local()",
+            "f.fn(3)",
+        ),
+        (
+            "import functools\ndef deco(fn):\n    @functools.wraps(fn)\n    def wrapper(x):\n"
+            "        return fn(x) * RATE\n    return wrapper\n@deco\ndef f(x):\n    return x",
+            "f(3)",
+        ),
+        ("import functools\n@functools.lru_cache\ndef f(x):\n    return x * RATE", "f(3)"),
+        ("import awaitly_nb as aw\n@aw.step(name='again')\ndef f(x):\n    return x * RATE", "f(3)"),
+        ("import bound_tools\n@bound_tools.scaled\ndef f(x):\n    return x * RATE", "f(3)"),
+        ("import bound_tools\nf = bound_tools.scaled(len)", "f('abc') * RATE"),
+    ],
+    ids=lambda text: text.replace("\n", "; "),
+)
+def test_functions_of_every_make_read_the_notebook_as_it_is(shell, tmp_path, monkeypatch, made, used):
+    (tmp_path / "bound_tools.py").write_text(TOOLS)
+    monkeypatch.syspath_prepend(tmp_path)
+    for hit in (False, True):
+        shell.forget()
+        shell.run("RATE = 1")
+        shell.run(f"%%awaitly m\n{made}")
+        assert shell.badge.startswith("from cache") is hit
+        shell.run("RATE = 2")
+        shell.run(f"result = {used}")
+        assert shell.ns["result"] == 6
+        if "bound_tools" in made:
+            shell.run("bound_tools.FACTOR = 5")
+            shell.run(f"result = {used}\nbound_tools.FACTOR = 1")
+            assert shell.ns["result"] == 30
+
+
+def test_a_function_that_a_step_returned_reads_the_notebook_too(shell):
+    made = (
+        "import awaitly_nb as aw\nRATE = 1\n"
+        "def body(ctx):\n    return ctx.step('make', lambda: (lambda x: x * RATE), key='k')\n"
+        "result = aw.create_workflow('w').run_sync(body)"
+    )
+    for _ in range(2):
+        shell.forget()
+        shell.run(made)
+        shell.run("RATE = 2")
+        shell.run("priced = result.unwrap()(3)")
+        assert shell.ns["priced"] == 6
+
+
+def test_with_vars_a_function_brings_what_the_cell_made_for_it(shell):
+    source = (
+        "%%awaitly m --vars area\nimport math\nhalf = 0.5\ntable = [1] * 10\n"
+        "def squared(r):\n    return r * r * half\ndef area(r):\n    return 2 * math.floor(math.pi) * squared(r)"
+    )
+    for hit in (False, True):
+        shell.forget()
+        shell.run(source)
+        assert shell.badge.startswith("from cache") is hit
+        shell.run("result = area(2)")
+        assert shell.ns["result"] == 12
+    assert "table" not in shell.ns
 
 
 def test_a_restored_function_keeps_its_source_and_so_its_key(shell, calls):
@@ -295,6 +420,16 @@ def test_what_cannot_be_stored_is_named_and_the_cell_is_not_kept(shell, calls):
     for _ in range(2):
         shell.run(cell("raw --vars x", "import threading\nconn = threading.Lock()\nx = 1"))
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("value", ["fh", "[1, {'log': fh}]", "(lambda: fh)"])
+def test_an_open_file_is_not_kept_even_where_it_could_be_read(shell, tmp_path, value):
+    (tmp_path / "notes.txt").write_text("one")
+    with pytest.warns(UncachedWarning, match="kept"):
+        shell.run(f"%%awaitly opened\nfh = open({str(tmp_path / 'notes.txt')!r})\nmade = {value}")
+    assert ", not kept" in shell.badge
+    assert shell.ns["fh"].read() == "one"
+    shell.run("fh.close()")
 
 
 def test_filters_that_a_cell_sets_stay_set(shell):
