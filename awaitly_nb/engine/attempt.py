@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.effects import TIMED_OUT, Invoke, Pause
+from awaitly_nb.engine.elsewhere import Read
 from awaitly_nb.engine.options import attempts
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
 from awaitly_nb.events import StepRetriesExhausted, StepRetry
+from awaitly_nb.keys import note_files
 from awaitly_nb.result import Err, Mark, Ok, with_mark
 
 if TYPE_CHECKING:
@@ -64,6 +66,9 @@ def _attempt(spec: StepSpec) -> Steps:
         return Err(
             StepTimeoutError(step_id=spec.step_id, step_key=spec.key, seconds=spec.timeout_s), _mark=_thrown(call)
         )
+    if isinstance(value, Read):
+        note_files(value.files, elsewhere=True)
+        value = value.value
     if isinstance(value, Err):
         # A nested workflow that crashed hands its crash on as a value; it is still a crash.
         crashed = isinstance(value.error, UnexpectedError | StepTimeoutError)

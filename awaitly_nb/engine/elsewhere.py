@@ -6,15 +6,18 @@ back where it lies. The secrets stay where they are; the notebook tells the publ
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.caches.handle import Recipe, Stored, holds_handles, loaded, recipe_of
 from awaitly_nb.codec import default_keyring
 from awaitly_nb.errors import CacheUnusableWarning, ForeignSecretWarning
-from awaitly_nb.executors import is_awaitable, resolve
+from awaitly_nb.executors import is_awaitable, resolve, tells_no_files
+from awaitly_nb.keys import joined, track_files, tracked_from
 from awaitly_nb.result import Err, Mark, Ok, mark_of
 
 if TYPE_CHECKING:
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
     from awaitly_nb.caches import StepCache
     from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.run import Run
+    from awaitly_nb.keys import FileTracker
     from awaitly_nb.result import Result
 
-__all__ = ["Kept", "Loading", "Returned", "There", "arrived", "as_called", "call_of"]
+__all__ = ["Kept", "Loading", "Read", "Returned", "There", "arrived", "as_called", "call_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +82,24 @@ class There(Loading):
     def __call__(self, ticket: _Ticket, /, *args: Any, **kwargs: Any) -> Any:  # Any: of the user's function
         """Call the function, keep what it returns, and return where it lies."""
         started = time.perf_counter()
-        value = super().__call__(*args, **kwargs)
+        home = tracked_from()
+        tracker = None if home is None else track_files(home=home)
+        with tracker or nullcontext():
+            value = super().__call__(*args, **kwargs)
         if is_awaitable(value):
-            return self._awaited(ticket, value, started)
-        return self._kept(ticket, value, time.perf_counter() - started)
+            return self._awaited(ticket, value, started, tracker)
+        return self._kept(ticket, value, time.perf_counter() - started, tracker)
 
-    async def _awaited(self, ticket: _Ticket, value: Any, started: float) -> Any:  # Any: of the user's function
-        value = await value
-        return self._kept(ticket, value, time.perf_counter() - started)
+    async def _awaited(
+        self, ticket: _Ticket, value: Any, started: float, tracker: FileTracker | None
+    ) -> Any:  # Any: of the user's function
+        with tracker or nullcontext():
+            value = await value
+        return self._kept(ticket, value, time.perf_counter() - started, tracker)
 
-    def _kept(self, ticket: _Ticket, value: Any, duration_s: float) -> Any:  # Any: of the user's function
+    def _kept(
+        self, ticket: _Ticket, value: Any, duration_s: float, tracker: FileTracker | None
+    ) -> Any:  # Any: of the user's function
         if isinstance(value, Err):
             return value
         secret = default_keyring().own.id
@@ -98,7 +110,9 @@ class There(Loading):
                 "text here and on the workers, or trust theirs with `awaitly-nb trust`",
                 foreign=True,
             )
-        mark = replace(ticket.mark, at=datetime.now(UTC), duration_s=duration_s)
+        files = ticket.mark.files if tracker is None else joined(ticket.mark.files, tracker.stamps())
+        began_at = datetime.now(UTC) - timedelta(seconds=duration_s)
+        mark = replace(ticket.mark, at=began_at, duration_s=duration_s, files=files)
         try:
             cache = self.recipe.cache()
             cache.set(ticket.key, Ok(value.value if isinstance(value, Ok) else value, _mark=mark), ttl=ticket.ttl_s)
@@ -110,6 +124,32 @@ class There(Loading):
         if head is None:
             return Returned(value, f"a worker could not keep a result in the shared cache ({why})")
         return Kept(head.get("size_bytes"), str(head.get("signature", "")), mark)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a call in another process answers: what it returned, and the files that it read."""
+
+    value: Any  # Any: the user's value
+    files: tuple[Any, ...]  # Any: plain JSON data
+
+
+class Watched:
+    """A step's function for an executor of the user's own, which tells of the files it reads in another process."""
+
+    def __init__(self, func: Callable[..., Any], home: str) -> None:  # Any: the user's function
+        self.func = func
+        self.home = home
+        self.process = os.getpid()
+        self.__name__ = getattr(func, "__name__", "step")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # Any: of the user's function
+        """Call the function."""
+        if os.getpid() == self.process:
+            return self.func(*args, **kwargs)
+        with track_files(home=self.home) as tracker:
+            value = self.func(*args, **kwargs)
+        return Read(value, tracker.stamps())
 
 
 def call_of(spec: StepSpec, cache: StepCache | None) -> Loading:
@@ -127,7 +167,9 @@ def as_called(spec: StepSpec, cache: StepCache | None, mark: Callable[[], Mark])
             ticket = _Ticket(spec.key, spec.ttl_s, mark())
             return replace(spec, fn=call, args=(ticket, *spec.args))
     if holds_handles(spec.args, spec.kwargs.values()):
-        return replace(spec, fn=Loading(spec.fn))
+        spec = replace(spec, fn=Loading(spec.fn))
+    if tells_no_files(resolve(spec.executor)) and (home := tracked_from()) is not None:
+        spec = replace(spec, fn=Watched(spec.fn, home))
     return spec
 
 

@@ -263,7 +263,10 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
     if resumed is not None:
         code = run.code_of(spec)
         kept_there = as_wanted(run, spec, resumed.result)
-        decision = decide(kept_there, source="resumed", policy=policy, code=code, automatic=automatic)
+        changed = _changed_files(run, kept_there) if automatic else ()
+        decision = decide(
+            kept_there, source="resumed", policy=policy, code=code, automatic=automatic, changed_files=changed
+        )
         if isinstance(decision, Serve):
             return decision
     if run.cache is None:
@@ -271,11 +274,14 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
     found = _find(run, spec)
     if type(found) is Missed:
         return decide(found, source="cache", policy=policy, code=None, automatic=automatic)
-    changed: Sequence[str] = ()
-    if automatic and run.track_files and (mark := mark_of(found)) is not None and mark.files:  # type: ignore[arg-type]
-        changed = changed_files(mark.files)
+    changed = _changed_files(run, found) if automatic else ()
     code = None if automatic else run.code_of(spec)
     return decide(found, source="cache", policy=policy, code=code, automatic=automatic, changed_files=changed)
+
+
+def _changed_files(run: Run, found: Result[Any, Any] | Missed) -> Sequence[str]:
+    mark = mark_of(found) if run.track_files and not isinstance(found, Missed) else None
+    return changed_files(mark.files) if mark is not None and mark.files else ()
 
 
 def as_wanted(run: Run, spec: StepSpec, kept: Result[Any, Any]) -> Result[Any, Any] | Missed:

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-__all__ = ["THREAD", "Executor", "check_may_block", "in_private_loop", "is_async_function", "is_awaitable", "resolve"]
+__all__ = [
+    "THREAD",
+    "Executor",
+    "check_may_block",
+    "in_private_loop",
+    "is_async_function",
+    "is_awaitable",
+    "resolve",
+    "tells_no_files",
+]
 
 
 class Executor(Protocol):
@@ -51,6 +60,11 @@ def resolve(executor: object) -> Executor | None:
     raise InvalidOptionError(
         f'executor={executor!r} is unknown; use "inline", "thread", "process", a dask client, or what has submit()'
     )
+
+
+def tells_no_files(executor: Executor | None) -> bool:
+    """Tell whether this is an executor of the user's own, which knows nothing of the files that a call reads."""
+    return executor is not None and not getattr(executor, "tells_files", False)
 
 
 def check_may_block(executor: Executor | None) -> None:

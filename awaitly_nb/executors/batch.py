@@ -64,6 +64,7 @@ class Batch:
     """
 
     is_cluster = True
+    tells_files = True
 
     def __init__(
         self, cluster: ClusterExecutor, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -139,6 +140,7 @@ class Batch:
                 [call.first for call in calls],
                 token,
                 _BUDGET_S,
+                next((call.home for call in calls if call.home is not None), None),
                 key=f"{self._name}-{token}",
                 pure=False,
             )

@@ -31,7 +31,7 @@ _running: dict[str, _Chunk] = {}
 _stopped: deque[str] = deque(maxlen=4096)
 
 
-def work_on(function: bytes, calls: list[bytes], token: str, budget_s: float) -> Replies:
+def work_on(function: bytes, calls: list[bytes], token: str, budget_s: float, home: str | None = None) -> Replies:
     """Run packed calls of one function, and return the replies of those that were begun.
 
     Parameters
@@ -44,6 +44,8 @@ def work_on(function: bytes, calls: list[bytes], token: str, budget_s: float) ->
         Names this chunk.
     budget_s
         Seconds after which no further call is begun.
+    home
+        As for `answer`.
     """
     chunk = _running[token] = _Chunk(calls)
     if token in _stopped:
@@ -62,7 +64,7 @@ def work_on(function: bytes, calls: list[bytes], token: str, budget_s: float) ->
                     index, first = chunk.left.popleft()
                 except IndexError:
                     break  # taken back in this moment
-                chunk.replies.append((index, answer(made)))
+                chunk.replies.append((index, answer(made, home)))
                 if time.perf_counter() - started > budget_s:
                     break
     except KeyboardInterrupt:

@@ -29,6 +29,7 @@ class ClusterExecutor:
     """
 
     is_cluster = True
+    tells_files = True
 
     def __init__(self, client: Any) -> None:  # Any: of a package that may not be installed
         self.client = client

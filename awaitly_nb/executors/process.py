@@ -31,6 +31,8 @@ _IDLE_S = 300
 class ProcessExecutor:
     """Runs each call in one of as many worker processes as there are processors."""
 
+    tells_files = True
+
     @property
     def concurrency(self) -> int:
         """How many calls run at once."""
@@ -47,7 +49,7 @@ class ProcessExecutor:
         pid_file = Path(tempfile.gettempdir()) / f"awaitly-worker-{token}"
         future = RelayFuture(lambda: _interrupt(pid_file))
         pool = get_reusable_executor(max_workers=self.concurrency, timeout=_IDLE_S)
-        inner = pool.submit(work, to_bytes((fn, args, kwargs)), token, str(pid_file))
+        inner = pool.submit(work, to_bytes((fn, args, kwargs)), token, str(pid_file), future.home)
 
         def ended(done: Future[bytes]) -> None:
             pid_file.unlink(missing_ok=True)  # a worker that was killed leaves it behind

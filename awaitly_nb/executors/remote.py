@@ -1,4 +1,4 @@
-"""Both ends of a call in another process: it is run there, and what came of it, and what it printed, is told here."""
+"""Both ends of a call in another process: it is run there, and what came of it, printed and read, is told here."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import threading
 import time
 import traceback
 from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.codec import from_bytes, to_bytes
+from awaitly_nb.keys import note_files, track_files, tracked_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ _threads: dict[str, int] = {}
 _local = threading.local()
 
 
-def work(call: bytes, token: str, pid_file: str) -> bytes:
+def work(call: bytes, token: str, pid_file: str, home: str | None = None) -> bytes:
     """Run a packed call in this process, and return the packed reply.
 
     Parameters
@@ -35,6 +36,8 @@ def work(call: bytes, token: str, pid_file: str) -> bytes:
         Names this call, for `interrupt_here`.
     pid_file
         Where to leave this process's id while the call runs.
+    home
+        As for `answer`.
     """
 
     def made() -> Any:  # Any: whatever the user's function returns
@@ -42,31 +45,46 @@ def work(call: bytes, token: str, pid_file: str) -> bytes:
         return fn(*args, **kwargs)
 
     with interruptible(token, pid_file):
-        return answer(made)
+        return answer(made, home)
 
 
-def answer(make: Callable[[], Any]) -> bytes:  # Any: whatever the user's function returns
-    """Return the packed reply of a call: what it returned or raised, what it printed, and the seconds it took."""
+def answer(make: Callable[[], Any], home: str | None = None) -> bytes:  # Any: whatever the user's function returns
+    """Return the packed reply of a call: what it returned or raised, what it printed and read, and the seconds it took.
+
+    Parameters
+    ----------
+    make
+        Makes the call.
+    home
+        The folder from which the step names its files; None where nobody wants to know what it reads.
+    """
     written: list[tuple[str, str]] = []
+    tracker = None if home is None else track_files(home=home)
     started = time.perf_counter()
+
+    def packed(ok: bool, outcome: object, took_s: float) -> bytes:  # noqa: FBT001 - private
+        return to_bytes((ok, outcome, written, took_s, () if tracker is None else tracker.stamps()))
+
     with _printing_to(written):
         try:
-            value = make()
-            if hasattr(type(value), "__await__"):
-                import asyncio
+            with nullcontext() if tracker is None else tracker:
+                value = make()
+                if hasattr(type(value), "__await__"):
+                    import asyncio
 
-                value = asyncio.run(_awaited(value))
-            return to_bytes((True, value, written, time.perf_counter() - started))
+                    value = asyncio.run(_awaited(value))
+                took_s = time.perf_counter() - started
+            return packed(True, value, took_s)  # noqa: FBT003 - the first of a pair
         except BaseException as exc:  # noqa: BLE001 - raised again on the caller's side
             took_s = time.perf_counter() - started
             text = "".join(traceback.format_exception(exc))
             try:
-                return to_bytes((False, (exc, text), written, took_s))
+                return packed(False, (exc, text), took_s)  # noqa: FBT003
             except Exception:  # noqa: BLE001 - the stranger is the exception's own pickling
                 from awaitly_nb.errors import RemoteError
 
                 stand_in = RemoteError(str(exc), type_name=type(exc).__qualname__, traceback_text=text)
-                return to_bytes((False, (stand_in, text), written, took_s))
+                return packed(False, (stand_in, text), took_s)  # noqa: FBT003
 
 
 async def _awaited(value: Any) -> Any:  # Any: whatever it comes to
@@ -85,6 +103,8 @@ class RelayFuture(Future[Any]):
     ----------
     took_s
         Seconds that the call itself took over there, without waiting for a worker and for its turn; None until known.
+    home
+        As for `answer`.
     """
 
     def __init__(self, interrupt: Callable[[], object]) -> None:
@@ -93,6 +113,7 @@ class RelayFuture(Future[Any]):
         self._asked = False
         self._interrupt = interrupt
         self._context = copy_context()
+        self.home = tracked_from()
         self.set_running_or_notify_cancel()
 
     def cancel(self) -> bool:
@@ -103,17 +124,19 @@ class RelayFuture(Future[Any]):
         return False
 
     def take(self, reply: Callable[[], bytes]) -> None:
-        """Take the reply in: print where the call was made, then be done. The first reply counts."""
+        """Take the reply in: tell of prints and files where the call was made, then be done. The first reply counts."""
         if self.done():
             return
         with suppress(InvalidStateError):  # another thread took another reply in meanwhile
             try:
-                ok, outcome, written, self.took_s = from_bytes(reply())
+                ok, outcome, written, self.took_s, files = from_bytes(reply())
             except BaseException as lost:  # noqa: BLE001 - a lost worker or an unreadable reply ends the call
                 self.set_exception(lost)
                 return
             if written:
                 self._context.run(_print, written)
+            if files:
+                self._context.run(note_files, files, elsewhere=True)
             if ok:
                 self.set_result(outcome)
                 return

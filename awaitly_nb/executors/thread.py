@@ -23,6 +23,8 @@ class ThreadExecutor:
     which outlived its time-out does not keep the interpreter from ending.
     """
 
+    tells_files = True
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Start `fn(*args, **kwargs)` in a new thread, and return its future."""
         future: Future[Any] = Future()

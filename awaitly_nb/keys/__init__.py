@@ -7,7 +7,15 @@ One road in: `step_parts` for a call, `cell_parts` for a cell, `code_mark` for t
 from __future__ import annotations
 
 from awaitly_nb.keys.code import class_digest, code_mark, function_digest
-from awaitly_nb.keys.files import FileTracker, changed_files, literal_files, note_files, track_files
+from awaitly_nb.keys.files import (
+    FileTracker,
+    changed_files,
+    joined,
+    literal_files,
+    note_files,
+    track_files,
+    tracked_from,
+)
 from awaitly_nb.keys.parts import Change, Part, Parts, diff, nearest
 from awaitly_nb.keys.recipe import cell_parts, step_parts
 from awaitly_nb.keys.registry import File, file, register_key
@@ -27,6 +35,7 @@ __all__ = [
     "file",
     "fingerprint",
     "function_digest",
+    "joined",
     "literal_files",
     "nearest",
     "note_files",
@@ -35,4 +44,5 @@ __all__ = [
     "register_key",
     "step_parts",
     "track_files",
+    "tracked_from",
 ]

@@ -15,13 +15,25 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Stamp", "changed_files", "is_muted", "regular", "same", "stamp_file", "stamp_list", "stamp_seen"]
+__all__ = [
+    "Stamp",
+    "changed_files",
+    "is_absent",
+    "is_muted",
+    "regular",
+    "same",
+    "stamp_absent",
+    "stamp_file",
+    "stamp_list",
+    "stamp_seen",
+    "unchanged",
+]
 
 Stamp: TypeAlias = "dict[str, Any]"
 """Plain JSON data.
 
-Of a file: `path`, `size`, `mtime_ns`, `ctime_ns`, `digest`, and `fresh` if it had just been written. Of a list of
-files: `pattern`, and the digest of the `names` that it matches.
+Of a file: `path`, `size`, `mtime_ns`, `ctime_ns`, `digest`, and `fresh` if it had just been written, or `absent` if it
+was not there. Of a list of files: `pattern`, and the digest of the `names` that it matches.
 """
 
 _DIGEST_LIMIT: Final = 1 << 31
@@ -36,6 +48,10 @@ def changed_files(stamps: Iterable[Mapping[str, Any]]) -> list[str]:
         if "pattern" in stamp:
             if _names(stamp["pattern"]) != stamp["names"]:
                 lines.append(f"files {stamp['pattern']}: some came or went")
+            continue
+        if stamp.get("absent"):
+            if not is_absent(stamp["path"]):
+                lines.append(f"file {stamp['path']} is there now")
             continue
         found = regular(stamp["path"])
         if found is None:
@@ -56,6 +72,22 @@ def regular(path: str) -> os.stat_result | None:
     return found if stat.S_ISREG(found.st_mode) else None
 
 
+def is_absent(path: str) -> bool:
+    """Tell whether there is nothing at `path`, of whatever kind."""
+    try:
+        os.stat(path)  # noqa: PTH116 - runs on every hit
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def unchanged(before: os.stat_result, now: os.stat_result) -> bool:
+    """Tell whether size and times are the same at two looks."""
+    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
 def same(stamp: Mapping[str, Any], found: os.stat_result) -> bool:
     """Tell whether size and times are those of `stamp`."""
     return bool(
@@ -69,6 +101,12 @@ def stamp_file(path: str) -> Stamp | None:
     """Return the stamp of a regular file, or None where none is."""
     found = regular(path)
     return None if found is None else stamp_seen(path, path, found)
+
+
+def stamp_absent(path: str) -> Stamp:
+    """Return the stamp of a file that is not there."""
+    # With the fields of one that is, which every version compares; no file has such a size.
+    return {"path": path, "size": -1, "mtime_ns": 0, "ctime_ns": 0, "digest": "", "absent": True}
 
 
 def stamp_seen(path: str, full: str, before: os.stat_result) -> Stamp:
