@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from awaitly_nb.keys.values_containers import add_items
+from awaitly_nb.keys.values_objects import by_state
 from awaitly_nb.keys.values_scalars import encode_int, encode_text
 from awaitly_nb.keys.values_walk import Encoder, Refusal, Walk, node, seal
 
@@ -44,6 +45,8 @@ def encoder_for(base: type, cls: type) -> Encoder | None:
         return _dtype
     if base is np.ufunc:
         return _ufunc
+    if cls is base and base.__name__ == "RandomState":
+        return _random_state
     return None
 
 
@@ -196,6 +199,17 @@ def _ufunc(_walk: Walk, value: np.ufunc) -> bytes:
     parts = node("ufunc")
     parts.update(encode_text(value.__name__))
     return seal(parts)
+
+
+def _random_state(walk: Walk, value: np.random.RandomState) -> bytes:
+    import numpy as np
+
+    # The one behind `np.random.rand` is a place, as `np.random` itself: it moves with every number drawn anywhere, and
+    # scipy's distributions hold on to it.
+    if value is np.random.mtrand._rand:  # noqa: SLF001 - numpy has no other name for it
+        parts = node("random state of numpy")
+        return seal(parts)
+    return by_state(walk, value)
 
 
 def _foreign_ufunc(value: np.ufunc) -> bytes:

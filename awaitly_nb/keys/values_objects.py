@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.keys.values_containers import add_items, add_set, show_key
 from awaitly_nb.keys.values_scalars import encode_bytes, encode_int, encode_text
-from awaitly_nb.keys.values_stdlib import BASES, BY_NAME, EXACT
+from awaitly_nb.keys.values_stdlib import BASES, BY_NAME, EXACT, is_derived
 from awaitly_nb.keys.values_walk import WAY_OUT, Encoder, Refusal, Walk, node, seal
 from awaitly_nb.result import Err, Ok
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from hashlib import blake2b
 
-__all__ = ["by_stand_in", "encoder_for"]
+__all__ = ["by_stand_in", "by_state", "encoder_for"]
 
 _PROTOCOL = 5  # with it, objects hand over large buffers without a copy
 
@@ -41,7 +41,7 @@ def encoder_for(cls: type) -> Encoder:
             return encoder
         if (reasons := _REFUSED_BY_NAME.get(key)) is not None:
             return _refuse(*reasons)
-    return _by_state
+    return by_state
 
 
 def by_stand_in(stand_in: Callable[[Any], object]) -> Encoder:
@@ -90,7 +90,8 @@ def _refuse(why: str, way_out: str = WAY_OUT) -> Encoder:
     return encode
 
 
-def _by_state(walk: Walk, value: Any) -> bytes:
+def by_state(walk: Walk, value: Any) -> bytes:  # Any: whatever nothing nearer is known of
+    """Return the code of an object by its class and the state that it would be pickled with."""
     cls = type(value)
     # dask registers a way for exceptions that takes their tracebacks along, with its import; the key must not see that.
     reducer = None if isinstance(value, BaseException) else copyreg.dispatch_table.get(cls)
@@ -135,7 +136,10 @@ def _add_state(walk: Walk, parts: blake2b, cls: type, state: Any) -> None:
         add_items(walk, parts, state, lambda i: f".{names[i]}")
     elif type(state) is dict and all(type(key) is str for key in state):
         # attrs keeps an instance's own hash here, which differs from process to process.
-        names = sorted(name for name in state if name != "_attrs_cached_hash")
+        names = sorted(name for name in state if name != "_attrs_cached_hash" and not is_derived(cls, name))
+        if not names and any(is_derived(cls, name) for name in state):
+            parts.update(b"s" + walk.encode(None))  # as an object says that has no attributes
+            return
         parts.update(b"a" + encode_int(len(names)) + b"".join(map(encode_text, names)))
         for name in names:
             if name == "__dict__" and type(state[name]) is dict:
@@ -253,7 +257,7 @@ def _named_tuple_or_state(walk: Walk, value: Any) -> bytes:
     cls = type(value)
     fields = getattr(cls, "_fields", None)
     if not isinstance(fields, tuple) or len(fields) != len(value):
-        return _by_state(walk, value)
+        return by_state(walk, value)
     parts = node("namedtuple")
     parts.update(walk.class_code(cls))
     add_items(walk, parts, tuple.__iter__(value), lambda i: f".{fields[i]}")
@@ -290,4 +294,16 @@ _KNOWN: dict[type, Encoder] = {
     tuple: _named_tuple_or_state,
 }
 
-_KNOWN_BY_NAME: dict[tuple[str, str], Encoder] = {("pickle", "PickleBuffer"): _buffer}
+
+def _one_of(walk: Walk, value: Any) -> bytes:
+    # Beside the options as they were given it keeps a tuple of them, whose order is that of a set.
+    parts = node("object")
+    given = getattr(value, "_original_options", value.options)
+    parts.update(walk.class_code(type(value)) + walk.part(given, ".options"))
+    return seal(parts)
+
+
+_KNOWN_BY_NAME: dict[tuple[str, str], Encoder] = {
+    ("attr.validators", "_InValidator"): _one_of,
+    ("pickle", "PickleBuffer"): _buffer,
+}

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from awaitly_nb.keys.values_stdlib import is_derived
+
 __all__ = ["outline", "outline_diff"]
 
 # Any, throughout: values of any kind, and plain JSON data.
@@ -115,7 +117,7 @@ def _object(value: Any, depth: int, *, digests: bool) -> Any:
     if isinstance(value, enum.Enum):
         return {"is": type(value).__name__, "repr": str(value.name)}
     state = getattr(value, "__dict__", None)
-    fields = dict(state) if isinstance(state, dict) else {}
+    fields = {k: v for k, v in state.items() if not is_derived(type(value), k)} if isinstance(state, dict) else {}
     for cls in type(value).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:

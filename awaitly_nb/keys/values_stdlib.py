@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import functools
 import logging
 import pathlib
 import re
@@ -15,12 +16,22 @@ from awaitly_nb.keys.values_walk import Refusal, node, seal
 if TYPE_CHECKING:
     from awaitly_nb.keys.values_walk import Encoder, Walk
 
-__all__ = ["BASES", "BY_NAME", "EXACT"]
+__all__ = ["BASES", "BY_NAME", "EXACT", "is_derived"]
+
+
+def is_derived(cls: type, name: str) -> bool:
+    """Tell whether an attribute of an instance of `cls` is what a `cached_property` has kept of the others."""
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            return isinstance(base.__dict__[name], functools.cached_property)
+    return False
 
 
 def _enum(walk: Walk, value: enum.Enum) -> bytes:
     parts = node("enum")
-    parts.update(walk.class_code(type(value)) + encode_text(value.name or "") + walk.part(value.value, ".value"))
+    parts.update(walk.class_code(type(value)) + encode_text(value.name or ""))
+    # A bare object() is a mark, and its name says which one.
+    parts.update(encode_text("object") if type(value.value) is object else walk.part(value.value, ".value"))
     return seal(parts)
 
 
