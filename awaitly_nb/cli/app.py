@@ -87,10 +87,14 @@ def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> N
 @click.argument("glob", default="*", shell_complete=complete_keys)
 @as_json
 def keys(*, glob: str, as_json: bool) -> None:
-    """List the kept keys that match GLOB, of every workflow, function and cell; decodes no value."""
+    """List the kept keys that match GLOB, of every workflow, function and cell; decodes no value.
+
+    A word without * and ? that is no key lists all keys of the workflow, function or cell of that name, and those that
+    have it in them.
+    """
     from awaitly_nb.cli import kept
 
-    found = kept.find(glob)
+    found = kept.listed(glob)
     if as_json:
         show.data([kept.entry_data(entry) for entry in found])
     else:

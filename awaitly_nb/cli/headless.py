@@ -45,6 +45,8 @@ class Step:
         Seconds saved by not computing it.
     reason
         Why it was computed.
+    error_text
+        The error of a failed step, replayed or not.
     """
 
     workflow: str
@@ -54,6 +56,7 @@ class Step:
     duration_s: float = 0.0
     saved_s: float = 0.0
     reason: str = ""
+    error_text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,4 +242,11 @@ def steps_of(lines: Iterable[Mapping[str, Any]], *, until: float | None = None) 
 
 
 def _step(line: Mapping[str, Any], state: Any, **told: Any) -> Step:  # Any: the literals and fields of Step
-    return Step(workflow=line["workflow"], step_id=line["step_id"], step_key=line.get("step_key"), state=state, **told)
+    return Step(
+        workflow=line["workflow"],
+        step_id=line["step_id"],
+        step_key=line.get("step_key"),
+        state=state,
+        error_text=line.get("error_text", ""),
+        **told,
+    )

@@ -38,12 +38,15 @@ def keep(path: str, *, compute: bool = True) -> None:
     compute
         False ends the run that comes to a step with a key and without a kept result.
     """
+    from awaitly_nb.engine.explain import failure_line
 
     def write(event: Any) -> None:  # Any: one of the event types
         line = {"type": event.type, "at": event.at.timestamp()}
         line |= {name: value for name in _FIELDS if (value := getattr(event, name, None)) is not None}
         if (result := getattr(event, "result", None)) is not None:
             line["ok"] = result.ok
+            if not result.ok:
+                line["error_text"] = failure_line(result.error)
         # Opened for each line: the kernel may be forked, or killed at any moment.
         with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123 - no Path in the kernel's hot path
             file.write(json.dumps(line) + "\n")

@@ -15,6 +15,7 @@ from awaitly_nb.caches import Missed, folder_entries
 from awaitly_nb.caches.folder import open_folder
 from awaitly_nb.caches.heads import entry_of
 from awaitly_nb.caches.held import SEPARATOR, open_held
+from awaitly_nb.caches.words import entries_for
 from awaitly_nb.codec import UndecodableError, default_keyring
 from awaitly_nb.codec.envelope import EnvelopeError, read_head
 from awaitly_nb.config import cache_directory, settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from awaitly_nb.caches.folder import Folder
     from awaitly_nb.result import Result
 
-__all__ = ["Details", "Statistics", "details", "entry_data", "find", "remove", "statistics"]
+__all__ = ["Details", "Statistics", "details", "entry_data", "find", "listed", "remove", "statistics"]
 
 _SHOWN = 2_000
 
@@ -63,6 +64,11 @@ def find(
     if older_than_s is None:
         return found
     return [e for e in found if e.created_at is not None and (now - e.created_at).total_seconds() > older_than_s]
+
+
+def listed(word: str = "*") -> list[Entry]:
+    """Return the kept keys that a glob, the name of a workflow, function or cell, or a part of a key stands for."""
+    return entries_for(word, find)
 
 
 def _entries(pattern: str, *, expired: bool) -> list[Entry]:

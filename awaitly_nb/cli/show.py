@@ -122,7 +122,7 @@ def report(one: Report) -> None:
             inert(step.step_id),
             inert(step.step_key or ""),
             Text(step.state, style=_STYLES.get(step.state, "")),
-            inert(step.reason),
+            inert(step.error_text or step.reason),
             show_duration(step.duration_s),
             show_duration(step.saved_s),
         )

@@ -58,7 +58,8 @@ def state(found: Details) -> None:
     out.print(table)
     failed = sum(not step.ok for step in found.steps)
     size = show_size(sum(step.size_bytes for step in found.steps))
-    out.print(f"{len(found.steps):,} steps, {failed:,} failed, {size}")
+    count = len(found.steps)
+    out.print(f"{count:,} step{'' if count == 1 else 's'}, {failed:,} failed, {size}")
     if found.running is not None:
         out.print(inert(f"running now: {_holder(found.running)}"))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.decide import FIRST_RUN
+from awaitly_nb.errors import StepTimeoutError, UnexpectedError
 from awaitly_nb.keys import Parts, diff
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_age, show_duration
@@ -20,8 +21,18 @@ if TYPE_CHECKING:
     from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.run import Run
     from awaitly_nb.keys import Change
+    from awaitly_nb.result import Err
 
-__all__ = ["Why", "explain_hit", "explain_miss", "note_parts", "seen_parts"]
+__all__ = [
+    "Why",
+    "explain_hit",
+    "explain_miss",
+    "failure_line",
+    "forget_failure",
+    "note_failure",
+    "note_parts",
+    "seen_parts",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,8 @@ def explain_miss(run: Run, spec: StepSpec, decision: Compute, *, cheaply: bool =
     """
     assert spec.key is not None
     changes: tuple[Change, ...] = ()
+    if decision.reason == FIRST_RUN and (failed := _FAILED.get((run.scope, spec.key))) is not None:
+        return Why(False, spec.key, failed)  # noqa: FBT003 - the first field
     if decision.reason == FIRST_RUN and spec.parts is not None and run.cache is not None:
         seen = _SEEN.get((run.scope, spec.step_id)) if cheaply else None
         changes = _nearest(_kept(run.cache, spec.step_id) if seen is None else seen, spec.parts)
@@ -104,6 +117,41 @@ def note_parts(run: Run, spec: StepSpec) -> None:
     _SEEN.move_to_end(where)
     if len(_SEEN) > _SEEN_STEPS:
         _SEEN.popitem(last=False)
+
+
+_FAILED_KEYS = 10_000
+_FAILED: OrderedDict[tuple[Hashable, str], str] = OrderedDict()
+
+
+def note_failure(run: Run, spec: StepSpec, result: Err[Any]) -> None:
+    """Remember that a key came to a failure that is not kept: to the cache it is as new as before."""
+    assert spec.key is not None
+    mark = mark_of(result)
+    if isinstance(result.error, StepTimeoutError):
+        why = "timed out last time; that is not kept"
+    elif mark is not None and mark.origin == "throw":
+        why = "failed last time; exceptions are not kept"
+    else:
+        why = "failed last time; that was not kept"
+    _FAILED[run.scope, spec.key] = why
+    if len(_FAILED) > _FAILED_KEYS:
+        _FAILED.popitem(last=False)
+
+
+def forget_failure(run: Run, spec: StepSpec) -> None:
+    """Forget it, because the key is computed again and will come to something else, or to the same."""
+    if _FAILED:
+        _FAILED.pop((run.scope, spec.key or ""), None)
+
+
+def failure_line(error: object) -> str:
+    """Return the error of a failed step as a reader knows it: an exception by its own name."""
+    if isinstance(error, UnexpectedError):
+        return f"{error.cause_type}: {error.cause_message}"
+    try:
+        return error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the stranger is the user's error
+        return type(error).__name__
 
 
 def seen_parts(step_id: str) -> list[Parts]:

@@ -193,14 +193,13 @@ class Run:
                     CodeChangedWarning,
                 )
         elif source != "run":
-            when = f", from {show_age(mark.at, self.now())}" if mark.at else ""
             _log.warning(
-                "step %r failed from the %s%s, without running: %r. To run it again: %%awaitly retry %s",
+                "step %r was not run: it failed %s with %r, which %s. To run it again: %%awaitly retry %s",
                 spec.step_id,
-                "resume state" if source == "resumed" else "cache",
-                when,
+                show_age(mark.at, self.now()) if mark.at else "earlier",
                 result.error,
-                spec.key,
+                "its resume state holds" if source == "resumed" else "is kept",
+                spec.key if spec.parts is None else spec.key[:-20],  # enough of the digits for `retry`
             )
         if not self._emitter.idle:  # as `emit`, without handing the fields on twice: a hit is made of little else
             self._emitter.emit(

@@ -17,7 +17,7 @@ from awaitly_nb.engine.attempt import attempted
 from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve
 from awaitly_nb.engine.effects import Pause, Wait
 from awaitly_nb.engine.elsewhere import arrived, as_called
-from awaitly_nb.engine.explain import explain_miss, note_parts
+from awaitly_nb.engine.explain import explain_miss, forget_failure, note_failure, note_parts
 from awaitly_nb.engine.keep import checkpoint, keep
 from awaitly_nb.engine.run import Leave, as_wanted, look_up
 from awaitly_nb.errors import MisuseError, NotCachedError, UnstableKeyWarning, warn
@@ -154,8 +154,9 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
 
 def _reason(run: Run, spec: StepSpec, decision: Compute) -> str:
     """Say in one line why a step is computed: the rule that decided, or the part of its key that is new."""
+    why = explain_miss(run, spec, decision, cheaply=True)
+    forget_failure(run, spec)
     if decision.reason == FIRST_RUN and spec.parts is not None:
-        why = explain_miss(run, spec, decision, cheaply=True)
         note_parts(run, spec)
         return why.reason
     if decision.reason == FIRST_RUN and run.watch is not None and run.watch.missed(run.run_id, spec):
@@ -164,7 +165,7 @@ def _reason(run: Run, spec: StepSpec, decision: Compute) -> str:
             "unchanged, so it never hits; take what changes by itself (time, random numbers, ids) out of the key",
             UnstableKeyWarning,
         )
-    return decision.reason
+    return why.reason
 
 
 def _served(run: Run, spec: StepSpec, decision: Serve, started: float) -> Steps:
@@ -204,6 +205,8 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
     stored = False
     if spec.key is not None:
         stored = yield from keep(run, spec, result, there=there)
+        if isinstance(result, Err) and not stored:
+            note_failure(run, spec, result)
         if spec.lazy and isinstance(result, Ok):
             result = handle_of(run.cache, spec.key, result, kept=stored)
             if run.remember:

@@ -166,7 +166,7 @@ def diff(old: Parts, new: Parts) -> tuple[Change, ...]:
 def _changed(old: Part, new: Part) -> Change:
     label = f"{new.kind} {new.name}"
     if new.kind in _CODE_KINDS:
-        return Change(label, f"{label} edited", _source_diff(old, new))
+        return Change(label, f"{_named(new)} edited", _source_diff(old, new))
     if new.kind == "package":
         return Change(label, f"{new.name} {old.shown} -> {new.shown}")
     if isinstance(old.shown, str) and isinstance(new.shown, str):
@@ -175,7 +175,14 @@ def _changed(old: Part, new: Part) -> Change:
 
     if isinstance(old.shown, str) or isinstance(new.shown, str):  # one of them is "absent"
         return Change(label, f"{label}: {_word(old)} -> {_word(new)}")
-    return Change(label, f"{label}: {outline_diff(old.shown, new.shown)}")
+    told = outline_diff(old.shown, new.shown)
+    if told.startswith("."):  # of a field, which reads best as code
+        return Change(label, f"{new.name}{told.replace(' content changed', ' changed')}")
+    return Change(label, f"{label}: {told}")
+
+
+def _named(part: Part) -> str:
+    return f"code of {part.name}" if part.kind == "code" else f"{part.kind} {part.name}"
 
 
 def _word(part: Part) -> str:

@@ -11,11 +11,13 @@ import platform
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from glob import escape
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb import config as settings
 from awaitly_nb.caches import doctor as examine_folder
 from awaitly_nb.caches import folder_delete, folder_entries, open_default
+from awaitly_nb.caches.words import entries_for, key_begun_by
 from awaitly_nb.engine.explain import Why
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.keys import Parts, diff, nearest
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Listing", "Removed", "config", "doctor", "keys", "retry", "rm", "status", "why"]
 
 _ABSENT = "-"
+_NOTHING_YET = "nothing has run in this kernel yet: begin a cell with %%awaitly NAME; %awaitly? tells the rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +88,17 @@ class Removed:
         The number.
     what
         Which ones they were.
+    nothing
+        What to say where there were none.
     """
 
     removed: int
     what: str
+    nothing: str = ""
 
     def __repr__(self) -> str:
+        if not self.removed and self.nothing:
+            return self.nothing
         return f"removed {_count(self.removed, 'key')} {self.what}"
 
 
@@ -111,14 +119,18 @@ def status() -> Listing:
     ]
     saved_s = sum(run.saved_s for run in runs)
     saved = f", {show_duration(saved_s)} saved" if saved_s else ""
-    title = f"{_count(len(rows), 'step')}{saved}" if rows else "nothing has run in this kernel yet"
+    title = f"{_count(len(rows), 'step')}{saved}" if rows else _NOTHING_YET
     return Listing(title, ("state", "step", "took", "size", "saved", "why"), tuple(rows))
 
 
 def keys(pattern: str = "*") -> Listing:
-    """Return the kept keys that match a glob, of every namespace of the default folder, oldest first; case counts."""
+    """Return the kept keys of the default folder that match a glob, oldest first; case counts.
+
+    A word without `*` and `?` that is no key stands for all keys of the workflow, function or cell of that name, and
+    for those that have it in them.
+    """
     now = datetime.now(UTC)
-    entries = folder_entries(pattern)
+    entries = entries_for(pattern, folder_entries)
     rows = tuple(_entry_row(entry, now) for entry in entries)
     size = sum(entry.size_bytes or 0 for entry in entries)
     title = f"{_count(len(rows), 'key')}, {show_size(size)}" if rows else f"no key matches {pattern!r}"
@@ -148,19 +160,31 @@ def why(name: str) -> Why:
     mine = next((parts for parts in kept if parts.key == step.step_key), None)
     before = None if mine is None else nearest(mine, [parts for parts in kept if parts.key != step.step_key])
     changes = () if mine is None or before is None else diff(before, mine)
-    return Why(hit=False, key=step.step_key or "", reason=step.reason or step.error_text, changes=changes)
+    failed = f"it failed: {step.error_text.removeprefix('UnexpectedError: ')}" if step.error_text else ""
+    reason = "; ".join(part for part in (step.reason, failed) if part)
+    return Why(hit=False, key=step.step_key or "", reason=reason, changes=changes)
 
 
 def rm(pattern: str) -> Removed:
-    """Remove the kept keys that match a glob, in every namespace of the default folder; they are computed again."""
-    return Removed(folder_delete(pattern), f"that match {pattern!r}")
+    """Remove the kept keys that match a glob, in every namespace of the default folder; they are computed again.
+
+    Where none does, the first letters of one key will do, if there are at least eight and no other key begins so.
+    """
+    removed = folder_delete(pattern)
+    if not removed and (key := key_begun_by(pattern, {entry.key for entry in folder_entries("*")})) is not None:
+        return Removed(folder_delete(escape(key)), f"that match {key!r}")
+    return Removed(removed, f"that match {pattern!r}")
 
 
 def retry(key: str | None = None) -> Removed:
-    """Remove kept failures, or one failed key, so that their steps run again."""
-    failed = [entry for entry in folder_entries("*") if not entry.ok and key in {None, entry.key}]
+    """Remove kept failures, or one failed key (first letters will do, as for `rm`), so that their steps run again."""
+    failed = [entry for entry in folder_entries("*") if not entry.ok]
+    if key is not None:
+        key = key_begun_by(key, {entry.key for entry in failed}) or key
+        failed = [entry for entry in failed if entry.key == key]
     removed = sum(open_default(entry.namespace).delete(entry.key) for entry in failed)
-    return Removed(removed, "that failed" if key is None else f"that failed under {key!r}")
+    under = "" if key is None else f" under {key!r}"
+    return Removed(removed, f"that failed{under}", nothing=f"no failure is kept{under}")
 
 
 def config() -> Listing:

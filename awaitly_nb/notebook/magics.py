@@ -65,7 +65,7 @@ class AwaitlyMagics(Magics):
     def line(self, line: str) -> Any:  # Any: what the command came to, which knows how to show itself
         """Look at what this kernel did and what is kept, and manage it.
 
-        %awaitly status        what the steps of the latest runs came to, and why
+        %awaitly status        what the steps of the latest runs came to, and why; also without the word
         %awaitly keys [GLOB]   the kept keys, with size, age and hits
         %awaitly why NAME      why a cell or step ran: which part of its key is new
         %awaitly rm GLOB       remove keys, in every namespace; they are computed again
@@ -74,7 +74,8 @@ class AwaitlyMagics(Magics):
         %awaitly doctor        versions, folder and secret, when something does not work
         %awaitly config        each setting, and where it came from
 
-        Globs match whole keys, case counts. Each word is also a function of `awaitly_nb.notebook.commands`.
+        Globs match whole keys, case counts; `keys` also takes the name of a workflow, or a part of a key, `rm` and
+        `retry` the first letters of one. Each word is also a function of `awaitly_nb.notebook.commands`.
         """
         __tracebackhide__ = True
         try:

@@ -114,6 +114,8 @@ def parse_cell_line(line: str) -> CellOptions:
 def parse_command(line: str) -> tuple[str, list[str]]:
     """Return the command of a `%awaitly` line and its arguments.
 
+    An empty line asks for the status.
+
     Raises
     ------
     MisuseError
@@ -126,11 +128,11 @@ def parse_command(line: str) -> tuple[str, list[str]]:
     """
     usage = "usage: %awaitly " + " | ".join(f"{word} {shown}".rstrip() for word, (*_, shown) in COMMANDS.items())
     try:
-        word, *arguments = shlex.split(line) or [""]
+        word, *arguments = shlex.split(line) or ["status"]
     except ValueError as exc:
         raise MisuseError(f"cannot read this line ({exc})\n{usage}") from None
     if word not in COMMANDS:
-        raise MisuseError(f"{word!r} is no command of %awaitly\n{usage}" if word else usage)
+        raise MisuseError(f"{word!r} is no command of %awaitly\n{usage}")
     fewest, most, shown = COMMANDS[word]
     if not fewest <= len(arguments) <= most:
         raise MisuseError(f"usage: %awaitly {word} {shown}".rstrip())

@@ -74,6 +74,27 @@ def test_keys_of_every_namespace_by_glob(filled):
     assert names(data("keys", "USER*")) == []
 
 
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("report", ["user:1", "posts:1"]),
+        ("user:1", ["user:1"]),
+        ("user", ["user:1"]),
+        ("1", ["user:1", "posts:1"]),
+        ("rep*", []),
+        ("rep", []),
+        ("User", []),
+    ],
+)
+def test_a_plain_word_lists_a_workflow_or_what_has_it_in_its_key(filled, word, found):
+    assert names(data("keys", word)) == found
+
+
+def test_what_removes_takes_whole_keys_and_globs_only(filled):
+    assert data("rm", "report")["keys"] == []
+    assert data("rm", "user")["keys"] == []
+
+
 def test_a_key_is_shown_as_it_is_and_never_as_markup(filled):
     shown = awaitly("keys", "fit*")
     assert "fit:[bold]x" in shown

@@ -97,6 +97,24 @@ def test_every_event_becomes_a_line_without_its_values(observed, tmp_path):
     assert "result" not in hit
 
 
+def test_a_failure_is_told_with_its_error(observed, tmp_path):
+    def crash():
+        raise RuntimeError("no disk")
+
+    path = tmp_path / "journal"
+    workflow = aw.create_workflow("w", cache={})
+    keep(str(path))
+    workflow.run_sync(lambda ctx: ctx.step("crash", crash, key="k"))
+    for _ in range(2):
+        workflow.run_sync(lambda ctx: ctx.step("check", lambda: aw.err("TOO_FEW"), key="c"))
+    found = steps_of(map(json.loads, path.read_text().splitlines()))
+    assert [(s.state, s.error_text) for s in found] == [
+        ("failed", "RuntimeError: no disk"),
+        ("failed", "TOO_FEW"),
+        ("replayed failure", "TOO_FEW"),
+    ]
+
+
 def test_where_nothing_is_to_be_computed_a_miss_ends_the_run(observed, tmp_path):
     keep(str(tmp_path / "j"), compute=False)
     observed.emit(events.StepStart(run_id="r", workflow="w", at=AT, step_id="unkeyed"))

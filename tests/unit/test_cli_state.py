@@ -113,6 +113,11 @@ def test_show_tells_of_each_step_what_loading_would_find(states, path):
         assert text in shown
 
 
+def test_one_step_is_one_step(states, path):
+    states.save("one", aw.ResumeState().with_value("a", 1))
+    assert "1 step, 0 failed" in awaitly("show", "one", "--store", path)
+
+
 def test_an_exception_is_told_by_its_type_and_message(states, path):
     states.save("w", aw.ResumeState().with_value("k", aw.Err("NO", cause=KeyError("x"))))
     states.save("v", aw.ResumeState().with_value("k", aw.Err(ZeroDivisionError("no way"))))

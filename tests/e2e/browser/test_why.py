@@ -74,7 +74,7 @@ def test_a_click_on_a_state_opens_the_difference(why_lab):
     states.nth(1).click()
     page.wait_for_selector(".awn-diff")
     (text,) = told(page)
-    assert text.startswith("code features edited")
+    assert text.startswith("code of features edited")
     went, came = page.locator(".awn-went").all_inner_texts(), page.locator(".awn-came").all_inner_texts()
     assert [line.strip() for line in went] == ['-    rows["mean"] = rows["price"].rolling(window).mean()']
     assert came[1].strip() == '+    rows["change"] = rows["price"].diff()'
@@ -93,6 +93,20 @@ def test_a_click_on_a_state_opens_the_difference(why_lab):
     for number in range(3):
         states.nth(number).click()
     assert told(page) == []
+
+
+def test_the_whole_row_is_the_target(why_lab):
+    page = why_lab.page
+    name = page.locator(".awn-panel tr[data-step=features] .awn-stepname").nth(1)
+    assert name.evaluate("node => getComputedStyle(node).cursor") == "pointer"
+    assert name.locator(".awn-chevron").count() == 1
+    name.click()
+    page.wait_for_selector(".awn-diff")
+    # What it says is there to be read and copied: a click on it closes nothing.
+    page.locator(".awn-because").click()
+    assert len(told(page)) == 1
+    page.locator(".awn-panel tr[data-step=features] .awn-time").nth(1).click()
+    page.wait_for_selector(".awn-because", state="detached")
 
 
 def test_source_is_text_whatever_it_says(why_lab):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -125,7 +127,7 @@ def bump_version(world):
 
 
 CHANGES = {
-    "own code": (edit("helper(window) + LIMIT", "helper(window) - LIMIT"), ["code step edited"]),
+    "own code": (edit("helper(window) + LIMIT", "helper(window) - LIMIT"), ["code of step edited"]),
     "a helper": (edit("deepest(x) * scale", "deepest(x) / scale"), ["helper helper edited"]),
     "a helper's helper": (edit("return x + 1\n\ndef helper", "return x + 2\n\ndef helper"), ["helper deepest edited"]),
     "a lambda": (edit("score = lambda x: x + 1", "score = lambda x: x + 2"), ["helper score edited"]),
@@ -191,6 +193,23 @@ def test_each_change_is_named_and_nothing_else_is(world, what):
     assert diff(before, world.parts()) == ()
 
 
+@dataclasses.dataclass
+class Reading:
+    value: object
+
+
+def test_a_field_that_changed_is_told_as_code():
+    def told(before, after):
+        old, new = (
+            step_parts(lambda result: result, (), {"result": Reading(value)}, name="step") for value in (before, after)
+        )
+        (change,) = diff(Parts.from_data(old.to_data()), new)
+        return change.part, change.line
+
+    assert told(np.zeros(3), np.ones(3)) == ("argument result", "result.value changed")
+    assert told(1, 2) == ("argument result", "result.value 1 -> 2")
+
+
 def test_a_package_version_is_named(world, monkeypatch):
     import numpy as np
 
@@ -233,7 +252,7 @@ def test_an_edit_shows_the_difference_of_the_source(world):
 def test_parts_that_come_or_go_with_an_edit_are_not_told_beside_it(world):
     before = world.parts()
     world.edit("helper(window) + LIMIT", "helper(window)")
-    assert [change.line for change in diff(before, world.parts())] == ["code step edited"]
+    assert [change.line for change in diff(before, world.parts())] == ["code of step edited"]
 
 
 def test_parts_are_plain_data_and_make_the_same_key(world):
@@ -348,7 +367,7 @@ def test_a_cell_tells_what_changed(kernel):
     lines = [c.line for c in diff(before, cell_parts(source, ns, name="cell"))]
     assert lines == ["helper helper edited", "global raw: [1] 2 -> 3"]
     edited = cell_parts("y = helper(raw) + 1\n", ns, name="cell")
-    assert [c.line for c in diff(cell_parts(source, ns, name="cell"), edited)] == ["code cell edited"]
+    assert [c.line for c in diff(cell_parts(source, ns, name="cell"), edited)] == ["code of cell edited"]
 
 
 def test_a_hit_is_told_nothing_and_makes_no_list(monkeypatch):

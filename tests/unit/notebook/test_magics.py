@@ -62,10 +62,35 @@ def test_rm_makes_a_cell_run_again(filled):
     assert filled.badge.startswith("computed in")
 
 
+def test_a_plain_word_lists_what_belongs_to_it(filled):
+    assert column(commands.keys("flow"), "key") == ["rows:[1]", "user:9"]
+    assert column(commands.keys("ser:9"), "key") == ["user:9"]
+    assert commands.keys("fl*").rows == ()
+
+
+def test_the_first_letters_of_a_key_are_enough_to_remove_it(filled):
+    (key,) = column(commands.keys("raw"), "key")
+    assert commands.rm(key[:7]).removed == 0
+    assert repr(magic(filled, f"rm {key[:12]}")) == f"removed 1 key that match {key!r}"
+    assert commands.keys("raw").rows == ()
+
+
+def test_first_letters_that_many_keys_share_remove_none(filled):
+    workflow = aw.create_workflow("flow", {"fail": lambda: aw.err("NO")})
+    workflow.run_sync(lambda ctx: [ctx.attempt("fail", ctx.deps.fail, key=f"failures:{n}") for n in (2021, 2022)])
+    for word in ("rm", "retry"):
+        assert not filled.attempt(f"%awaitly {word} failures:").success
+        assert "2 keys begin with 'failures:'" in filled.err
+    assert len(commands.keys("failures").rows) == 2
+    assert magic(filled, "retry failures:2021").removed == 1
+
+
 def test_retry_removes_failures_only(filled):
     assert magic(filled, "retry rows:[1]").removed == 0
     assert magic(filled, "retry user:9").removed == 1
     assert commands.retry().removed == 0
+    assert repr(commands.retry()) == "no failure is kept"
+    assert repr(commands.retry("user:9")) == "no failure is kept under 'user:9'"
     assert len(commands.keys().rows) == 2
 
 
@@ -76,6 +101,23 @@ def test_status_tells_the_last_steps(filled):
     assert told["raw"] == "hit"
     assert told["flow / load"] == "computed"
     assert told["flow / fail"] == "failed"
+
+
+def test_without_a_word_it_tells_the_status(filled):
+    filled.run("shown = %awaitly")
+    assert filled.ns["shown"] == commands.status()
+
+
+def test_without_a_word_and_before_anything_ran_it_helps(shell, monkeypatch):
+    monkeypatch.setattr("awaitly_nb.notebook.commands.recent_runs", list)
+    assert str(magic(shell, "")).startswith("nothing has run in this kernel yet: begin a cell with %%awaitly NAME")
+
+
+def test_why_tells_of_the_crash(filled):
+    assert not filled.attempt("%%awaitly boom\nraise RuntimeError('no disk')").success
+    assert commands.why("boom").reason == "first run; it failed: step 'boom' raised RuntimeError: no disk"
+    assert not filled.attempt("%%awaitly boom\nraise RuntimeError('no disk')").success
+    assert commands.why("boom").reason.startswith("failed last time; exceptions are not kept; it failed: ")
 
 
 def test_why_names_the_part_that_is_new(filled):
@@ -120,7 +162,7 @@ def test_an_empty_folder_is_said_in_words(shell):
     ("line", "said"),
     [
         ("nonsense", "'nonsense' is no command"),
-        ("", "usage: %awaitly status | keys [GLOB]"),
+        ("nonsense", "usage: %awaitly status | keys [GLOB]"),
         ("rm", "usage: %awaitly rm GLOB"),
         ("keys a b", "usage: %awaitly keys [GLOB]"),
         ("status --all", "usage: %awaitly status"),
