@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from contextvars import ContextVar
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from awaitly_nb.caches import as_step_cache, open_default
@@ -23,6 +24,7 @@ from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok, mark_of
 from awaitly_nb.units import parse_duration
 from awaitly_nb.workflow.once import standing_run
+from awaitly_nb.workflow.template import check_template, fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -51,7 +53,15 @@ class StepFunction(Generic[P, R]):
     ----------
     name
         The step's id, and the namespace of its keys.
+    version
+        What was given as `version=`.
     """
+
+    # Slots, so that the dict holds what a function's would: what it wraps, and what was set on it from outside.
+    __slots__ = (
+        *("__dict__", "__weakref__", "_async", "_bound", "_boxed", "_fn", "_looked", "_options", "_run"),
+        *("_stamp", "name", "version"),
+    )
 
     def __init__(self, fn: Callable[P, R], options: dict[str, Any], bound: object = None) -> None:  # Any: see `step`
         self._fn = fn
@@ -59,11 +69,14 @@ class StepFunction(Generic[P, R]):
         self._options = options
         self._bound = () if bound is None else (bound,)
         self.name: str = options["name"] or _name_of(fn)
+        self.version: object = options["version"]
         self._async = is_async_function(fn)
         self._run: Run | None = None
         self._stamp: tuple[object, ...] = ()
         self._looked = 0.0
         functools.update_wrapper(self, fn)
+        if bound is not None:  # what is wrapped then takes no `self`, and holds the object
+            self.__wrapped__ = MethodType(fn, bound)
         if self._async and hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
 
@@ -208,16 +221,7 @@ class StepFunction(Generic[P, R]):
     def _filled(self, template: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         bound = inspect.signature(self._fn).bind(*args, **kwargs)
         bound.apply_defaults()
-        try:
-            key = template.format(**bound.arguments)
-        except (KeyError, IndexError, AttributeError) as exc:
-            raise MisuseError(
-                f"the key template {template!r} of step {self.name!r} names {exc}, which is no argument; "
-                f"there are: {', '.join(bound.arguments) or 'none'}"
-            ) from exc
-        if not key:
-            raise MisuseError(f"the key template {template!r} of step {self.name!r} came out empty")
-        return key
+        return fill(template, bound.arguments, step=self.name)
 
 
 def _value(result: Result[Any, Any]) -> Any:  # Any: the user's value
@@ -264,7 +268,7 @@ def step(
     *,
     key: str | None = None,
     ttl: float | timedelta | str | None = None,
-    ignore: tuple[str, ...] = (),
+    ignore: str | tuple[str, ...] = (),
     version: object = None,
     name: str | None = None,
     cache: StepCache | MutableMapping[str, Any] | None = None,
@@ -278,7 +282,7 @@ def step(
     *,
     key: str | None = None,
     ttl: float | timedelta | str | None = None,
-    ignore: tuple[str, ...] = (),
+    ignore: str | tuple[str, ...] = (),
     version: object = None,
     name: str | None = None,
     cache: StepCache | MutableMapping[str, Any] | None = None,
@@ -298,7 +302,7 @@ def step(
     ttl
         How long a result may be served: seconds, a timedelta, or text such as "7d".
     ignore
-        Names of arguments that make no difference to the result.
+        Name or names of arguments that make no difference to the result.
     version
         Counts into the key: raise it to compute everything anew.
     name
@@ -319,17 +323,45 @@ def step(
     computing
     (9, 9)
     """
+    if key is not None:
+        check_template(key)
     options = {
         "key": key,
         "ttl_s": None if ttl is None else parse_duration(ttl, name="ttl"),
-        "ignore": tuple(ignore),
+        "ignore": (ignore,) if isinstance(ignore, str) else tuple(ignore),
         "version": version,
         "name": name,
         "cache": cache,
         "cache_errors": "none" if parse_cache_errors(cache_errors) == "none" else "returned",
     }
-    if fn is None:
-        return lambda function: StepFunction(function, options)
+    return _checked(fn, options) if fn is not None else lambda function: _checked(function, options)
+
+
+def _checked(fn: object, options: dict[str, Any]) -> StepFunction[..., Any]:
+    if isinstance(fn, staticmethod | classmethod):
+        kind = type(fn).__name__
+        raise MisuseError(f"@aw.step was given a {kind}, which is no function yet; put @{kind} above @aw.step")
     if not callable(fn):
         raise MisuseError(f"@aw.step was given a {type(fn).__name__}; write @aw.step, or @aw.step(key=..., ttl=...)")
-    return StepFunction(fn, options)
+    made: StepFunction[..., Any] = StepFunction(fn, options)
+    if options["ignore"]:
+        _check_ignored(fn, options["ignore"], made.name)
+    return made
+
+
+def _check_ignored(fn: Callable[..., Any], ignore: tuple[str, ...], name: str) -> None:
+    try:
+        # A wrapper is called as what it wraps, and may have keyword-only arguments of its own beside.
+        signatures = inspect.signature(fn), inspect.signature(fn, follow_wrapped=False)
+    except (TypeError, ValueError):  # a builtin, of which nobody knows the arguments
+        return
+    known = {name: parameter for signature in signatures[::-1] for name, parameter in signature.parameters.items()}
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signatures[0].parameters.values()):
+        return
+    unknown = [found for found in ignore if not isinstance(found, str) or found.lstrip("*") not in known]
+    if unknown:
+        shown = ", ".join(map(repr, unknown))
+        raise MisuseError(
+            f"ignore= of step {name!r} names {shown}, which is no argument; "
+            f"there are: {', '.join(signatures[0].parameters) or 'none'}"
+        )

@@ -12,6 +12,7 @@ from awaitly_nb.errors import InvalidOptionError, MisuseError, UncachedWarning, 
 from awaitly_nb.executors import check_may_block, in_private_loop, resolve
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err
+from awaitly_nb.workflow.template import fill
 
 if TYPE_CHECKING:
     from asyncio import Future, Task
@@ -41,7 +42,7 @@ def _specs(spec: StepSpec, items: Iterable[Any], key: ItemKey) -> Iterator[StepS
             else:
                 yield replace(spec, args=args, key=parts.key, parts=parts)
             continue
-        made = key.format(item=item, index=index) if isinstance(key, str) else key(item)
+        made = fill(key, {"item": item, "index": index}, step=spec.step_id) if isinstance(key, str) else key(item)
         if not isinstance(made, str) or not made:
             raise MisuseError(
                 f"step {spec.step_id!r}: the key of item {index} came out as {made!r}, not a non-empty string"

@@ -86,6 +86,17 @@ def test_a_dependency_that_is_not_there_is_misuse_and_named(mode):
     assert "fetch" in str(result.cause)
 
 
+@pytest.mark.parametrize(
+    ("key", "fault"), [("k:{itm}", "names 'itm'"), ("k:{item:d}", "Unknown format code"), ("k:{", "Single '{'")]
+)
+def test_a_template_of_a_map_that_cannot_be_filled_is_quoted_with_the_names_there_are(key, fault):
+    result = aw.create_workflow("w", cache={}).run_sync(lambda ctx: ctx.map("rows", len, ["a"], key=key))
+    assert isinstance(result.cause, aw.MisuseError)
+    assert f"the key template {key!r} of step 'rows'" in str(result.cause)
+    assert fault in str(result.cause)
+    assert "there are: item, index" in str(result.cause)
+
+
 def test_changing_arguments_run_after_run_do_not_look_unstable(mode, cache):
     workflow = aw.create_workflow("w", {"fetch": lambda x: x}, cache=cache)
     for number in range(5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import pickle
 import threading
@@ -90,6 +91,10 @@ def test_an_async_function_stays_async_and_is_kept():
     assert CALLS == [3]
     if hasattr(inspect, "markcoroutinefunction"):
         assert inspect.iscoroutinefunction(square_later)
+
+
+def test_a_method_that_is_a_step_looks_like_the_method():
+    assert list(inspect.signature(Model(2).predict).parameters) == ["x"]
 
 
 def test_methods_are_kept_by_the_fields_of_their_object():
@@ -220,6 +225,38 @@ def test_ignored_arguments_make_no_difference():
     assert CALLS == [1]
 
 
+def test_one_name_may_be_ignored_without_a_tuple():
+    @aw.step(ignore="df", cache={})
+    def work(d, f, df=None):
+        return d, f
+
+    assert [work(1, 2, df=1), work(3, 4, df=1), work(1, 2, df=2)] == [(1, 2), (3, 4), (1, 2)]
+    assert work.key(1, 2, df=1) == work.key(1, 2, df=2) != work.key(3, 4)
+
+
+@pytest.mark.parametrize("ignore", ["fd", ("df", "fd"), ["fd"], (1,)])
+def test_a_name_to_ignore_that_is_no_argument_is_refused_with_those_there_are(ignore):
+    with pytest.raises(aw.MisuseError, match=r"'fd'|1") as caught:
+        aw.step(ignore=ignore)(lambda df, log: df)
+    assert "there are: df, log" in str(caught.value)
+
+
+def test_a_name_that_a_wrapper_or_further_keywords_take_may_be_ignored():
+    def inner(x, log=None):
+        return x
+
+    @functools.wraps(inner)
+    def wrapper(*args, scale=1, **kwargs):
+        return inner(*args, **kwargs)
+
+    aw.step(ignore=("log", "scale"))(wrapper)
+    aw.step(ignore="anything")(lambda **options: options)
+    aw.step(ignore="*items")(lambda *items: items)
+    aw.step(ignore="b")(max)  # a builtin does not say what it takes
+    with pytest.raises(aw.MisuseError, match="there are: x, log"):
+        aw.step(ignore="lgo")(wrapper)
+
+
 def test_a_version_makes_a_new_key():
     keys = set()
     for version in (1, 2):
@@ -243,6 +280,61 @@ def test_a_key_of_ones_own_is_a_template_over_the_arguments():
     assert CALLS == ["a.csv"]
     with pytest.raises(aw.MisuseError, match="pth"):
         aw.step(key="raw:{pth}")(lambda path: path)("a.csv")
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (lambda x: x, r'such as "user:\{id\}", not a function'),
+        (7, r'such as "user:\{id\}", not 7'),
+        ("{", r"'\{' cannot be read: .*; a brace itself is written twice"),
+    ],
+)
+def test_what_is_no_template_is_refused_where_the_function_is_defined(key, said):
+    with pytest.raises(aw.MisuseError, match=said):
+        aw.step(key=key)
+
+
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        ("{y}", "names 'y', which is not there"),
+        ("{}", "cannot be filled: Replacement index 0"),
+        ("{x:d}", "cannot be filled: Unknown format code 'd'"),
+        ("{x.y}", "cannot be filled: 'str' object has no attribute 'y'"),
+        ("{x[y]}", "cannot be filled: string indices must be integers"),
+        ("{log:>8}", "cannot be filled: unsupported format string"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_is_quoted_with_the_fault_and_the_names_there_are(key, fault):
+    with pytest.raises(aw.MisuseError) as caught:
+        aw.step(key=key, name="load", cache={})(lambda x, log=None: x)("a")
+    said = str(caught.value)
+    assert f"the key template {key!r} of step 'load' {fault}" in said
+    assert "there are: x, log" in said
+
+
+@pytest.mark.parametrize("kind", [staticmethod, classmethod])
+@pytest.mark.parametrize("options", [None, {"ttl": 1}])
+def test_a_step_over_a_static_or_class_method_says_which_comes_first(kind, options):
+    decorate = aw.step if options is None else aw.step(**options)
+    with pytest.raises(aw.MisuseError, match=f"put @{kind.__name__} above @aw.step"):
+        decorate(kind(lambda: 1))
+
+
+def test_a_static_and_a_class_method_may_be_steps_below():
+    class Both:
+        @staticmethod
+        @aw.step(cache={})
+        def static(x):
+            return x
+
+        @classmethod
+        @aw.step(cache={})
+        def of_class(cls, x):
+            return cls.__name__, x
+
+    assert (Both.static(1), Both().static(1), Both.of_class(1)) == (1, 1, ("Both", 1))
 
 
 def test_an_argument_without_a_fingerprint_runs_uncached_with_a_warning_that_names_it():
@@ -357,3 +449,5 @@ def test_options_out_of_range_are_refused_where_the_function_is_defined(options)
 def test_something_that_is_no_function_is_misuse():
     with pytest.raises(aw.MisuseError, match="@aw.step"):
         aw.step(42)
+    with pytest.raises(aw.MisuseError, match="@aw.step"):
+        aw.step(ttl=1)(42)
