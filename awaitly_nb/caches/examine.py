@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from awaitly_nb.caches.held import SEPARATOR
-from awaitly_nb.caches.repair import fill, rebuild, remove_strays, repairer, tidy, unfinished
+from awaitly_nb.caches.repair import fill, rebuild, remove_strays, repairer, set_aside, tidy, unfinished
 from awaitly_nb.caches.writers import is_alive
 from awaitly_nb.codec.envelope import EnvelopeError, check_buffers, open_envelope
 from awaitly_nb.errors import StoreError
@@ -81,6 +81,7 @@ def examine(folder: Folder, *, mend: bool) -> Report:
     problems: list[str] = []
     mended: list[str] = []
     notes = _about_folder(path, problems, mended, mend=mend)
+    notes += [f"a damaged database was set aside earlier: {found.name}" for found in set_aside(folder)]
     if (path / DATABASE).exists() and not sound(path / DATABASE):
         problems.append("the database is damaged")
         if not mend:
@@ -108,7 +109,6 @@ def _about_folder(path: Path, problems: list[str], mended: list[str], *, mend: b
             mended.append("the folder was made private")
     if is_network(path):
         notes.append("on a network file system: slower, and nothing is kept in memory")
-    notes += [f"a damaged database was set aside earlier: {found.name}" for found in path.glob("cache.db.damaged-*")]
     return notes
 
 

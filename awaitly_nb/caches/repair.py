@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from awaitly_nb.stores import Body
     from awaitly_nb.stores.disk.salvage import Stray
 
-__all__ = ["fill", "rebuild", "remove_strays", "repairer", "settle", "tidy", "unfinished"]
+__all__ = ["fill", "rebuild", "remove_strays", "repairer", "set_aside", "settle", "tidy", "unfinished"]
 
 _REPAIR: Final = "repair"
 _WAIT_S: Final = 120.0
@@ -101,8 +101,16 @@ def remove_strays(folder: Folder, strays: Sequence[Stray]) -> int:
 
 def unfinished(folder: Folder) -> list[Path]:
     """Return the databases that were set aside and not read to their end yet, oldest first."""
-    found = folder.directory.glob(f"{_REBUILDING}*")
-    return sorted(path for path in found if not path.name.endswith(_LOGS))
+    return _databases(folder, _REBUILDING)
+
+
+def set_aside(folder: Folder) -> list[Path]:
+    """Return the damaged databases that were read to their end and kept, oldest first."""
+    return _databases(folder, _DAMAGED)
+
+
+def _databases(folder: Folder, prefix: str) -> list[Path]:
+    return sorted(path for path in folder.directory.glob(f"{prefix}*") if not path.name.endswith(_LOGS))
 
 
 def repairer(folder: Folder) -> str | None:

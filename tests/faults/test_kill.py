@@ -35,8 +35,16 @@ WRITER = textwrap.dedent(
     while True:
         # One key for ever replaced, one that is new: both kinds of write are interrupted.
         value = np.full(int(random.integers(low, high)), number)
-        cache.set("replaced", Ok(value))
-        cache.set(f"step {number}", Ok(value))
+        with cache.single_flight("replaced"):
+            cache.set("replaced", Ok(value))
+        with cache.single_flight(f"step {number}"):
+            cache.set(f"step {number}", Ok(value))
+        # A large one that becomes a small one, and one that goes: their old files are removed after the commit.
+        with cache.single_flight("changing"):
+            cache.set("changing", Ok(value[:8000]))
+            cache.set("changing", Ok(number))
+            cache.set("going", Ok(value[:8000]))
+            cache.delete("going")
         print(number, flush=True)
         number += 1
     """
@@ -95,7 +103,10 @@ def assert_all_there(folder, finished):
             last = cache.get("replaced").value
             assert (last == last[0]).all()
             assert last[0] >= numbers[-1]
-            assert cache.single_flight("step 0").try_acquire()
+            for key in ["replaced", "changing", *(f"step {number}" for number in range(numbers[-1] + 2))]:
+                flight = cache.single_flight(key)
+                assert flight.try_acquire(), f"{key} is still taken by {flight.holder()}"
+                flight.release()
     assert_sound(folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import sqlite3
 import subprocess
 import sys
@@ -69,6 +70,57 @@ def flipped_byte(folder):
     return "'large' cannot be served"
 
 
+def change_small(folder, change, *values):
+    with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
+        connection.execute(f"UPDATE Cache SET {change} WHERE value NOT NULL", values)
+
+
+def head_of_bytes(folder):
+    change_small(folder, "tag = CAST(tag AS BLOB)")
+    return "'small' cannot be served: its head is no text"
+
+
+def no_head(folder):
+    change_small(folder, "tag = NULL")
+    return "'small' cannot be served: its head is no text"
+
+
+def pickled_name(folder):
+    change_small(folder, "key = ?, raw = 0", pickle.dumps(Bomb()))
+    return "cannot be served: its name is no plain text"
+
+
+def name_that_is_no_text(folder):
+    change_small(folder, "key = CAST(key AS BLOB)")
+    return "'small' cannot be served: its name is no plain text"
+
+
+def name_that_is_no_utf_8(folder):
+    change_small(folder, "key = CAST(x'1f736d61ff' AS TEXT)")
+    return "'sma\ufffd' cannot be served: its name or head is no UTF-8"
+
+
+def head_that_is_no_utf_8(folder):
+    change_small(folder, "tag = CAST(x'7bff' AS TEXT)")
+    return "'small' cannot be served"
+
+
+class Bomb:
+    """Says so when it is unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("it was unpickled",)
+
+
+def row_that_names_a_file_of_another(folder):
+    with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO Cache (key, raw, tag, size, mode, filename)"
+            " SELECT 'planted', 1, x'00', size, mode, filename FROM Cache WHERE filename NOT NULL"
+        )
+    return "'planted' cannot be served"
+
+
 def open_to_all(folder):
     folder.chmod(0o777)
     return "others can write"
@@ -82,7 +134,23 @@ def garbage(folder):
 
 
 @pytest.mark.parametrize(
-    "harm", [orphan, lost_file, altered_row, flipped_byte, open_to_all, garbage], ids=lambda f: f.__name__
+    "harm",
+    [
+        orphan,
+        lost_file,
+        altered_row,
+        flipped_byte,
+        head_of_bytes,
+        no_head,
+        pickled_name,
+        name_that_is_no_text,
+        name_that_is_no_utf_8,
+        head_that_is_no_utf_8,
+        row_that_names_a_file_of_another,
+        open_to_all,
+        garbage,
+    ],
+    ids=lambda f: f.__name__,
 )
 def test_it_is_told_and_then_mended(folder, harm):
     if harm is open_to_all and sys.platform == "win32":
@@ -98,6 +166,8 @@ def test_it_is_told_and_then_mended(folder, harm):
         mended = caches.doctor(folder, mend=True)
     assert mended.mended
     assert caches.doctor(folder).problems == ()
+    if harm not in (lost_file, flipped_byte):
+        assert caches.create_disk_cache(folder).get("large").value == "x" * 100_000
     assert_sound(folder)
 
 
