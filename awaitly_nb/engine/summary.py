@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from awaitly_nb import events as ev
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RECENT", "RunSummary", "StepSummary", "Summariser"]
 
-StepState: TypeAlias = Literal["running", "waiting", "hit", "computed", "failed", "replayed failure"]
+StepState: TypeAlias = Literal["running", "waiting", "hit", "computed", "failed", "replayed failure", "interrupted"]
 RunStatus: TypeAlias = Literal["running", "ok", "failed", "cancelled"]
 
 
@@ -27,11 +28,11 @@ class StepSummary:
     step_id, step_key
         The step.
     state
-        How it stands.
+        How it stands; "interrupted" when its run ended before it did.
     at
         When it began, aware UTC.
     duration_s
-        Seconds that it took in this run.
+        Seconds that it took in this run; of an interrupted one, until the run ended.
     computed_s
         Seconds that computing it took, now or when it was first computed; None where not known.
     saved_s
@@ -71,7 +72,7 @@ class RunSummary:
     steps
         Its steps, in the order in which they began.
     error_text
-        The error of a failed run.
+        The error of a failed run, or what ended a cancelled one: "interrupted by you" for the Stop button.
     """
 
     run_id: str
@@ -169,6 +170,7 @@ class Summariser:
                     recording.steps[where] = replace(step, size_bytes=event.size_bytes)
             case ev.WorkflowSuccess() | ev.WorkflowFailed() | ev.WorkflowCancelled():
                 recording.base = _ended(recording.base, event)
+                _leave_unfinished(recording, event)
 
     def runs(self) -> list[RunSummary]:
         """Return the kept runs, the latest last."""
@@ -216,7 +218,16 @@ def _ended(run: RunSummary, event: ev.WorkflowSuccess | ev.WorkflowFailed | ev.W
         case ev.WorkflowFailed():
             return replace(run, status="failed", duration_s=event.duration_s, error_text=_shown(event.error))
         case ev.WorkflowCancelled():
-            return replace(run, status="cancelled", duration_s=event.duration_s, error_text=event.reason)
+            told = _CANCELLED.get(event.reason, event.reason)
+            return replace(run, status="cancelled", duration_s=event.duration_s, error_text=told)
+
+
+def _leave_unfinished(recording: _Recording, event: ev.Event) -> None:
+    """Mark what had begun and not ended: after the end of its run nothing will be heard of it any more."""
+    for where, step in tuple(recording.steps.items()):
+        if isinstance(step, StepSummary) and step.state in {"running", "waiting"}:
+            spent_s = max(0.0, (event.at - step.at).total_seconds())
+            recording.steps[where] = replace(step, state="interrupted", duration_s=spent_s)
 
 
 def _note(event: ev.StepCacheHit) -> _Hit:
@@ -241,7 +252,7 @@ def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
         step_id=step_id,
         step_key=step_key,
         state="hit" if ok else "replayed failure",
-        at=at,
+        at=at - timedelta(seconds=duration_s),  # it is told when it has been loaded
         duration_s=duration_s,
         computed_s=computed_s,
         saved_s=0.0 if computed_s is None else max(0.0, computed_s - duration_s),
@@ -254,6 +265,7 @@ def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
 
 
 _NOTICEABLE_S = 1e-3
+_CANCELLED = {"KeyboardInterrupt": "interrupted by you", "CancelledError": "cancelled"}
 _SOURCES = {"run": "from this run", "resumed": "from the resume state", "cache": "from the cache"}
 
 
