@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.notebook.html_elements import Html, cell, document, folded, heading, paragraph, preformatted, table, tag
 from awaitly_nb.notebook.html_preview import Preview, preview
 from awaitly_nb.notebook.panel_columns import short_key
-from awaitly_nb.notebook.panel_rows import WORDS, grouped, sections
+from awaitly_nb.notebook.panel_rows import grouped, sections
+from awaitly_nb.notebook.panel_words import WORDS, middle_cut, show_computed, show_took, show_when
 from awaitly_nb.result import Err, mark_of
-from awaitly_nb.units import show_age, show_duration, show_size
+from awaitly_nb.units import show_duration, show_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +29,30 @@ if TYPE_CHECKING:
 
 __all__ = ["PANEL_ENTRIES", "cache_html", "panel_html", "result_html", "run_html", "state_html", "why_html"]
 
-_SIGNS = {"hit": "✓", "computed": "●", "failed": "✕", "replayed": "✕", "skipped": "·"}
-# Inline on the bars, because an untrusted notebook keeps no style sheet: green, blue and red of JupyterLab.
-_COLOURS = {"hit": "#2e9e4f", "computed": "#1976d2", "running": "#1976d2", "failed": "#d32f2f", "replayed": "#d32f2f"}
+_SIGNS = {
+    "hit": "✓",
+    "computed": "●",
+    "failed": "✕",
+    "replayed": "✕",
+    "invalidated": "○",
+    "interrupted": "■",
+    "skipped": "·",
+}
+# Inline on the bars, because an untrusted notebook keeps no style sheet. Blue is for what runs, and for nothing else.
+_COLOURS = {
+    "hit": "#2e9e4f",
+    "computed": "#7b52c7",
+    "running": "#1976d2",
+    "failed": "#d32f2f",
+    "replayed": "#d32f2f",
+    "invalidated": "#e58a00",
+}
+# No code of ours is in a page that is loaded again until the kernel answers; `static.css` shows this meanwhile.
+_BUSY = "The kernel is busy; the panel returns when it answers."
 _MOST_ENTRIES = 50
 PANEL_ENTRIES = 10  # less, because it is sent again after every click, and living panels list them all
 _STEP_COLUMNS = (("State", "s"), ("Step", ""), ("Timeline", "t"), ("Took", "n"), ("Size", "n"), ("Saved", "n"))
-_KEY_COLUMNS = (("Key", "k"), ("Step", ""), ("Result", "s"), ("Size", "n"), ("Took", "n"), ("Age", "n"))
+_KEY_COLUMNS = (("Key", "k"), ("Step", ""), ("Result", "s"), ("Size", "n"), ("Took", "n"), ("Computed", "n"))
 
 
 def result_html(result: Result[Any, Any], *, now: datetime | None = None) -> str:
@@ -60,12 +78,12 @@ def state_html(state: ResumeState, *, now: datetime | None = None) -> str:
             key,
             entry.step_id,
             _outcome(ok=entry.result.ok),
-            "" if entry.duration_s is None else show_duration(entry.duration_s),
-            "" if entry.at is None else show_age(entry.at, moment),
+            "" if entry.duration_s is None else show_took(entry.duration_s),
+            "" if entry.at is None else show_when(entry.at, moment),
         )
         for key, entry in state.steps.items()
     ]
-    columns = (("Key", "k"), ("Step", ""), ("Result", "s"), ("Took", "n"), ("Age", "n"))
+    columns = (("Key", "k"), ("Step", ""), ("Result", "s"), ("Took", "n"), ("Computed", "n"))
     return document(
         heading("Resume state", _count(len(rows), "step")),
         table(columns, rows[-_MOST_ENTRIES:]),
@@ -117,17 +135,20 @@ def panel_html(
     token
         Where the living panel, if there is one in the page, may take the place of this form.
     now
-        The instant that ages are counted from.
+        The instant of drawing: a date of its year is told without the year.
     """
     moment = now or datetime.now(UTC)
     count, total = kept or (len(entries), sum(entry.size_bytes or 0 for entry in entries))
     summary = f"{_count(count, 'key')} cached" + (f", {show_size(total)}" if total else "")
+    keys = paragraph(summary, css="d")
+    if entries:
+        keys = folded(summary, _entries_html(entries, moment, PANEL_ENTRIES, count))
+    if not drawn:
+        keys = tag("div", paragraph("No step has run yet in this kernel.", css="d"), keys, css="awn-past")
     return document(
+        tag("p", _BUSY, css="awn-busy", style="display: none") if token else "",
         *(_section_html(section, moment) for section in drawn),
-        "" if drawn else paragraph("No step has run yet in this kernel.", css="d"),
-        folded(summary, _entries_html(entries, moment, PANEL_ENTRIES, count))
-        if entries
-        else paragraph(summary, css="d"),
+        keys,
         css=f"awn-at-{token}" if token else "",
     )
 
@@ -154,14 +175,22 @@ def _step_cells(step: Row, span: float, now: datetime) -> tuple[object, ...]:
     state, took, saved = step["state"], step.get("took"), step.get("saved") or 0.0
     why = step.get("why")
     if state == "hit" and "key" in step:
-        why = f"computed {show_age(datetime.fromtimestamp(step['at'], UTC), now)}" if step.get("at") else None
+        at = datetime.fromtimestamp(step["at"], UTC) if step.get("at") else None
+        why = None if at is None else show_computed(at, step.get("was"), now)
+    if step.get("twin"):
+        why = " · ".join([middle_cut(short_key(step["key"] or "")), *([why] if why and why != "first run" else [])])
     return (
         cell(f"{_SIGNS.get(state, '◌')} {WORDS.get(state, state)}", css=f"s {state}"),
-        cell(step["step"], tag("div", why, css="d") if why else "", title=step.get("key") or "", heads=True),
+        cell(
+            step["step"],
+            tag("div", why, css="d", style="font-weight: normal") if why else "",
+            title=step.get("key") or "",
+            heads=True,
+        ),
         cell(*_bars(step["parts"], span), css="t"),
-        "" if took is None else show_duration(took),
+        "" if took is None else show_took(took),
         "" if step.get("size") is None else show_size(step["size"]),
-        cell(show_duration(saved), css="n hit") if saved >= 0.001 else "",  # noqa: PLR2004 - a millisecond
+        cell(show_duration(saved), css="n hit") if saved >= 0.001 and state != "invalidated" else "",  # noqa: PLR2004 - a millisecond
     )
 
 
@@ -191,8 +220,8 @@ def _entries_html(entries: Sequence[Entry], now: datetime, most: int, count: int
             entry.step_id or "",
             _outcome(ok=entry.ok),
             "" if entry.size_bytes is None else show_size(entry.size_bytes),
-            "" if entry.duration_s is None else show_duration(entry.duration_s),
-            "" if entry.created_at is None else show_age(entry.created_at, now),
+            "" if entry.duration_s is None else show_took(entry.duration_s),
+            "" if entry.created_at is None else show_when(entry.created_at, now),
         )
         for entry in newest[:most]
     ]
@@ -201,7 +230,7 @@ def _entries_html(entries: Sequence[Entry], now: datetime, most: int, count: int
 
 def _shown_key(entry: Entry) -> str:
     """Return a key as people read it: an automatic one cut short, and its namespace where it does not say it itself."""
-    key = short_key(entry.key)
+    key = middle_cut(short_key(entry.key))
     return key if not entry.namespace or key.startswith(f"{entry.namespace}:") else f"{entry.namespace} {key}"
 
 
@@ -220,8 +249,7 @@ def _count(count: int, noun: str) -> str:
 def _mark_facts(mark: Mark | None, now: datetime) -> list[str]:
     if mark is None or mark.at is None:
         return []
-    took = "" if mark.duration_s is None else f" in {show_duration(mark.duration_s)}"
-    return [f"computed {show_age(mark.at, now)}{took}"]
+    return [show_computed(mark.at, mark.duration_s, now)]
 
 
 def _preview_html(seen: Preview) -> Html:

@@ -1,7 +1,7 @@
 """HTML from text, with one rule: whatever comes in is text, and is escaped.
 
 Hides tags and style. The markup reads well where styles are removed too (GitHub, an untrusted notebook): states are
-words, tables are tables. Imports nothing but the standard library and `units`.
+words, tables are tables. Imports nothing but the standard library and the panel's words.
 """
 
 from __future__ import annotations
@@ -9,12 +9,19 @@ from __future__ import annotations
 import html
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from awaitly_nb.notebook.panel_words import middle_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = ["Cell", "Html", "cell", "document", "folded", "heading", "paragraph", "preformatted", "table", "tag", "text"]
+
+
+_KINDS: Final = {"key": "k", "state": "s", "result": "s"} | dict.fromkeys(
+    ("took", "size", "saved", "age", "hits", "computed"), "n"
+)
 
 
 class Html(str):
@@ -67,19 +74,28 @@ def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]]) 
     Parameters
     ----------
     columns
-        Title and class of each; class `n` is for numbers, and stands to the right.
+        Title and class of each, or no class where the title says it: `n` is for numbers and stands to the right,
+        neither it nor `s` (a state) breaks, and of a long key (`k`) the ends show, or other columns had no room.
     rows
         What stands in the cells; a `cell` is taken as it is. The first heads its row.
     """
+    columns = [(title, css or _KINDS.get(title, "")) for title, css in columns]
     head = tag("thead", tag("tr", *(_cell("th", title, css, "col") for title, css in columns)))
     body = []
     for row in rows:
         cells = [
-            cell if isinstance(cell, Cell) else _cell("td" if i else "th", cell, css, "" if i else "row")
+            cell if isinstance(cell, Cell) else _plain(cell, css, heads=not i)
             for i, (cell, (_, css)) in enumerate(zip(row, columns, strict=True))
         ]
         body.append(tag("tr", *cells))
     return tag("table", head, tag("tbody", *body))
+
+
+def _plain(content: object, css: str, *, heads: bool) -> Html:
+    whole = str(content)
+    if css == "k" and (short := middle_cut(whole)) != whole:
+        return cell(short, css=css, title=whole, heads=heads)
+    return cell(content, css=css, heads=heads)
 
 
 class Cell(Html):
@@ -95,8 +111,10 @@ def cell(*content: object, css: str = "", title: str = "", heads: bool = False) 
 
 def _cell(name: str, content: object, css: str, scope: str, title: str = "") -> Html:
     # Inline, because an untrusted notebook keeps such styles only, and JupyterLab sets every cell to the right.
-    side = "right" if "n" in css.split() else "left"
-    return tag(name, content, css=css, style=f"text-align: {side}", scope=scope, title=title)
+    kinds = css.split()
+    side = "right" if "n" in kinds else "left"
+    whole = "; white-space: nowrap" if {"n", "s"} & {*kinds} else ""  # "0.9 ms" is one word
+    return tag(name, content, css=css, style=f"text-align: {side}{whole}", scope=scope, title=title)
 
 
 @cache

@@ -91,7 +91,7 @@ def _pandas(frame: Any, facts: tuple[str, ...]) -> Preview:  # Any: a pandas fra
 
 def _array(value: Any) -> Preview | None:  # Any: a numpy array or a torch tensor
     if _is(value, "numpy", "ndarray") or _is(value, "torch", "Tensor"):
-        shape = " x ".join(str(n) for n in value.shape) or "scalar"
+        shape = f"shape {tuple(value.shape)}" if value.shape else "scalar"
         flat = value.reshape(-1)
         shown = ", ".join(_cell(item) for item in flat[:24].tolist())
         return Preview((type(value).__name__, shape, str(value.dtype)), text=shown + (", …" if len(flat) > 24 else ""))  # noqa: PLR2004

@@ -24,7 +24,7 @@ from awaitly_nb.notebook.panel_display import Displays, kernel_shell, panel_text
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_pace import Pace
 from awaitly_nb.notebook.panel_preview import preview_row
-from awaitly_nb.notebook.panel_rows import changes, key_row, sections
+from awaitly_nb.notebook.panel_rows import changes, invalidated, key_row, sections
 from awaitly_nb.notebook.panel_why import why_changes
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Panel", "covers", "panel"]
 
 _log = logging.getLogger(__name__)
+
+_PAST = frozenset({"hit", "computed", "failed", "replayed"})
 
 _panels: dict[tuple[str | None, int], Panel] = {}
 
@@ -109,6 +111,8 @@ class Panel:
         ours = self.workflow is None or event.workflow == self.workflow
         if ours and events.is_step_complete(event) and event.stored and event.step_key is not None:
             self._fresh[event.workflow, event.step_key] = event
+        if ours and events.is_step_cache_hit(event) and event.source == "cache" and event.step_key is not None:
+            self.keys.note_hit(event.workflow, event.step_key)
         if events.is_step_cache_hit(event) or events.is_step_cache_miss(event):
             return self._pace.poke()
         self._displays.outdated = True
@@ -124,12 +128,13 @@ class Panel:
         """Return what is to be drawn now, with the number of each step's key where it is in the list."""
         drawn = sections(self.runs(), workflow=self.workflow, took=self.keys.took)
         for section in drawn:
-            for row in section["steps"]:
+            for place, row in enumerate(section["steps"]):
                 if (key := row.get("key")) is None:
                     continue
                 namespace = self.keys.namespace_of(row["workflow"])
                 row["keyid"] = number = self.keys.number_of(namespace, key)
-                row["dropped"] = number is None and self.keys.dropped(namespace, key)
+                if number is None and row["state"] in _PAST and self.keys.dropped(namespace, key, since=_end(row)):
+                    section["steps"][place] = invalidated(row)
                 entry = None if number is None else self.keys.entry(number)
                 if entry is not None and row.get("size") is None:
                     row["size"] = entry.size_bytes
@@ -181,6 +186,8 @@ class Panel:
                 self._tell({**change, "added": added, "now": time.time()})
             elif added:
                 self._tell({"added": added})
+            if not self._busy() and (hits := self.keys.take_hits()):
+                self._tell({"hits": hits})
             if self._displays.outdated and not self._busy() and not self._displays.in_cell:
                 self._freeze()
 
@@ -239,7 +246,9 @@ class Panel:
                     self._delete([number for number in ids if isinstance(number, int)])
                 case {"op": "retry"}:
                     failed = self.keys.failed()
-                    self._delete(failed, f"{len(failed):,} failed: computed again next time.")
+                    self._delete(
+                        failed, _again(len(failed), "failure forgotten" if len(failed) == 1 else "failures forgotten")
+                    )
                 case {"op": "preview", "id": int(number)}:
                     self._tell({"preview": preview_row(number, self.keys.entry(number), self.keys.get(number))})
                 case {"op": "why", "row": str(row), "of": [str(workflow), str(step_id), str(key), str(reason)]}:
@@ -266,7 +275,7 @@ class Panel:
 
     def _delete(self, numbers: list[int], note: str = "") -> None:
         gone = self.keys.delete(numbers)
-        self._tell({"removed": gone, "note": note or f"{len(gone):,} invalidated: computed again next time."})
+        self._tell({"removed": gone, "note": note or _again(len(gone), "invalidated")})
         self._displays.outdated = True
         self._pace.poke()
 
@@ -283,3 +292,11 @@ class Panel:
                 self._widget.close()
                 self._widget = None
         self._displays.close()
+
+
+def _end(row: Row) -> float:
+    return float(row["since"]) + (row["took"] or 0.0)
+
+
+def _again(count: int, what: str) -> str:
+    return f"{count:,} {what}; {'it runs' if count == 1 else 'they run'} again next time."

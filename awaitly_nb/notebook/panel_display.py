@@ -11,6 +11,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.notebook.panel_words import WORDS, show_took
 from awaitly_nb.units import show_duration, show_size
 
 if TYPE_CHECKING:
@@ -120,10 +121,10 @@ def panel_text(drawn: Sequence[Row]) -> str:
         lines.append(f"{section['title']}: {section['status']}{took}")
         for row in section["steps"]:
             facts = (
-                "" if row.get("took") is None else show_duration(row["took"]),
+                "" if row.get("took") is None else show_took(row["took"]),
                 "" if row.get("size") is None else show_size(row["size"]),
                 f"saved {show_duration(row['saved'])}" if (row.get("saved") or 0) >= 0.001 else "",  # noqa: PLR2004
                 row.get("why") or "",
             )
-            lines.append(f"  {row['state']:<9} {row['step']:<24} " + "  ".join(fact for fact in facts if fact))
+            lines.append(f"  {WORDS[row['state']]:<18} {row['step']:<24} " + "  ".join(fact for fact in facts if fact))
     return "\n".join(lines or ["No step has run yet."]) + "\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -151,6 +152,8 @@ class KeyList:
         self._listing = Listing()
         self._rows: dict[int, int] = {}  # of each key that is there, its row in the listing
         self._deleted: set[int] = set()  # since the last reading began
+        self._gone_at: dict[int, float] = {}  # of keys that are no more, when that was noticed
+        self._hits: dict[str, int] = {}  # by record name, since they were read
         self._newest: list[int] = []  # rows, at least the newest hundred of those that are there
         self._took: dict[tuple[str, str | None], float] | None = None
         self.size_bytes = 0
@@ -168,6 +171,8 @@ class KeyList:
         listing = self._source.listing()
         with self._guard:
             numbers = self._number_all(listing.names)
+            self._gone_at |= dict.fromkeys(self._rows.keys() - set(numbers), time.time())
+            self._hits.clear()
             self._listing, self._rows = listing, dict(zip(numbers, range(len(numbers)), strict=True))
             self._newest, self._took = [], None
             self.size_bytes = sum(listing.sizes) + listing.sizes.count(-1)  # -1: not known
@@ -212,6 +217,7 @@ class KeyList:
         if (row := self._rows.pop(number, None)) is None:
             return False
         self.size_bytes -= max(self._listing.sizes[row], 0)
+        self._gone_at[number] = time.time()
         return True
 
     def __len__(self) -> int:
@@ -227,10 +233,27 @@ class KeyList:
         number = self._numbers.get(namespace + SEPARATOR + key)
         return number if number in self._rows else None
 
-    def dropped(self, namespace: str, key: str) -> bool:
-        """Tell whether this key was listed, and is gone."""
+    def dropped(self, namespace: str, key: str, *, since: float = 0.0) -> bool:
+        """Tell whether this key was listed, and is gone; and that since an instant, in seconds since the epoch."""
         number = self._numbers.get(namespace + SEPARATOR + key)
-        return number is not None and number not in self._rows
+        return number is not None and number not in self._rows and self._gone_at.get(number, 0.0) >= since
+
+    def note_hit(self, workflow: str, key: str) -> None:
+        """Count a hit; called on the time of the run, so no more than that is done."""
+        name = self._source.namespace_of(workflow) + SEPARATOR + key
+        self._hits[name] = self._hits.get(name, 0) + 1
+
+    def take_hits(self) -> list[tuple[int, int]]:
+        """Return the number and the hits of each key that was hit since this or all keys were last asked for."""
+        with self._guard:
+            found = []
+            while self._hits:
+                name, hits = self._hits.popitem()
+                number = self._numbers.get(name)
+                if number is not None and (row := self._rows.get(number)) is not None:
+                    self._listing.hits[row] += hits
+                    found.append((number, self._listing.hits[row]))
+            return found
 
     def entry(self, number: int) -> Entry | None:
         """Return what is known of the key with this number, or None where it is gone."""

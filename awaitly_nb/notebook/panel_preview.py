@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.notebook.html_preview import preview
+from awaitly_nb.notebook.panel_words import show_computed
 from awaitly_nb.result import mark_of
-from awaitly_nb.units import show_age, show_duration, show_size
+from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
     from awaitly_nb.caches import Entry
@@ -26,8 +27,7 @@ def preview_row(number: int, entry: Entry | None, result: Result[Any, Any] | Non
     if entry.size_bytes is not None:
         facts.append(show_size(entry.size_bytes))
     if mark is not None and mark.at is not None:
-        took = "" if mark.duration_s is None else f" in {show_duration(mark.duration_s)}"
-        facts.append(f"computed {show_age(mark.at, datetime.now(UTC))}{took}")
+        facts.append(show_computed(mark.at, mark.duration_s, datetime.now(UTC)))
     shown: Row = {"id": number, "key": entry.key, "facts": facts, "text": seen.text}
     if seen.rows:
         shown["table"] = {"columns": list(seen.columns), "rows": [list(row) for row in seen.rows]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from awaitly_nb.notebook.panel_columns import short_key
+from awaitly_nb.notebook.panel_words import STATES, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from awaitly_nb.caches import Entry
     from awaitly_nb.engine.summary import RunSummary, StepSummary
 
-__all__ = ["FEW", "WORDS", "Row", "changes", "grouped", "key_row", "sections"]
+__all__ = ["FEW", "Row", "changes", "grouped", "invalidated", "key_row", "sections"]
 
 Row: TypeAlias = "dict[str, Any]"  # Any: plain JSON data
 
@@ -24,20 +25,8 @@ LOOSE = "cells and functions"
 FEW = 3
 """How many steps of one id are shown one by one."""
 
-WORDS = {
-    "running": "running",
-    "waiting": "waiting",
-    "failed": "failed",
-    "replayed": "failed, cached",
-    "computed": "computed",
-    "pending": "pending",
-    "hit": "from cache",
-    "skipped": "skipped",
-}
-"""What each state is called; the first that is present names a line of several steps: what people most want to know."""
-
-_STATES = {"replayed failure": "replayed"}
 _STATUS = {"ok": "done"}
+_LIVE = frozenset({"running", "waiting"})
 _MOST_RUNS = 6
 _MOST_STEPS = 2_000
 
@@ -114,7 +103,7 @@ def _section(run: RunSummary, before: RunSummary | None, estimates: _Estimates) 
         "status": _STATUS.get(run.status, run.status),
         "started": started,
         "took": None if run.status == "running" else run.duration_s,
-        "error": run.error_text or None,
+        "error": None if run.error_text == run.status else run.error_text or None,  # not "cancelled" twice
         "steps": steps,
     }
 
@@ -128,7 +117,7 @@ def _loose_section(runs: Sequence[RunSummary], estimates: _Estimates) -> Row:
             latest[step.step_id, step.step_key] = (step, run.workflow)
     steps = sorted(latest.values(), key=lambda pair: pair[0].at)[-_MOST_STEPS:]
     started = steps[0][0].at.timestamp()
-    running = any(step.state == "running" for step, _ in steps)
+    running = any(step.state in _LIVE for step, _ in steps)
     rows = [_step(step, started, workflow, estimates) for step, workflow in steps]
     # Cells are minutes apart, so a common time axis would show nothing but gaps: each bar is drawn from the left.
     for row in rows:
@@ -152,7 +141,7 @@ def _step(step: StepSummary, started: float, workflow: str, estimates: _Estimate
         "step": step.step_id,
         "key": step.step_key,
         "workflow": workflow,
-        "state": _STATES.get(step.state, step.state),
+        "state": STATES.get(step.state, step.state),
         "start": max(at - started, 0.0),
         "since": at,
         "took": None if step.state == "running" else step.duration_s,
@@ -163,6 +152,12 @@ def _step(step: StepSummary, started: float, workflow: str, estimates: _Estimate
         "reason": step.reason if error else None,
         "est": estimates.get(workflow, step.step_id),
     }
+
+
+def invalidated(row: Row) -> Row:
+    """Return the row of a step whose key was removed since: its next run is what counts, and no more its last."""
+    why = row["reason"] if isinstance(row.get("reason"), str) else row["why"]
+    return {**row, "state": "invalidated", "why": "runs again next time", "reason": why}
 
 
 def grouped(steps: Sequence[Row]) -> list[Row]:
@@ -176,7 +171,7 @@ def grouped(steps: Sequence[Row]) -> list[Row]:
     lines: list[Row] = []
     for parts in same.values():
         if len(parts) <= FEW:
-            lines += [{**step, "parts": [step]} for step in parts]
+            lines += [{**step, "parts": [step], "twin": len(parts) > 1} for step in parts]
             continue
         present = [step["state"] for step in parts]
         counts = [f"{present.count(state)} {WORDS[state]}" for state in WORDS if state in present]

@@ -71,6 +71,12 @@ class Keys {
     for (const key of added) this.put(key);
   }
 
+  // Hits are counted in the kernel, and told when a run has ended.
+  count(hits) {
+    for (const [id, n] of hits) if (this.position.has(id)) this.columns.hits[this.position.get(id)] = n;
+    this.orders.delete("hits");
+  }
+
   drop(id) {
     const row = this.position.get(id);
     if (row === undefined) return;
@@ -116,13 +122,24 @@ class Keys {
 
   find(query, column, descending, failedOnly) {
     const { text, there, columns } = this;
+    const glob = /[*?]/.test(query) ? globOf(query.trim()) : null;
     const words = query.toLowerCase().split(/\s+/).filter(Boolean).map(shortKey); // keys come cut
-    const found = this.order(column).filter((row) => {
-      if (!there[row] || (failedOnly && columns.ok[row])) return false;
-      for (const word of words) if (!text[row].includes(word)) return false;
-      return true;
-    });
+    const matches = glob ? (row) => glob.test(columns.key[row]) : (row) => words.every((word) => text[row].includes(word));
+    const found = this.order(column).filter((row) => there[row] && !(failedOnly && columns.ok[row]) && matches(row));
     return descending ? found.reverse() : found;
+  }
+}
+
+// A glob as `%awaitly rm` takes it: `*`, `?` and `[...]`, over the whole key, and case counts.
+function globOf(query) {
+  const source = query.replace(/\[(!?)([^\]]+)\]|[\s\S]/g, (text, not, set) => {
+    if (set) return `[${not ? "^" : ""}${set.replace(/[\\^[]/g, "\\$&")}]`;
+    return { "*": "[^]*", "?": "[^]" }[text] ?? text.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&");
+  });
+  try {
+    return new RegExp(`^${source}$`, "u");
+  } catch {
+    return /(?!)/; // a set that means nothing, as "[z-a]", matches nothing
   }
 }
 

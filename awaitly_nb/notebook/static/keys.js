@@ -28,7 +28,7 @@ class KeysTable {
 
   build() {
     this.search = el("input", {
-      class: "awn-search", type: "search", placeholder: "Search keys", "aria-label": "Search keys", spellcheck: "false",
+      class: "awn-search", type: "search", placeholder: "Search keys: words, or fit:*", "aria-label": "Search keys", spellcheck: "false",
       oninput: () => { this.query = this.search.value; this.active = 0; this.body.scrollTop = 0; this.draw(); },
     });
     this.actions = el("div", { class: "awn-actions" });
@@ -125,6 +125,7 @@ class KeysTable {
     const row = this.store.keys.row(this.found[place]);
     const chosen = this.selected.has(row.id);
     const open = this.store.preview?.id === row.id;
+    const elsewhere = this.store.keys.columns.namespaces.length > 1 && !row.key.startsWith(`${row.namespace}:`);
     const cell = (name, content, title) => el("span", {
       role: "gridcell", class: `awn-cell awn-${name}${["size", "took", "at", "hits"].includes(name) ? " awn-num" : ""}`, title,
     }, content);
@@ -136,10 +137,9 @@ class KeysTable {
     },
     cell("check", el("input", { type: "checkbox", tabindex: "-1", checked: chosen, "aria-label": `Select ${row.key}` })),
     cell("key", el("span", { class: "awn-keytext" }, row.ok ? "" : el("span", { class: "awn-flag" }, "failed"),
-      this.store.keys.columns.namespaces.length > 1 && !row.key.startsWith(`${row.namespace}:`) ? el("span", { class: "awn-space" }, `${row.namespace} `) : "",
-      row.key), row.key),
+      elsewhere ? el("span", { class: "awn-space" }, row.namespace) : "", keyNode(row.key)), elsewhere ? `${row.namespace} ${row.key}` : row.key),
     cell("step", row.step), cell("size", size(row.size)), cell("took", row.took < 0 ? "" : duration(row.took)),
-    cell("at", row.at > 0 ? age(this.store.now() - row.at) : "", row.at > 0 ? new Date(row.at * 1000).toLocaleString() : null),
+    cell("at", row.at > 0 ? agedNode("age", row.at, this.store.now()) : "", row.at > 0 ? new Date(row.at * 1000).toLocaleString() : null),
     cell("hits", row.hits ? String(row.hits) : ""), cell("do", invalidateButton(this.store, row.id, row.key, "-1")));
   }
 
@@ -164,6 +164,7 @@ class KeysTable {
   open(row) {
     if (this.store.preview?.id === row.id) this.store.preview = null;
     else {
+      this.reveal = true;
       this.store.preview = { id: row.id, key: row.key, loading: true };
       this.store.ask({ op: "preview", id: row.id });
     }
@@ -220,7 +221,7 @@ class KeysTable {
       buttons.push(el("button", {
         type: "button", class: `awn-button${this.failedOnly ? " awn-on" : ""}`, "data-do": "failed", "aria-pressed": String(this.failedOnly),
         onclick: () => { this.failedOnly = !this.failedOnly; this.draw(); },
-      }, `${keys.failed.toLocaleString("en")} failed`));
+      }, `Show ${keys.failed.toLocaleString("en")} failed`));
       buttons.push(button("Retry failed", "retry", () => { this.store.ask({ op: "retry" }); }));
     }
     buttons.push(el("button", {
@@ -253,5 +254,8 @@ class KeysTable {
     } else if (!shown.loading) content = el("pre", { class: "awn-text" }, shown.text ?? "");
     this.detail.replaceChildren(
       el("div", { class: "awn-previewhead" }, el("code", {}, shown.key), ...facts, close), el("div", { class: "awn-previewbody" }, content));
+    // Whoever opened it wants to see it; what comes later does not move the page again.
+    if (this.reveal) this.detail.scrollIntoView({ block: "nearest" });
+    this.reveal &&= !!shown.loading;
   }
 }

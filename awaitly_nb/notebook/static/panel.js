@@ -3,13 +3,17 @@
 // A view is drawn by the widget itself, or into the static HTML that replaces the widget when a run ends: that HTML is
 // all that a saved notebook keeps, and while the page lives it is brought to life again here ("mounting").
 
+const GONE = {
+  gone: "Kernel gone. What was finished is kept: run the notebook again and it resumes.",
+  restarted: "Kernel restarted. What was finished is kept: run again to resume.",
+};
+
 class View {
   constructor(store) {
     this.store = store;
     this.steps = new Steps(store);
     this.keys = new KeysTable(store);
-    this.banner = el("div", { class: "awn-gone", role: "alert", hidden: true },
-      icon("M8 3.2v5.4M8 11.4v.6"), "Kernel gone. What was finished is kept: run the notebook again and it resumes.");
+    this.banner = el("div", { class: "awn-gone", role: "alert", hidden: true });
     this.root = el("div", { class: "awn-panel" },
       this.banner, this.steps.head, this.steps.node, this.keys.node);
     store.views.add(this);
@@ -24,10 +28,15 @@ class View {
       if (this.root.isConnected && !this.root.contains(document.activeElement)) this.focused = null;
     }));
     this.clock = setInterval(() => this.root.isConnected && this.steps.tick(), 200);
+    this.ages = setInterval(() => this.root.isConnected && tellAges(this.root, this.store.now()), 10_000);
+    this.resized = new ResizeObserver(() => this.align());
+    this.resized.observe(this.root);
   }
 
   dispose() {
     clearInterval(this.clock);
+    clearInterval(this.ages);
+    this.resized.disconnect();
     this.store.views.delete(this);
     this.root.remove();
   }
@@ -41,11 +50,29 @@ class View {
   draw(what) {
     const all = what === "all";
     this.root.classList.toggle("awn-is-gone", this.store.gone);
-    this.banner.hidden = !this.store.gone;
+    this.drawBanner();
     if (all || what === "steps" || what === "keys") this.steps.draw();
     if (all || what === "keys") this.keys.draw();
     if (all || what === "keys" || what === "preview") this.keys.drawPreview();
     if (all || what === "actions") this.keys.drawActions();
+    tellAges(this.root, this.store.now()); // all at once, or rows contradict each other
+    this.align();
+  }
+
+  drawBanner() {
+    const told = this.store.unheard() ? "The kernel is busy; the panel returns when it answers." : GONE[this.store.gone] || "";
+    this.banner.hidden = !told;
+    this.banner.classList.toggle("awn-quiet", this.store.gone !== "gone");
+    if (this.banner.textContent !== told) this.banner.replaceChildren(icon("M8 3.2v5.4M8 11.4v.6"), told); // an alert is read aloud once
+  }
+
+  // The buttons of both tables are below each other, whichever of them has a scroll bar.
+  align() {
+    const nodes = [this.steps.node, this.keys.body];
+    const bars = nodes.map((node) => node.offsetWidth - node.clientWidth);
+    const widest = Math.max(...bars);
+    nodes.forEach((node, index) => node.style.setProperty("--awn-room", `${widest - bars[index]}px`));
+    this.keys.columns.style.setProperty("--awn-room", `${widest}px`);
   }
 }
 

@@ -7,14 +7,23 @@ const STATES = {
   hit: { label: "from cache", icon: "M5 8.3l2.1 2.1L11.2 6" },
   computed: { label: "computed", icon: "M9 3.8L5.2 8.9h2.7l-.9 3.6 3.9-5.2H8.1z" },
   failed: { label: "failed", icon: "M5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8" },
-  replayed: { label: "failed, cached", icon: "M5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8" },
+  replayed: { label: "failed, from cache", icon: "M5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8" },
+  interrupted: { label: "interrupted", icon: "M5.6 5.6h4.8v4.8H5.6z" },
+  invalidated: { label: "invalidated", icon: "M4.6 5.2h6.8M6.6 5V3.9h2.8V5M5.4 5.2l.4 6.9h4.4l.4-6.9" },
   skipped: { label: "skipped", icon: "M5 8h6" },
+  lost: { label: "lost", icon: "M5 8h6" }, // it ran when the kernel went
 };
 
 const FEW = 3; // of one step id that are shown one by one; more are one line that opens
 
 // A line that stands for several steps is in the state that a person most wants to know of.
-const LOUDEST = ["running", "waiting", "failed", "replayed", "computed", "pending", "hit", "skipped"];
+const LOUDEST = ["running", "waiting", "failed", "replayed", "interrupted", "invalidated", "computed", "pending", "hit", "skipped"];
+
+// What the head counts, in this order.
+const COUNTED = [
+  ["hit", "from cache"], ["computed", "computed"], ["running", "running", "waiting"], ["failed", "failed", "replayed"],
+  ["interrupted", "interrupted"], ["lost", "lost"], ["invalidated", "invalidated"], ["pending", "pending"],
+];
 
 const isLive = (step) => step.state === "running" || step.state === "waiting";
 
@@ -34,15 +43,15 @@ class Steps {
 
   drawHead() {
     const steps = this.store.sections.flatMap((section) => section.steps);
-    const of = (...states) => steps.filter((step) => states.includes(step.state)).length;
+    const counts = new Map();
+    for (const step of steps) counts.set(this.state(step), (counts.get(this.state(step)) || 0) + 1);
+    const of = (...states) => states.reduce((sum, state) => sum + (counts.get(state) || 0), 0);
     const saved = steps.reduce((sum, step) => sum + (step.saved || 0), 0);
-    const running = of("running", "waiting");
-    const facts = [
-      [of("hit"), "from cache", "hit"], [of("computed"), "computed", "computed"], [running, "running", "running"],
-      [of("failed", "replayed"), "failed", "failed"], [of("pending"), "pending", "pending"],
-    ].filter(([n]) => n).map(([n, label, kind]) =>
-      el("span", { class: `awn-fact awn-${kind}` }, el("b", {}, n.toLocaleString("en")), ` ${label}`));
-    const status = this.store.gone ? "gone" : running ? "running" : "idle";
+    const facts = COUNTED.map(([kind, label, ...others]) => [of(kind, ...others), label, kind]).filter(([n]) => n)
+      .map(([n, label, kind]) => el("span", { class: `awn-fact awn-${kind}` }, el("b", {}, n.toLocaleString("en")), ` ${label}`));
+    const ended = (status) => this.store.sections.some((section) => section.status === status);
+    const status = this.store.gone ? "gone" : of("running", "waiting") ? "running"
+      : ended("failed") ? "failed" : ended("cancelled") ? "cancelled" : "idle";
     this.head.replaceChildren(
       el("span", { class: `awn-logo awn-logo-${status}`, "aria-hidden": "true" }),
       el("div", { class: "awn-name", role: "heading", "aria-level": "2" }, "awaitly"),
@@ -51,11 +60,16 @@ class Steps {
         el("b", {}, duration(saved)), " saved") : "");
   }
 
+  // The state that is shown: what ran when the kernel went will not end.
+  state(step) {
+    return this.store.gone && isLive(step) ? "lost" : step.state;
+  }
+
   drawSteps() {
     const wanted = [];
     if (!this.store.sections.length) {
       this.sections.clear();
-      this.node.replaceChildren(el("p", { class: "awn-empty" }, "No step has run yet in this kernel."));
+      this.node.replaceChildren(el("p", { class: "awn-empty" }, this.store.unheard() ? "" : "No step has run yet in this kernel."));
       return;
     }
     for (const section of this.store.sections) wanted.push(this.section(section));
@@ -76,12 +90,13 @@ class Steps {
       drawn.node = el("section", { class: "awn-run", "aria-label": section.title }, drawn.head, table);
       this.sections.set(section.id, drawn);
     }
+    const status = this.store.gone && section.status === "running" ? "lost" : section.status;
     drawn.head.replaceChildren(
       el("div", { class: "awn-title", role: "heading", "aria-level": "3" }, section.title),
-      el("span", { class: `awn-status awn-status-${section.status}` }, section.status),
+      el("span", { class: `awn-status awn-status-${status}` }, status),
       el("span", { class: "awn-elapsed", "data-since": section.status === "running" ? section.started : null },
         duration(section.took)),
-      section.error ? el("span", { class: "awn-error", title: section.error }, section.error) : "");
+      section.error ? el("span", { class: `awn-error awn-error-${section.status}`, title: section.error }, section.error) : "");
     const span = this.span(section);
     const body = drawn.table.tBodies[0];
     drawn.lines = this.lines(section);
@@ -91,15 +106,21 @@ class Steps {
       const old = drawn.rows[index];
       if (!old || old.text !== text) {
         const node = line.of ? this.whyRow(line) : this.stepRow(line);
-        const focused = old?.node.contains(document.activeElement) ? document.activeElement.className : null;
+        const focused = old?.node.contains(document.activeElement) ? document.activeElement.className : null; // null: elsewhere
         if (old) old.node.replaceWith(node);
         else body.append(node);
-        if (focused !== null) [...node.querySelectorAll("button")].find((button) => button.className === focused)?.focus();
+        if (focused !== null) this.refocus(node, focused);
         drawn.rows[index] = { text, node };
       }
       this.place(drawn.rows[index].node, line, span);
     });
     return drawn.node;
+  }
+
+  // The focus stays on a row that is drawn again: on what had it, or where that is no more, on what the row has left.
+  refocus(row, className) {
+    const stops = [...row.querySelectorAll("button:not(:disabled), [tabindex]")];
+    (stops.find((stop) => stop.className === className) || stops[0] || row).focus({ preventScroll: true });
   }
 
   // What is shown of a section: a step a line, but many of one id (a loop) as one line that opens.
@@ -109,7 +130,8 @@ class Steps {
     const lines = [];
     for (const [id, parts] of same) {
       if (parts.length <= FEW) {
-        lines.push(...parts.flatMap((step) => this.stepLines(section, step)));
+        const twin = parts.length > 1; // only their keys tell them apart
+        lines.push(...parts.flatMap((step) => this.stepLines(section, twin ? { ...step, twin } : step)));
         continue;
       }
       const name = `${section.id} ${id}`;
@@ -147,38 +169,57 @@ class Steps {
 
   stepRow(step) {
     const live = isLive(step);
-    const shown = this.store.gone && live ? { label: "lost", icon: STATES.skipped.icon } : STATES[step.state] || STATES.pending;
-    const told = step.state === "hit" && step.at ? `computed ${age(this.store.now() - step.at)} ago` : step.why;
+    const state = this.state(step);
+    const shown = STATES[state] || STATES.pending;
     const key = step.group ? `${step.parts.length} steps` : step.key ? `key ${step.key}` : "no key: not cached";
-    const title = [...new Set([told, step.why, key])].filter(Boolean).join("\n");
+    const computed = step.state === "hit" && step.at ? `computed ${new Date(step.at * 1000).toLocaleString()}` : null;
+    const title = [computed, step.why, key].filter(Boolean).join("\n");
     const known = step.keyid !== undefined && step.keyid !== null;
+    const opens = step.row || step.group;
     return el("tr", {
-      class: `awn-step awn-${step.state}${step.child ? " awn-child" : ""}`,
-      "data-step": step.child ? null : step.step, "data-part": step.child ? step.key : null, "data-state": step.state,
+      class: `awn-step awn-${state}${step.child ? " awn-child" : ""}${opens ? " awn-opens" : ""}`, tabindex: "-1",
+      "data-step": step.child ? null : step.step, "data-part": step.child ? step.key : null, "data-state": state,
+      onclick: (event) => {
+        // The row is a larger target for what its own button does. Text that was selected is not a click.
+        if (opens && !event.target.closest("button") && !String(document.getSelection())) this.toggle(step);
+      },
     },
     el("td", { class: "awn-state" }, this.pill(step,
-      live && !this.store.gone ? el("span", { class: "awn-spin", "aria-hidden": "true" }) : icon(shown.icon), shown.label)),
-    el("th", { scope: "row", class: "awn-stepname", title }, this.name(step), told ? el("span", { class: "awn-why" }, told) : ""),
+      live && !this.store.gone ? el("span", { class: "awn-spin", "aria-hidden": "true" }) : icon(shown.icon), el("span", { class: "awn-label" }, shown.label))),
+    el("th", { scope: "row", class: "awn-stepname", title }, this.name(step), this.subtitle(step)),
     el("td", { class: "awn-timeline" }, el("span", { class: "awn-track" },
       ...step.parts.map((part) => el("span", { class: `awn-span awn-is-${part.state}` })))),
     el("td", { class: "awn-num awn-time", "data-at": live && !step.group ? step.since : null }, live && !step.group ? "" : duration(step.took)),
     el("td", { class: "awn-num" }, size(step.size)),
-    el("td", { class: "awn-num awn-gain" }, step.saved >= 0.001 ? duration(step.saved) : ""),
-    el("td", { class: "awn-num" }, known ? invalidateButton(this.store, step.keyid, step.key) : step.dropped ? dropped() : ""));
+    el("td", { class: "awn-num awn-gain" }, step.saved >= 0.001 && state !== "invalidated" ? duration(step.saved) : ""),
+    el("td", { class: "awn-num" }, known ? invalidateButton(this.store, step.keyid, step.key) : ""));
+  }
+
+  // Beneath the name: why, or how old; first of all the key, where several rows have one name.
+  subtitle(step) {
+    const told = step.state === "hit" && step.at ? agedNode("computed", step.at, this.store.now())
+      : step.twin && step.why === "first run" ? null : step.why?.replaceAll("->", "-\u2060>"); // no line ends in an arrow
+    const key = step.twin && step.key ? keyNode(shortKey(step.key)) : null;
+    if (!told && !key) return "";
+    return el("span", { class: `awn-why${key ? " awn-keyed" : ""}` }, ...(key ? [key, told ? el("span", { class: "awn-rest" }, " · ", told) : ""] : [told]));
+  }
+
+  toggle(step) {
+    const name = step.row || step.group;
+    if (!this.open.delete(name)) {
+      this.open.add(name);
+      if (step.row) this.store.asksWhy(step);
+    }
+    this.drawSteps();
   }
 
   // The state; of a step that there is more to tell of, as a button that opens it.
   pill(step, ...content) {
-    if (!step.row) return el("span", { class: "awn-pill" }, ...content);
+    const { label } = STATES[this.state(step)] || STATES.pending; // a narrow panel shows the icon only
+    if (!step.row) return el("span", { class: "awn-pill", title: label }, ...content);
     return el("button", {
-      class: "awn-pill awn-tell", type: "button", "aria-expanded": String(step.opened), title: step.opened ? "Close" : "Why?",
-      onclick: () => {
-        if (!this.open.delete(step.row)) {
-          this.open.add(step.row);
-          this.store.asksWhy(step);
-        }
-        this.drawSteps();
-      },
+      class: "awn-pill awn-tell", type: "button", "aria-expanded": String(step.opened), title: `${label}: ${step.opened ? "close" : "why?"}`,
+      onclick: () => this.toggle(step),
     }, ...content);
   }
 
@@ -195,15 +236,12 @@ class Steps {
   }
 
   name(step) {
-    if (step.child) return el("code", { class: "awn-id" }, shortKey(step.key || step.step));
-    if (!step.group) return el("span", { class: "awn-id" }, step.step);
+    const chevron = step.row || step.group ? icon(step.opened ? "M5 6.5l3 3 3-3" : "M6.5 5l3 3-3 3", "awn-icon awn-chevron") : "";
+    if (step.child) return el("span", { class: "awn-nameline" }, el("code", { class: "awn-id" }, keyNode(shortKey(step.key || step.step))), chevron);
+    if (!step.group) return el("span", { class: "awn-nameline" }, el("span", { class: "awn-id" }, step.step), chevron);
     return el("button", {
-      class: "awn-opener awn-id", type: "button", "aria-expanded": String(step.opened),
-      onclick: () => {
-        if (!this.open.delete(step.group)) this.open.add(step.group);
-        this.drawSteps();
-      },
-    }, step.step, el("span", { class: "awn-times" }, ` × ${step.parts.length}`), icon(step.opened ? "M5 6.5l3 3 3-3" : "M6.5 5l3 3-3 3"));
+      class: "awn-opener awn-nameline", type: "button", "aria-expanded": String(step.opened), onclick: () => this.toggle(step),
+    }, el("span", { class: "awn-id" }, step.step), el("span", { class: "awn-times" }, ` × ${step.parts.length}`), chevron);
   }
 
   place(node, line, span) {
@@ -225,7 +263,7 @@ class Steps {
       const drawn = this.sections.get(section.id);
       if (!drawn) continue;
       const elapsed = drawn.head.querySelector(".awn-elapsed");
-      if (elapsed) elapsed.textContent = duration(Math.max(this.store.now() - section.started, 0));
+      if (elapsed) elapsed.textContent = growing(Math.max(this.store.now() - section.started, 0));
       const span = this.span(section);
       drawn.lines.forEach((step, index) => {
         const node = drawn.rows[index].node;
@@ -233,7 +271,7 @@ class Steps {
         const cell = node.querySelector(".awn-time[data-at]");
         if (cell) {
           const spent = Math.max(this.store.now() - step.since, 0);
-          cell.textContent = duration(spent) + (step.est > spent ? ` of ~${duration(step.est)}` : "");
+          cell.replaceChildren(growing(spent), step.est > spent ? el("span", { class: "awn-est" }, ` of ~${duration(step.est)}`) : "");
         }
       });
     }
@@ -242,8 +280,8 @@ class Steps {
 
 // A row tells an error rather than a reason, where there is both.
 function whyOf(step) {
-  const failed = typeof step.reason === "string";
-  return { reason: (failed ? step.reason : step.why) || "", error: failed ? step.why : "" };
+  const another = typeof step.reason === "string";
+  return { reason: (another ? step.reason : step.why) || "", error: another && step.state !== "invalidated" ? step.why : "" };
 }
 
 // A unified diff of source, without its two lines of names; what is left out between its pieces is a line of dots.
@@ -252,11 +290,6 @@ function sourceDiff(diff) {
   const kinds = { "+": "awn-came", "-": "awn-went", "@": "awn-fold" };
   return el("pre", { class: "awn-diff", tabindex: "0", role: "group", "aria-label": "What changed in the source" },
     ...lines.map((line) => el("span", { class: kinds[line[0]] ?? null }, kinds[line[0]] === "awn-fold" ? "⋯" : line || " ")));
-}
-
-function dropped() {
-  const told = "Invalidated: computed again next time";
-  return el("span", { class: "awn-dropped", role: "img", "aria-label": told, title: told }, icon("M12 6.2A4.4 4.4 0 1 0 12.3 9M12.2 3.6v2.8H9.4"));
 }
 
 function invalidateButton(store, id, key, tabindex = "0") {
@@ -268,5 +301,5 @@ function invalidateButton(store, id, key, tabindex = "0") {
       event.stopPropagation();
       if (event.detail < 2) store.remove([id]); // the second click of a double click hits the row that moved up
     },
-  }, asked ? el("span", { class: "awn-spin", "aria-hidden": "true" }) : icon("M4.6 5.2h6.8M6.6 5V3.9h2.8V5M5.4 5.2l.4 6.9h4.4l.4-6.9"));
+  }, asked ? el("span", { class: "awn-spin", "aria-hidden": "true" }) : icon(STATES.invalidated.icon));
 }

@@ -7,7 +7,8 @@ class Store {
     this.sections = [];
     this.keys = new Keys();
     this.keysKnown = false;
-    this.gone = false;
+    this.gone = null; // or how the kernel went: "gone", "restarted"
+    this.heard = false; // whether the kernel has answered this page
     this.busy = false;
     this.asked = new Set(); // ids of keys whose deletion was asked for and not yet answered
     this.preview = null;
@@ -22,6 +23,7 @@ class Store {
       this.queue = this.queue.then(() => this.take(message, buffers)).catch((error) => console.error("awaitly", error));
     });
     model.on("comm_live_update", () => this.watchKernel());
+    setTimeout(() => { this.late = true; if (!this.heard) this.draw("all"); }, 1500);
   }
 
   now() {
@@ -48,9 +50,15 @@ class Store {
     const kernel = (await this.real())?.widget_manager?.kernel;
     if (!kernel?.statusChanged?.connect) return;
     const follow = (_, status) => {
-      if (status === "dead" || status === "terminating" || status === "restarting") this.setGone();
+      if (status === "dead" || status === "terminating") this.setGone();
+      // A restart is what a person asked for, unless it turns out that the server began it, because the kernel had died.
+      if (status === "restarting") this.setGone("restarted");
+      if (status === "autorestarting") {
+        this.gone = null;
+        this.setGone();
+      }
       this.busy = status === "busy";
-      this.draw("actions");
+      this.draw(this.heard ? "actions" : "all");
     };
     kernel.statusChanged.connect(follow);
     kernel.disposed?.connect(() => this.setGone());
@@ -58,9 +66,9 @@ class Store {
     this.unfollow = () => kernel.statusChanged.disconnect(follow);
   }
 
-  setGone() {
+  setGone(how = "gone") {
     if (this.gone) return;
-    this.gone = true;
+    this.gone = how;
     this.asked.clear();
     this.draw("all");
   }
@@ -70,6 +78,7 @@ class Store {
       this.missed ||= message.seq !== this.seq + 1;
       this.seq = message.seq;
     }
+    if (message.seq || message.upto !== undefined) this.hear();
     if (message.upto !== undefined && (this.missed || message.upto !== this.seq)) this.ask({ op: "again" });
     if (message.now) this.skew = message.now - Date.now() / 1000;
     if (message.order) {
@@ -78,7 +87,9 @@ class Store {
         const old = known.get(change.id);
         const steps = old ? old.steps.slice(0, change.n) : [];
         for (const [index, row] of change.rows) steps[index] = row;
-        known.set(change.id, { ...change, steps });
+        // A page that was loaded meanwhile does not know the rows that did not change; it has asked for all, or will.
+        if (steps.length === change.n && !steps.includes(undefined)) known.set(change.id, { ...change, steps });
+        else this.missed = true;
       }
       this.sections = message.order.map((id) => known.get(id)).filter(Boolean);
       this.draw("steps");
@@ -88,6 +99,10 @@ class Store {
       this.keysKnown = true;
       this.missed = false;
       this.asked.clear();
+      this.draw("keys");
+    }
+    if (message.hits) {
+      this.keys.count(message.hits);
       this.draw("keys");
     }
     if (message.removed || message.added) {
@@ -114,6 +129,17 @@ class Store {
     }
   }
 
+  // The page was made, or loaded again, while the kernel has no time for it: what is drawn may be long past.
+  unheard() {
+    return this.late && !this.heard && this.busy && !this.gone;
+  }
+
+  hear() {
+    if (this.heard) return;
+    this.heard = true;
+    this.draw("all");
+  }
+
   say(text) {
     this.note = text;
     this.draw("actions");
@@ -126,7 +152,8 @@ class Store {
   // What a step's key had new is asked for when somebody wants to see it; true while the answer is under way.
   asksWhy(step) {
     const reason = whyOf(step).reason;
-    if (!step.key || !reason || step.state === "hit" || step.state === "replayed" || this.gone) return false;
+    const served = step.state === "hit" || step.state === "replayed"; // nothing was computed
+    if (!step.key || !reason || served || this.gone) return false;
     if (this.whys.has(step.row)) return this.whys.get(step.row) === null;
     this.whys.set(step.row, null);
     this.ask({ op: "why", row: step.row, of: [step.workflow, step.step, step.key, reason] });

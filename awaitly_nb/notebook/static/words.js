@@ -27,8 +27,8 @@ function icon(path, className = "awn-icon") {
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 0.001) return "<1 ms";
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1).replace(".0", "")} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const whole = Math.floor(seconds);
   if (whole < 3600) return `${Math.floor(whole / 60)} min${whole % 60 ? ` ${whole % 60} s` : ""}`;
@@ -50,6 +50,30 @@ function age(seconds) {
   for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
     if (seconds >= length) return `${Math.floor(seconds / length)} ${unit}`;
   }
+}
+
+// While it grows a duration keeps its digit: a row must not tremble.
+const growing = (seconds) => (seconds >= 1 && seconds < 9.95 ? `${seconds.toFixed(1)} s` : duration(seconds));
+
+const ago = (seconds) => (seconds < 1 ? "just now" : `${age(seconds)} ago`);
+
+// What says how old something is, and goes on saying it as time goes by: a view's `tell` fills it in.
+const agedNode = (kind, at, now) => el("span", { "data-age": kind, "data-at": at }, AGES[kind](now - at));
+const AGES = { age, computed: (seconds) => `computed ${ago(seconds)}` };
+
+function tellAges(node, now) {
+  for (const old of node.querySelectorAll("[data-age]")) {
+    const told = AGES[old.dataset.age](now - Number(old.dataset.at));
+    if (old.textContent !== told) old.textContent = told;
+  }
+}
+
+// A long key in two parts, of which the first shrinks: keys differ at their ends.
+const TAIL = 12; // letters that always show
+function keyNode(key) {
+  const letters = [...key];
+  const tail = letters.length > 2 * TAIL ? letters.splice(-TAIL).join("") : "";
+  return el("span", { class: "awn-keyname" }, el("span", { class: "awn-keyhead" }, letters.join("")), tail ? el("span", { class: "awn-keytail" }, tail) : "");
 }
 
 // An automatic key ends in 32 hexadecimal digits, of which nobody reads more than some; the kernel cuts them so too.

@@ -53,7 +53,7 @@ def test_run_click_restart_resume_save_reopen(open_lab, chromium, server):
     assert "25 computed" in lab.step("score").inner_text()
 
     lab.step("fit").locator(".awn-drop").click()
-    page.wait_for_selector('tr[data-step="fit"] .awn-dropped')
+    lab.expect_step("fit", "invalidated")
     lab.restart()
     page.wait_for_selector(".awn-gone:visible")
     lab.wait_idle()

@@ -66,7 +66,7 @@ def test_run_click_restart_resume_save_reopen(open_lab, chromium, server, versio
     lab.expect_step("score", "computed")
     lab.wait_idle()
     page.wait_for_selector('.awn-lane .awn-row[data-key="load:v1"]', state="detached")
-    assert lab.states() == dict.fromkeys(STEPS, "computed")
+    assert lab.states() == dict.fromkeys(STEPS, "computed") | {"load": "invalidated"}
     assert lab.output(1).startswith(f"{version}.")
     assert "Ok(value=71357)" in lab.output(1)
 
@@ -78,7 +78,7 @@ def test_run_click_restart_resume_save_reopen(open_lab, chromium, server, versio
     # The kernel is restarted through the menu, and the panel says so by itself.
     lab.restart()
     page.wait_for_selector(".awn-gone:not([hidden])")
-    assert "Kernel gone" in page.locator(".awn-gone").first.inner_text()
+    assert "Kernel restarted" in page.locator(".awn-gone").first.inner_text()
     assert page.locator(".awn-drop:visible").count() == 0
     lab.picture("kernel-gone")
     lab.wait_idle()

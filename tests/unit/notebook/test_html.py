@@ -13,10 +13,12 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb.caches import as_step_cache
 from awaitly_nb.engine.summary import RunSummary, StepSummary
+from awaitly_nb.notebook.commands import Listing
 from awaitly_nb.notebook.html import cache_html, panel_html, result_html, run_html, state_html
 from awaitly_nb.notebook.html_elements import Html, cell, table, tag, text
 from awaitly_nb.notebook.html_preview import preview
 from awaitly_nb.notebook.panel_rows import sections
+from awaitly_nb.notebook.panel_words import show_computed
 from awaitly_nb.result import Err, Mark, Ok
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -116,7 +118,7 @@ def test_a_table_names_its_columns_and_rows():
     seen = Reader(table([("Key", "k"), ("Size", "n")], [("a", 1), (cell("b", title="whole b", heads=True), 2)]))
     assert seen.tags.count("tr") == 3
     assert [value for name, value in seen.attributes if name == "scope"] == ["col", "col", "row", "row"]
-    assert ("style", "text-align: right") in seen.attributes
+    assert ("style", "text-align: right; white-space: nowrap") in seen.attributes  # "0.9 ms" is one word
     assert ("title", "whole b") in seen.attributes
 
 
@@ -131,7 +133,7 @@ def test_a_run_says_each_step_and_what_was_saved():
     words = Reader(html).text
     for shown in (
         *("report", "done", "9 s", "load", "✓ from cache", "41 s", "12.3 MB", "fit", "● computed", "8 s"),
-        *('argument raw: column "price" int64 -> float64', "✕ failed, cached", "NO_DATA", "saved 41 s"),
+        *('argument raw: column "price" int64 -> float64', "✕ failed, from cache", "NO_DATA", "saved 41 s"),
     ):
         assert shown in words
 
@@ -169,7 +171,14 @@ def test_a_result_shows_the_head_of_its_value_and_where_it_came_from():
     mark = Mark(at=NOW - timedelta(hours=3), duration_s=41.0)
     html = result_html(Ok(pd.DataFrame({"carrier": ["UA"] * 100, "delay": range(100)}), _mark=mark), now=NOW)
     seen = Reader(html)
-    for shown in ("100 rows", "2 columns", "carrier", "delay", "UA", "computed 3 h ago in 41 s"):
+    for shown in (
+        "100 rows",
+        "2 columns",
+        "carrier",
+        "delay",
+        "UA",
+        show_computed(NOW - timedelta(hours=3), 41.0, NOW),
+    ):
         assert shown in seen.text
     assert seen.tags.count("tr") == 1 + 8
 
@@ -212,6 +221,15 @@ def test_automatic_keys_are_cut_and_their_whole_is_the_title():
     assert ("title", key) in Reader(html).attributes
 
 
+def test_a_long_key_leaves_room_for_the_other_columns():
+    key = "k" * 150
+    listing = Listing("1 key", ("key", "in", "took"), ((key, "report", "0.9 ms"),))
+    for html in (panel_html([], [aw.Entry(key=key, size_bytes=1)], now=NOW), listing._repr_html_()):
+        assert key not in Reader(html).text
+        assert ("title", key) in Reader(html).attributes
+    assert key in str(listing)  # where it can be copied from
+
+
 def test_a_namespace_is_said_where_the_key_does_not_say_it():
     assert "report user:1" in Reader(panel_html([], [aw.Entry(key="user:1", namespace="report")], now=NOW)).text
 
@@ -236,7 +254,7 @@ def test_caches_and_states_of_the_package(kind, tmp_path):
         (b"ab", ("bytes", "2 bytes"), "b'ab'"),
         ([1], ("list", "1 item"), "[1]"),
         ({"a": (1, 2)}, ("dict", "1 item"), "{'a': (1, 2)}"),
-        (np.arange(6).reshape(2, 3), ("ndarray", "2 x 3", "int64"), "0, 1, 2, 3, 4, 5"),
+        (np.arange(6).reshape(2, 3), ("ndarray", "shape (2, 3)", "int64"), "0, 1, 2, 3, 4, 5"),
         (np.float32(1.5), ("float32",), "1.5"),
         (Err("NO"), ("failure", "str"), "'NO'"),
         (Ok(3), ("int",), "3"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import zlib
@@ -12,6 +13,7 @@ import awaitly_nb as aw
 from awaitly_nb import caches, events
 from awaitly_nb.engine.summary import Summariser
 from awaitly_nb.notebook import panel as panel_module
+from awaitly_nb.notebook.html import panel_html
 from awaitly_nb.notebook.panel import Panel, panel
 from awaitly_nb.notebook.panel_display import panel_text
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
@@ -111,9 +113,82 @@ def test_invalidating_one_key_makes_its_step_run_again(shown):
     assert shown._widget.of("removed") == [[number]]
     assert caches.open_default("report").keys() == []
     shown._draw()
-    assert dict(shown._widget.of("sections")[-1][0]["rows"])[0]["dropped"] is True
+    row = dict(shown._widget.of("sections")[-1][0]["rows"])[0]
+    assert (row["state"], row["why"]) == ("invalidated", "runs again next time")
+    assert shown._widget.of("note") == ["1 invalidated; it runs again next time."]
+    assert "invalidated" in panel_html(shown.sections(), [])
     work()
     assert shown.runs()[-1].steps[0].state == "computed"
+    assert shown.sections()[0]["steps"][0]["state"] == "computed"
+
+
+def test_a_step_that_ran_after_its_key_was_invalidated_says_what_it_came_to(shown):
+    work()
+    shown._draw()
+    shown.receive({"op": "delete", "ids": [shown.keys.number_of("report", "load:1")]})
+
+    def crash():
+        raise ValueError("no such file")
+
+    aw.create_workflow("report").run_sync(lambda ctx: ctx.step("load", crash, key="load:1"))
+    assert shown.sections()[0]["steps"][0]["state"] == "failed"
+
+
+def test_a_key_that_somebody_else_removed_is_invalidated_when_that_is_seen(shown):
+    work()
+    shown._draw()
+    caches.open_default("report").delete("load:1")
+    shown.receive({"op": "refresh"})
+    assert shown.sections()[0]["steps"][0]["state"] == "invalidated"
+
+
+def test_hits_are_told_when_the_run_has_ended(shown):
+    work()
+    shown._draw()
+    number = shown.keys.number_of("report", "load:1")
+    for _ in range(3):
+        work()
+    shown._draw()
+    assert shown._widget.of("hits") == [[[number, 3]]]
+    assert shown.keys.entry(number).hits == 3
+    # Reading them all again counts none twice.
+    shown.receive({"op": "refresh"})
+    assert shown.keys.entry(number).hits == 3
+    work()
+    shown._draw()
+    assert shown._widget.of("hits")[-1] == [[number, 4]]
+
+
+@pytest.mark.parametrize("executor", ["inline", "thread"])
+def test_an_interrupted_step_does_not_run_for_ever(shown, executor):
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        aw.create_workflow("report").run_sync(lambda ctx: ctx.step("fit", stop, key="fit:1", executor=executor))
+    (section,) = shown.sections()
+    assert (section["status"], section["error"]) == ("cancelled", "interrupted by you")
+    assert [row["state"] for row in section["steps"]] == ["interrupted"]
+    assert section["steps"][0]["took"] >= 0
+
+
+def test_a_cancelled_run_leaves_no_step_running(shown):
+    async def body(ctx):
+        await ctx.step("fit", asyncio.Event().wait, key="fit:1")
+
+    async def cancel():
+        begun = asyncio.Event()
+        workflow = aw.create_workflow("report", on_event=lambda e: begun.set() if events.is_step_start(e) else None)
+        task = asyncio.ensure_future(workflow.run(body))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    (section,) = shown.sections()
+    assert (section["status"], section["error"]) == ("cancelled", None)  # and not "cancelled" twice
+    assert [row["state"] for row in section["steps"]] == ["interrupted"]
 
 
 def test_invalidating_one_key_costs_one_small_message_whatever_the_number_of_keys(shown):
@@ -132,6 +207,7 @@ def test_retry_removes_failures_and_nothing_else(shown):
     failed = shown.keys.number_of("report", "fetch:1")
     shown.receive({"op": "retry"})
     assert shown._widget.of("removed") == [[failed]]
+    assert shown._widget.of("note") == ["1 failure forgotten; it runs again next time."]
     assert caches.open_default("report").keys() == ["load:1"]
 
 
@@ -287,7 +363,7 @@ def test_in_a_terminal_the_panel_is_text(capsys, no_panels):
     workflow.panel()
     out = capsys.readouterr().out
     assert "terminal: done" in out
-    assert "computed  load" in out
+    assert "computed           load" in out
 
 
 def test_one_panel_for_the_life_of_the_kernel(capsys, no_panels):
@@ -302,7 +378,7 @@ def test_one_panel_for_the_life_of_the_kernel(capsys, no_panels):
 
 def test_text_of_every_state():
     text = panel_text(sections([run(step("load", "hit", saved_s=41.0, size_bytes=3000), step("fit", "running"))]))
-    assert "hit       load" in text
+    assert "from cache         load" in text
     assert "saved 41 s" in text
     assert panel_text([]) == "No step has run yet.\n"
 

@@ -6,17 +6,20 @@ import json
 import struct
 import threading
 import zlib
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb import caches
+from awaitly_nb import caches, events
 from awaitly_nb.caches import Listing
+from awaitly_nb.notebook.html import run_html
 from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_pace import Pace
 from awaitly_nb.notebook.panel_rows import changes, sections
+from awaitly_nb.notebook.panel_words import middle_cut, show_computed, show_took, show_when
 from awaitly_nb.result import Err, Ok
 from tests.unit.notebook.summaries import NOW, run, states, step
 
@@ -85,6 +88,45 @@ def test_an_estimate_comes_from_the_last_run_or_from_the_cache():
 def test_bars_begin_where_the_step_began():
     (section,) = sections([run(step("a"), step("b", seconds=2.5))])
     assert [row["start"] for row in section["steps"]] == [0.0, 2.5]
+
+
+def test_the_bar_of_a_hit_ends_when_it_was_loaded():
+    def body(ctx):
+        return ctx.step("load", lambda: list(range(1000)), key="load:1")
+
+    workflow = aw.create_workflow("report")
+    workflow.run_sync(body)
+    told = []
+    workflow.run_sync(body, on_event=told.append)
+    (hit,) = filter(events.is_step_cache_hit, told)
+    (step_,) = workflow.last_run.steps
+    assert step_.at == hit.at - timedelta(seconds=hit.duration_s)
+    assert step_.at < hit.at
+
+
+def test_of_two_steps_with_one_name_each_says_its_key():
+    twins = [step("fit", why) for why in ("computed", "failed")]
+    twins = [replace(twin, step_key=f"fit:{i}", reason="first run") for i, twin in enumerate(twins)]
+    html = run_html(run(*twins, step("load", reason="first run")))
+    assert ">fit:0</div>" in html
+    assert html.count("first run") == 1  # of the one that has its name for itself
+
+
+def test_one_word_for_each_state_and_each_instant():
+    at = datetime(2026, 11, 26, 4, 38).astimezone()
+    assert show_when(at, at + timedelta(days=1)) == "26 Nov 04:38"
+    assert show_when(at, at + timedelta(days=365)) == "26 Nov 2026"
+    assert show_computed(at, 2.0, at) == "computed 26 Nov 04:38 in 2 s"
+    assert show_computed(at, None, at) == "computed 26 Nov 04:38"
+    assert [show_took(seconds) for seconds in (0.0, 0.0009, 0.001, 2.0)] == ["<1 ms", "<1 ms", "1 ms", "2 s"]
+
+
+@pytest.mark.parametrize("length", [1, 59, 60, 61, 400])
+def test_a_long_key_keeps_both_ends(length):
+    key = "".join(chr(ord("a") + i % 26) for i in range(length))
+    cut = middle_cut(key)
+    assert len(cut) <= 60
+    assert cut == key or (key.startswith(cut.split("…")[0]) and key.endswith(cut.split("…")[1]) and length > 60)
 
 
 def apply(drawn, change):
