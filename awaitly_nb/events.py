@@ -118,7 +118,7 @@ class WorkflowCancelled(Event):
     error
         The step error that was on its way out, if any.
     reason
-        Name of the exception that ended the run.
+        Name of the exception that ended the run; or, for a run inside another one, that the other failed.
     """
 
     type: ClassVar[str] = "workflow_cancelled"

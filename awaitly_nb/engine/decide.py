@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from awaitly_nb.errors import InvalidOptionError, StepTimeoutError, UnexpectedError
+from awaitly_nb.errors import InvalidOptionError, MisuseError, StepTimeoutError, UnexpectedError
 from awaitly_nb.result import Err, Ok, mark_of
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ __all__ = ["FIRST_RUN", "CacheErrors", "Compute", "Serve", "Source", "decide", "
 CacheErrors: TypeAlias = Literal["returned", "all", "none"]
 Source: TypeAlias = Literal["run", "resumed", "cache"]
 
-# These tell of the moment (a full disk, a missing package, a slow network), not of the step's inputs.
-_OF_THE_MOMENT = (OSError, ImportError, MemoryError)
+# These tell of the moment (a full disk, a missing package, a slow network), or of how the step was called, and not of
+# the step's inputs.
+_OF_THE_MOMENT = (OSError, ImportError, MemoryError, MisuseError, InvalidOptionError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.decide import CacheErrors, parse_cache_errors
 from awaitly_nb.errors import InvalidOptionError, MisuseError
+from awaitly_nb.executors import resolve
 from awaitly_nb.result import Err
 from awaitly_nb.units import parse_duration
 
@@ -134,7 +135,7 @@ def check_step(
     MisuseError
         The id, the key or the callable cannot be what was meant; a coroutine given by mistake is closed.
     InvalidOptionError
-        A TTL, time-out or retry out of range.
+        A TTL, time-out or retry out of range, or an executor that is none.
     """
     if not isinstance(step_id, str) or not step_id:
         _close(fn)
@@ -149,6 +150,8 @@ def check_step(
             f"step {step_id!r}: the key is {_shown(key)}, not a non-empty string: "
             'write key=f"user:{user_id}", or leave key out to run every time'
         )
+    if executor != "inline":
+        resolve(executor)
     return StepSpec(
         step_id=step_id,
         fn=fn,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
+from contextlib import suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.caches import Missed
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from awaitly_nb.result import Result
     from awaitly_nb.resume import ResumeState, Session
 
-__all__ = ["Leave", "Run", "as_wanted", "identity_of", "look_up"]
+__all__ = ["Course", "Leave", "Run", "as_wanted", "identity_of", "look_up"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,32 @@ class Leave(BaseException):
     No `Exception`, so that `except Exception` in a body cannot swallow it; and the run remembers the failure, so that
     swallowing it with a bare `except` does not help either.
     """
+
+
+class Course:
+    """The computing of one step, which takes notice, as a context manager, that its run is left somewhere inside it."""
+
+    __slots__ = ("_token", "left", "run")
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.left = False
+
+    def __enter__(self) -> Course:
+        self._token = _courses.set((*_courses.get(), self))
+        return self
+
+    def end(self) -> None:
+        """Raise `Leave` where the run was left inside: what the step came to all the same is no answer of its own."""
+        if self.left:
+            raise Leave
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ValueError):  # left in another context, as when a task is closed by the loop
+            _courses.reset(self._token)
+
+
+_courses: ContextVar[tuple[Course, ...]] = ContextVar("awaitly_nb_courses", default=())
 
 
 class Run:
@@ -135,18 +163,23 @@ class Run:
     def raise_if_leaving(self) -> None:
         """Raise `Leave` when the run has failed or was interrupted, so that no further step starts."""
         if self.failure is not None or self.interrupt is not None:
-            raise Leave
+            raise self._leave()
 
     def fail(self, result: Err[Any]) -> Leave:
         """Remember the run's first failure; return what carries it out of the body."""
         if self.failure is None:
             self.failure = result
-        return Leave()
+        return self._leave()
 
     def interrupted(self, exc: BaseException) -> Leave:
         """Remember an interrupt, to be raised again from the run itself; return what carries it out of the body."""
         if self.interrupt is None:
             self.interrupt = exc
+        return self._leave()
+
+    def _leave(self) -> Leave:
+        for course in _courses.get():
+            course.left = course.left or course.run is self
         return Leave()
 
     def note_key(self, spec: StepSpec) -> None:
@@ -261,7 +294,7 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
         return decide(as_wanted(run, spec, kept), source="run", policy=policy, code=None, automatic=automatic)
     if resumed is not None:
         code = run.code_of(spec)
-        kept_there = as_wanted(run, spec, resumed.result)
+        kept_there = _in_time(run, spec, as_wanted(run, spec, resumed.result))
         changed = _changed_files(run, kept_there) if automatic else ()
         decision = decide(
             kept_there, source="resumed", policy=policy, code=code, automatic=automatic, changed_files=changed
@@ -270,12 +303,26 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
             return decision
     if run.cache is None:
         return Compute("no cache")
-    found = _find(run, spec)
+    found = _find(run, spec) if spec.ttl_s is None else _in_time(run, spec, _find(run, spec))
     if type(found) is Missed:
         return decide(found, source="cache", policy=policy, code=None, automatic=automatic)
     changed = _changed_files(run, found) if automatic else ()
     code = None if automatic else run.code_of(spec)
     return decide(found, source="cache", policy=policy, code=code, automatic=automatic, changed_files=changed)
+
+
+def _in_time(run: Run, spec: StepSpec, found: Result[Any, Any] | Missed) -> Result[Any, Any] | Missed:
+    """Return a kept result unless it is older than the step lets it become, whatever TTL it was kept with."""
+    if spec.ttl_s is None or isinstance(found, Missed):
+        return found
+    mark = mark_of(found) or _NO_MARK
+    if mark.at is None:
+        return found
+    now, ended_at = run.now(), mark.at + timedelta(seconds=mark.duration_s or 0.0)
+    late_s = (now - ended_at).total_seconds() - spec.ttl_s
+    if late_s <= 0:
+        return found
+    return Missed("expired", f"expired {show_age(now - timedelta(seconds=late_s), now)}", mark)
 
 
 def _changed_files(run: Run, found: Result[Any, Any] | Missed) -> Sequence[str]:

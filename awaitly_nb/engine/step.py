@@ -19,7 +19,7 @@ from awaitly_nb.engine.effects import Pause, Wait
 from awaitly_nb.engine.elsewhere import arrived, as_called
 from awaitly_nb.engine.explain import explain_miss, forget_failure, note_failure, note_parts
 from awaitly_nb.engine.keep import checkpoint, keep
-from awaitly_nb.engine.run import Leave, as_wanted, look_up
+from awaitly_nb.engine.run import Course, Leave, as_wanted, look_up
 from awaitly_nb.errors import MisuseError, NotCachedError, UnstableKeyWarning, warn
 from awaitly_nb.events import StepCacheMiss, StepComplete, StepFailed, StepStart, StepSuccess, StepWaiting
 from awaitly_nb.keys import literal_files, track_files
@@ -184,12 +184,14 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
     code = run.code_of(spec) if spec.key is not None else None
     # Before the call: it may change its arguments, and their outline is to show what it was given.
     parts = None if spec.parts is None else spec.parts.to_data()
-    with _tracked(run, spec) as tracker:
+    with _tracked(run, spec) as tracker, Course(run) as course:
         try:
             called = as_called(spec, run.cache, lambda: _mark_of(run, spec, code, parts, tracker))
             result, there = arrived(run, spec, (yield from attempted(run, called)))
+            course.end()
         except Leave:
-            # A step inside this one failed, and the run ends with that; this one did not come to an answer of its own.
+            # A step inside this one failed, and the run ends with that; this one did not come to an answer of its own,
+            # also where a bare `except` made it go on to one.
             if run.failure is not None:
                 run.emit(StepFailed, result=run.failure, duration_s=time.perf_counter() - started, **where)
             raise

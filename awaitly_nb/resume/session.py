@@ -74,6 +74,11 @@ class Session:
         StoreError
             The database could not be read.
         """
+        # Whoever gives up waiting for this closes the session; that waits until there is something to close.
+        with self._lock:
+            return self._open()
+
+    def _open(self) -> ResumeState | None:
         self._lease = self._states.acquire(self._id, self._ttl_s, owner=self._owner)
         if self._lease is None:
             holder = self._states.holder(self._id)

@@ -112,7 +112,11 @@ class Workflow:
             if is_awaitable(state):
                 state = await state
             if opened.session is not None:
-                state = await in_thread(opened.session.open)
+                try:
+                    state = await in_thread(opened.session.open)
+                except BaseException:
+                    await in_thread(opened.session.close)  # cancelled, it may have taken the lease all the same
+                    raise
             run = opened.start(state)
         except Exception as exc:  # noqa: BLE001 - the stranger is the user's factory, or the store's server
             return refused(exc)
@@ -157,7 +161,12 @@ class Workflow:
             if is_awaitable(state):
                 state = in_private_loop(state, None)[0]
             if opened.session is not None:
-                state = opened.session.open()
+                try:
+                    state = opened.session.open()
+                except BaseException:
+                    with uninterrupted():
+                        opened.session.close()  # interrupted, it may have taken the lease all the same
+                    raise
             run = opened.start(state)
         except Exception as exc:  # noqa: BLE001 - the stranger is the user's factory, or the store's server
             return refused(exc)

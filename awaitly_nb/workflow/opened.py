@@ -170,7 +170,7 @@ class Opened:
                     WorkflowCancelled,
                     last_step_key=run.last_step_key,
                     error=None if run.failure is None else run.failure.error,
-                    reason=type(leaving).__name__,
+                    reason="the run around it failed" if isinstance(leaving, Leave) else type(leaving).__name__,
                     duration_s=duration_s,
                 )
                 raise leaving
@@ -194,14 +194,15 @@ def _interrupt(run: Run, failure: BaseException | None) -> BaseException | None:
     """Return what must leave the run as an exception, or None."""
     if run.interrupt is not None:
         return run.interrupt
-    if failure is None or isinstance(failure, Leave | Exception):
+    if failure is None or isinstance(failure, Exception):
         return None
     if isinstance(failure, BaseExceptionGroup):
-        if run.failure is not None:
-            return None  # a task group around the step that failed
         leaving = failure.subgroup(lambda exc: not isinstance(exc, Leave | Exception))
-        return None if leaving is None else leaving
-    return failure
+        if leaving is None and run.failure is None:
+            return Leave()  # of the run around this one, out of a task group
+        return None if run.failure is not None else leaving  # else a task group around the step that failed
+    # A run that did not fail is left because of a run around it, whose step failed in this one's body.
+    return None if isinstance(failure, Leave) and run.failure is not None else failure
 
 
 def _result(run: Run, value: Any, failure: BaseException | None) -> Result[Any, Any]:  # Any: the user's value
