@@ -13,10 +13,10 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
     from types import CodeType
 
-__all__ = ["ABSENT", "Cells", "Fixed", "Graph", "Items", "Lookup", "Slot", "is_code"]
+__all__ = ["ABSENT", "SELF", "Cells", "Fixed", "Graph", "Held", "Items", "Lookup", "Slot", "is_code"]
 
 
 class _Absent:
@@ -25,6 +25,8 @@ class _Absent:
 
 
 ABSENT: Final = _Absent()
+SELF: Final = ""
+"""Where `Held` has the object itself, beside its attributes."""
 
 
 class Lookup(Protocol):
@@ -71,6 +73,22 @@ class Cells:
             return default
 
 
+class Held:
+    """What an object holds, by attribute, without keeping it alive; the object itself at `SELF`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: object) -> None:
+        self._owner = _ref(owner)
+
+    def get(self, key: str, default: object, /) -> object:
+        """Return what stands at `key`, or `default`."""
+        owner = self._owner()
+        if owner is None or key == SELF:
+            return default if owner is None else owner
+        return getattr(owner, key, default)
+
+
 class Items:
     """The items of a tuple, by index."""
 
@@ -87,7 +105,7 @@ class Items:
 class Graph:
     """What was found, and the checks that tell whether it still holds."""
 
-    __slots__ = ("_classes", "_code", "_functions", "_plain", "fixed", "prefix", "slots", "texts")
+    __slots__ = ("_code", "_functions", "_owners", "_plain", "_tables", "fixed", "prefix", "slots", "texts")
 
     def __init__(self) -> None:
         self.fixed: list[Fixed] = []
@@ -96,8 +114,9 @@ class Graph:
         self.prefix: Any = None  # Any: a hashlib object fed with the fixed parts, which names no type
         self._code: list[tuple[Lookup, object, Callable[[], object]]] = []
         self._plain: list[tuple[Lookup, object, object]] = []
-        self._functions: list[tuple[Callable[[], Any], CodeType, object, object]] = []
-        self._classes: list[tuple[Callable[[], Any], int]] = []
+        self._functions: list[tuple[Callable[[], Any], CodeType, object, object, int]] = []
+        self._owners: list[tuple[Callable[[], Any], int]] = []
+        self._tables: list[tuple[Sized, int]] = []
 
     def holds(self) -> bool:
         """Tell whether the same objects still stand behind every name, so that the fixed parts are right."""
@@ -107,16 +126,19 @@ class Graph:
         for lookup, key, value in self._plain:
             if lookup.get(key, ABSENT) is not value:
                 return False
-        for ref, code, defaults, kwdefaults in self._functions:
+        for ref, code, defaults, kwdefaults, size in self._functions:
             function = ref()
             # Autoreload puts new code into the old function; the name it stands behind tells nothing of that.
-            if function is None or function.__code__ is not code:
+            if function is None or function.__code__ is not code or len(function.__dict__) != size:
                 return False
             if function.__defaults__ is not defaults or function.__kwdefaults__ is not kwdefaults:
                 return False
-        for ref, size in self._classes:
-            cls = ref()
-            if cls is None or len(vars(cls)) != size:
+        for ref, size in self._owners:
+            owner = ref()
+            if owner is None or len(vars(owner)) != size:
+                return False
+        for table, size in self._tables:
+            if len(table) != size:
                 return False
         # A slot whose value became a function or class is code now, and needs the collector.
         return not self.slots or not any(is_code(slot.lookup.get(slot.key, ABSENT)) for slot in self.slots)
@@ -130,13 +152,20 @@ class Graph:
         self._plain.append((lookup, key, value))
 
     def watch_function(self, function: FunctionType) -> None:
-        """Let `holds` say no once `function` gets other code or defaults."""
-        entry = (_ref(function), function.__code__, function.__defaults__, function.__kwdefaults__)
+        """Let `holds` say no once `function` gets other code or defaults, or gets or loses attributes."""
+        size = len(function.__dict__)
+        entry = (_ref(function), function.__code__, function.__defaults__, function.__kwdefaults__, size)
         self._functions.append(entry)
 
-    def watch_class(self, cls: type) -> None:
-        """Let `holds` say no once `cls` gets or loses attributes."""
-        self._classes.append((_ref(cls), len(vars(cls))))
+    def watch_attributes(self, owner: object) -> None:
+        """Let `holds` say no once a class or a wrapper gets or loses attributes."""
+        self._owners.append((_ref(owner), len(vars(owner))))
+
+    watch_class = watch_attributes
+
+    def watch_size(self, table: Sized) -> None:
+        """Let `holds` say no once something joins or leaves `table`."""
+        self._tables.append((table, len(table)))
 
 
 def _ref(value: object) -> Callable[[], object]:
@@ -150,6 +179,7 @@ _CODE_TYPES: Final = (
     FunctionType,
     type,
     ModuleType,
+    functools.cached_property,
     functools.partial,
     staticmethod,
     classmethod,
@@ -160,5 +190,10 @@ _CODE_TYPES: Final = (
 def is_code(value: object) -> bool:
     """Tell whether `value` is code, which is followed, and no data, which is fingerprinted."""
     if isinstance(value, BuiltinFunctionType):
-        return value.__self__ is None or isinstance(value.__self__, ModuleType | type)  # else bound to data
+        return value.__self__ is None or isinstance(value.__self__, ModuleType | type) or _is_record(value.__self__)
     return isinstance(value, _CODE_TYPES)
+
+
+def _is_record(owner: object) -> bool:
+    # What pybind11 binds a plain function to: where its C++ code lies, no data.
+    return type(owner).__name__ == "PyCapsule" or "pybind11" in type(owner).__name__

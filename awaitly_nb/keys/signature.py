@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
-from awaitly_nb.keys.code_collect import wrapped_function
+from awaitly_nb.keys.code_callables import wrapped_function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,8 @@ def bind(fn: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Bound:
             inner = wrapped_function(target)
             if inner is not None:  # a plain wrapper: the signature is that of what it wraps
                 with suppress(TypeError):  # unless it adds arguments of its own
-                    return bind(inner, args, kwargs)
+                    own = [(name, value) for name, value in (target.__kwdefaults__ or {}).items() if name not in kwargs]
+                    return [*bind(inner, args, kwargs), *own]
         bound = _bind_function(target, code, args, kwargs)
         if bound is None:
             _bind_slowly(target, args, kwargs)  # raises, and says what is wrong; but for a bug in Python 3.13.0
