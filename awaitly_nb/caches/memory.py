@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -42,7 +44,8 @@ class MemoryCache:
         self._clock = clock
         self._lock = threading.RLock()
         self._held: OrderedDict[str, Held] = OrderedDict()  # least recently used first
-        self._order: dict[str, None] = {}  # oldest writing first
+        self._order: dict[str, None] = {}  # oldest writing first; names nothing that is not held, at any moment
+        _live.add(self)
 
     def get(self, key: str) -> Result[Any, Any] | None:  # Any: results of the user's steps
         """Return the result kept under `key`, or None if absent or expired."""
@@ -107,8 +110,8 @@ class MemoryCache:
     def clear(self) -> None:
         """Remove every key."""
         with self._lock:
-            self._held.clear()
             self._order.clear()
+            self._held.clear()
 
     def keys(self) -> list[str]:
         """Return the live keys, oldest first."""
@@ -151,6 +154,18 @@ class MemoryCache:
         now = self._clock()
         for key in [key for key, held in self._held.items() if not held.alive(now)]:
             self._drop(key)
+
+
+_live: weakref.WeakSet[MemoryCache] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for cache in list(_live):
+        cache._lock = threading.RLock()  # noqa: SLF001 - another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _check(key: str) -> None:

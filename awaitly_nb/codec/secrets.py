@@ -115,6 +115,15 @@ def default_keyring() -> Keyring:
     return keyring
 
 
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def read_or_create(path: Path) -> Secret:
     """Return the secret kept at `path`, made on first use; several processes at once agree on one.
 

@@ -14,13 +14,14 @@ import contextlib
 import os
 import sqlite3
 import threading
-import weakref
 from pathlib import Path
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.errors import StoreError
+from awaitly_nb.stores.disk import forks
 from awaitly_nb.stores.disk.queue import WriterQueue
+from awaitly_nb.stores.disk.reader import Reader, fetch_again
 from awaitly_nb.stores.disk.wal_index import NOTHING, map_header
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Database:
         """Whether the open database holds all that could be found again, as it says itself or nobody can help."""
         self.only_whole = False
         """Whether a new database at the path that is not whole raises UnfilledDatabaseError, once."""
-        _live.add(self)
+        forks.watch(self)
 
     def connection(self) -> sqlite3.Connection:
         """Return the open connection, opening it first where needed; raises StoreError."""
@@ -165,7 +166,11 @@ class Database:
         """Return the first row of a query, or None."""
         try:
             with self.lock:
-                return self.looked().execute(sql, values).fetchone()
+                connection = self.looked()
+                try:
+                    return connection.execute(sql, values).fetchone()
+                except sqlite3.OperationalError as exc:
+                    return next(iter(fetch_again(exc, connection, sql, values)), None)
         except sqlite3.Error as exc:
             raise self.explain(exc) from exc
 
@@ -212,10 +217,25 @@ class Database:
             connection.execute(f"PRAGMA user_version = {_WHOLE}")
         self.whole = True
 
-    def reader(self) -> sqlite3.Connection:
+    def reader(self) -> Reader:
         """Return a connection of its own for a long listing, so that it blocks nobody; the caller closes it."""
         self.connection()
-        return self._plain(self._how)
+        return Reader(self.path, lambda: self._plain(self._how))
+
+    def after_fork(self, *, at_rest: bool) -> None:
+        """Begin anew in the child of a fork."""
+        self.lock = threading.RLock()
+        # Let go first: the page belongs to a file that closing may remove.
+        self._header, self._known = NOTHING, None
+        self._look_at = 0.0
+        self.seen = 0
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if at_rest and not connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
+            else:
+                forks.abandon(connection, self.path)
 
     @property
     def on_network(self) -> bool:
@@ -226,6 +246,11 @@ class Database:
         with self.lock, self.explained():
             if self._connection is not None:
                 return self._connection
+            if forks.is_abandoned(self.path):
+                raise StoreError(
+                    f"the database {self.path} cannot be used in this process, which was forked while another thread "
+                    "was busy with it; start processes before such threads, or by spawning"
+                )
             make_folder(self.directory)
             connection = self._connect()
             try:
@@ -378,24 +403,3 @@ def is_network(directory: Path, mounts: str = "/proc/self/mounts") -> bool:
         if len(point) >= best and (place + "/").startswith(point.rstrip("/") + "/"):
             best, kind = len(point), found
     return kind.startswith(_NETWORKS)
-
-
-_live: weakref.WeakSet[Database] = weakref.WeakSet()
-_inherited: list[sqlite3.Connection] = []
-
-
-def _after_fork() -> None:
-    # A connection must not be used, and not even be closed, on the far side of a fork: SQLite would drop or touch the
-    # parent's locks. The child keeps it, untouched, and opens its own.
-    for database in list(_live):
-        database.lock = threading.RLock()
-        if database._connection is not None:  # noqa: SLF001 - this module's own class
-            _inherited.append(database._connection)  # noqa: SLF001
-            database._connection = None  # noqa: SLF001
-            database._look_at = 0.0  # noqa: SLF001
-            database._header, database._known = NOTHING, None  # noqa: SLF001
-            database.seen = 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

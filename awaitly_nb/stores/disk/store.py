@@ -7,8 +7,9 @@ this class and is passed over, undecoded.
 
 from __future__ import annotations
 
-import contextlib
 import os
+import sqlite3
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,9 @@ from awaitly_nb.errors import StoreError
 from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError, Record
 from awaitly_nb.stores.disk.database import Database, UnfilledDatabaseError, is_whole, make_folder
 from awaitly_nb.stores.disk.files import ValueFiles
+from awaitly_nb.stores.disk.reader import fetch_again, fetch_all
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from awaitly_nb.stores import Body, Expect, Version
@@ -32,6 +33,7 @@ FILE_FROM: Final = 2**15
 
 _RAW, _BINARY = 1, 2  # diskcache's modes of a value
 _BATCH: Final = 500
+_SURROGATES: Final = range(0xD800, 0xE000)  # no characters, in the middle of them
 
 _SELECT = "SELECT tag, access_time, store_time, size, filename, value FROM Cache WHERE key = ? AND raw = 1"
 _SELECT_OLD = "SELECT rowid, access_time, filename FROM Cache WHERE key = ? AND raw = 1"
@@ -107,7 +109,7 @@ class DiskStore:
                 if self.version(name) == _version(version):
                     raise DamagedRecordError(f"value file {filename} is gone") from None
                 continue
-            return head if type(head) is str else "", body, _version(version), written
+            return _plain(head), body, _version(version), written
 
     def _body(self, filename: object, size: object) -> Body:
         if filename is None:
@@ -128,12 +130,14 @@ class DiskStore:
         with self.database.explained():
             reader = self.database.reader()
             try:
-                for name, head, version, written, size, filename, *value in reader.execute(
+                for name, head, version, written, size, filename, *value in reader.walk(
                     f"{sql} FROM Cache WHERE {where} ORDER BY rowid",
                     values,
                 ):
+                    if type(name) is not str:  # no text that this class has written
+                        continue
                     body = (value[0] if type(value[0]) is bytes else self._body(filename, size)) if bodies else None
-                    yield Record(name, head, body, _version(version), _instant(written))
+                    yield Record(name, _plain(head), body, _version(version), _instant(written))
             finally:
                 reader.close()
 
@@ -147,14 +151,14 @@ class DiskStore:
             if holding:
                 where, values["holding"] = where + " AND instr(key, :holding)", holding
             sql = f"SELECT key FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - made of constants
-            return [name for (name,) in connection.execute(sql, values)]
+            return [name for (name,) in fetch_all(connection, sql, values) if type(name) is str]
 
     def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
         """Return name, head and number of hits of the records whose names begin with `prefix`, oldest first."""
-        with self.database.explained(), contextlib.closing(self.database.reader()) as reader:
+        with self.database.explained(), self.database.reader() as reader:
             where, values = _named(prefix, scan=_are_most(prefix, reader))
             sql = f"SELECT key, tag, access_count FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - constants
-            return reader.execute(sql, values).fetchall()
+            return _listed(reader, sql, values)
 
     def sizes(self) -> list[tuple[str, str, int]]:
         """Return name, head and bytes on disk of every record, oldest first."""
@@ -162,8 +166,8 @@ class DiskStore:
             "SELECT key, tag, size + coalesce(length(value), 0) + length(tag) FROM Cache"
             " WHERE raw = 1 AND typeof(key) = 'text' AND typeof(tag) = 'text' ORDER BY rowid"
         )
-        with self.database.explained(), contextlib.closing(self.database.reader()) as reader:
-            return reader.execute(sql).fetchall()
+        with self.database.explained(), self.database.reader() as reader:
+            return _listed(reader, sql, {})
 
     def volume(self) -> int:
         """Return how many bytes the folder takes, without reading any record."""
@@ -176,10 +180,10 @@ class DiskStore:
     def filenames(self, *, of_whole: bool = False) -> set[str]:
         """Return the value files that rows name; StoreError from a database that should be whole, and is not."""
         sql = "SELECT filename FROM Cache WHERE filename IS NOT NULL"
-        with self.database.explained(), contextlib.closing(self.database.reader()) as reader:
+        with self.database.explained(), self.database.reader() as reader:
             if of_whole and not is_whole(reader):
                 raise UnfilledDatabaseError(f"the database {self.database.path} is not filled yet")
-            return {name for (name,) in reader.execute(sql)}
+            return {name for (name,) in fetch_all(reader, sql) if type(name) is str}
 
     def adopt(
         self, name: str, head: str, filename: str, size: int, *, written_at: float, expires_at: float | None
@@ -236,7 +240,7 @@ class DiskStore:
         )
         try:
             with self.database.transaction() as connection:
-                old = connection.execute(_SELECT_OLD, (name,)).fetchone()
+                old: Any = next(iter(fetch_all(connection, _SELECT_OLD, (name,))), None)  # Any: a row, as elsewhere
                 held = expect is ANY or (old is None if expect is ABSENT else old and _version(old[1]) == expect)
                 if held and old is None:
                     connection.execute(_INSERT, (name, *columns))
@@ -262,10 +266,8 @@ class DiskStore:
             for start in range(0, len(wanted), _BATCH):
                 batch = wanted[start : start + _BATCH]
                 marks = ",".join("?" * len(batch))
-                rows = connection.execute(
-                    f"SELECT rowid, access_time, filename FROM Cache WHERE raw = 1 AND key IN ({marks})",  # noqa: S608
-                    batch,
-                ).fetchall()
+                sql = f"SELECT rowid, access_time, filename FROM Cache WHERE raw = 1 AND key IN ({marks})"  # noqa: S608
+                rows = fetch_all(connection, sql, batch)
                 if version is not None:
                     rows = [row for row in rows if _version(row[1]) == version]
                 connection.executemany("DELETE FROM Cache WHERE rowid = ?", [(row[0],) for row in rows])
@@ -287,6 +289,19 @@ class DiskStore:
         self.database.close()
 
 
+def _listed(reader: sqlite3.Connection, sql: str, values: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Return name, head and number of the rows that have a name; a head that cannot be read comes empty."""
+    try:
+        return reader.execute(sql, values).fetchall()
+    except sqlite3.OperationalError as exc:
+        rows = fetch_again(exc, reader, sql, values)
+    return [(name, _plain(head), number) for name, head, number in rows if type(name) is str]
+
+
+def _plain(head: object) -> str:
+    return head if type(head) is str else ""
+
+
 def _version(access_time: Any) -> Version:  # Any: whatever a planted row holds
     return f"{int(access_time):012x}" if isinstance(access_time, int | float) else repr(access_time)
 
@@ -300,11 +315,20 @@ def _instant(seconds: Any) -> datetime:  # Any: whatever a planted row holds
 
 def _named(prefix: str, *, scan: bool = False) -> tuple[str, dict[str, Any]]:
     """Return the condition for plain rows whose name begins with `prefix`, with its values."""
-    # Texts sort before all blobs and after all else, so these bounds are also the test for a text. Nothing sorts after
-    # the last code point, so no name is missed. The plus keeps SQLite from using the index.
-    bounds = {"low": prefix, "high": prefix + "\U0010ffff" * 2 if prefix else b""}
+    # Texts sort before all blobs and after all else, so these bounds are also the test for a text. The plus keeps
+    # SQLite from using the index.
+    bounds = {"low": prefix, "high": _after_all(prefix)}
     key = "+key" if scan else "key"
     return f"raw = 1 AND {key} >= :low AND {key} < :high AND tag >= '' AND tag < x''", bounds
+
+
+def _after_all(prefix: str) -> str | bytes:
+    """Return what sorts right after all texts that begin with `prefix`."""
+    stem = prefix.rstrip(chr(sys.maxunicode))
+    if not stem:
+        return b""  # the first of the blobs
+    following = ord(stem[-1]) + 1
+    return stem[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
 
 
 def _are_most(prefix: str, connection: sqlite3.Connection) -> bool:
