@@ -43,10 +43,11 @@ _SETTINGS: Final[dict[str, Any]] = {
     "disk_min_file_size": 2**15,
     "sqlite_journal_mode": "wal",
     "sqlite_synchronous": 1,
-    "sqlite_mmap_size": 2**26,
+    # No map: a page of it that is gone, because a backup was copied over the file, kills the process. It gains nothing.
+    "sqlite_mmap_size": 0,
     "sqlite_cache_size": 2**13,
 }
-_NETWORK_SETTINGS: Final = {**_SETTINGS, "sqlite_journal_mode": "delete", "sqlite_mmap_size": 0}
+_NETWORK_SETTINGS: Final = {**_SETTINGS, "sqlite_journal_mode": "delete"}
 _NETWORKS: Final = (
     "nfs",
     "cifs",
