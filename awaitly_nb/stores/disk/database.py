@@ -65,6 +65,7 @@ _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READON
 _BUSY_S: Final = 60.0
 _LOOK_EVERY_S: Final = 1e-4  # how long a look at the path holds: a hit in a tight loop must not pay for a system call
 _WATCHED_FROM: Final = 16  # so many questions to SQLite pay for mapping what answers them; a short script asks fewer
+_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")  # of the files that SQLite makes
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _WHOLE: Final = 1  # the `user_version` of a database that lacks nothing; diskcache leaves it at 0
 _MARKS: Final = {
@@ -253,6 +254,7 @@ class Database:
                     "was busy with it; start processes before such threads, or by spawning"
                 )
             make_folder(self.directory)
+            self._refuse_links()
             connection = self._connect()
             try:
                 info = Path(self.path).stat()
@@ -266,6 +268,13 @@ class Database:
             self._connection = connection
             self._ask = connection.cursor().execute  # one cursor for all: making one costs a tenth of asking
             return connection
+
+    def _refuse_links(self) -> None:
+        # Whoever could put a file here, as a cloned repository may, could have us write to a database elsewhere. The
+        # folder itself may be a link: its owner made that.
+        for suffix in _SUFFIXES:
+            if os.path.islink(path := self.path + suffix):  # noqa: PTH114 - a text like the path
+                raise StoreError(f"{path} is a link, and nothing is kept behind one: remove it")
 
     def _connect(self) -> sqlite3.Connection:
         self._settings = _NETWORK_SETTINGS if is_network(self.directory) else _SETTINGS

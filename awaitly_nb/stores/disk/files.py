@@ -35,6 +35,7 @@ _PATTERN: Final = re.compile(r"[0-9a-f]{2}/([0-9a-f]{16})-[0-9a-f]{16}\.val")
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _RESERVE_FROM: Final = 1 << 20
+_NAMES: Final = 100
 _CHUNK: Final = 1 << 30  # some systems refuse single writes of 2 GB and more
 
 MAP_FROM: Final = 8 * 1024 * 1024
@@ -66,8 +67,7 @@ class ValueFiles:
 
     def write(self, name: str, head: str, body: Sequence[Body]) -> tuple[str, int]:
         """Write a new file and return its path inside the folder, and its size. A failed write leaves no file."""
-        random = os.urandom(9).hex()
-        relative = f"{random[:2]}/{self._token}-{random[2:]}.val"
+        relative = self._new_name()
         path = self._directory / relative
         name_bytes, head_bytes = name.encode("utf-8"), head.encode("utf-8")
         front = _MAGIC + _LENGTHS.pack(len(name_bytes), len(head_bytes)) + name_bytes + head_bytes
@@ -83,6 +83,14 @@ class ValueFiles:
             self.remove(relative)
             raise
         return relative, size
+
+    def _new_name(self) -> str:
+        """Return a path that no file has, in a folder that is no link: a cloned repository may have brought some."""
+        for _ in range(_NAMES):
+            random = os.urandom(9).hex()
+            if not self._leaves(random[:2]):
+                return f"{random[:2]}/{self._token}-{random[2:]}.val"
+        raise OSError(f"{self._directory / random[:2]} is a link, and nothing is written behind one: remove it")
 
     def _reserve(self, descriptor: int, size: int) -> None:
         """Claim the blocks of a large file at once: a third faster than one by one, and a full disk says so first."""

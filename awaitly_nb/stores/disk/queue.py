@@ -18,6 +18,7 @@ with suppress(ImportError):  # Windows
 __all__ = ["WriterQueue"]
 
 _TURNS: Final = 300
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _let_others_run = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
@@ -38,9 +39,9 @@ class WriterQueue:
         """Wait a moment while another process is writing."""
         if fcntl is None:
             return
-        with suppress(OSError):  # a folder that cannot be written, a file system without locks
+        with suppress(OSError):  # a folder that cannot be written, a file system without locks, a link
             if self._descriptor is None:
-                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._descriptor = os.open(self._path, _FLAGS, 0o600)
             for _ in range(_TURNS):
                 try:
                     fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
