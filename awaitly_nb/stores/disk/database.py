@@ -102,6 +102,8 @@ class Database:
         self._epoch = 0  # grows with every new connection, so that what was remembered of an older one is not trusted
         self._settings = _SETTINGS
         self._how = "rwc"
+        self._read_only = False
+        self._frozen: tuple[Any, ...] | None = None  # what the files were like, for a connection that does not look
         self._look_at = 0.0  # so without a connection
         self._header: Any = NOTHING
         self._known: bytes | None = None
@@ -128,13 +130,21 @@ class Database:
                 raise UnfilledDatabaseError(f"the database {self.path} is new, and not filled yet")
         return self._connection or self._open()
 
+    def writable(self) -> sqlite3.Connection:
+        """Return a connection as `fresh` does, opened anew where it was opened while it could only read."""
+        if self._read_only and self._connection is not None and _may_write(self.directory, self.path):
+            self.close()
+        return self.fresh()
+
     def is_current(self) -> bool:
         """Tell whether the open connection's file is still the one at the path."""
         try:
             info = os.stat(self.path)  # noqa: PTH116 - Path.stat costs three times as much, and this is on every road
         except OSError:
             return False
-        return (info.st_dev, info.st_ino) == self._identity
+        if (info.st_dev, info.st_ino) != self._identity:
+            return False
+        return self._frozen is None or self._frozen == _stamps(self.path)
 
     def looked(self) -> sqlite3.Connection:
         """Return a connection to the file that was at the path a moment ago at most; hold `lock`."""
@@ -278,6 +288,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         self._settings = _NETWORK_SETTINGS if is_network(self.directory) else _SETTINGS
+        self._frozen = None
         try:
             return self._connect_as("rwc")
         except sqlite3.OperationalError as exc:
@@ -287,6 +298,7 @@ class Database:
         try:
             return self._connect_as("ro")
         except sqlite3.OperationalError:
+            self._frozen = _stamps(self.path)
             return self._connect_as("ro&immutable=1")
 
     def _connect_as(self, how: str) -> sqlite3.Connection:
@@ -300,7 +312,9 @@ class Database:
             connection.close()
             raise
         self._how = how
-        self.whole = how != "rwc" or is_whole(connection)
+        # SQLite says nothing when it opens a file only to read it.
+        self._read_only = how != "rwc" or not _may_write(self.path)
+        self.whole = self._read_only or is_whole(connection)
         return connection
 
     def _plain(self, how: str) -> sqlite3.Connection:
@@ -329,7 +343,7 @@ class Transaction:
     def __enter__(self) -> sqlite3.Connection:
         self._database.lock.acquire()
         try:
-            self._connection = self._database.fresh()
+            self._connection = self._database.writable()
             if not self._database.on_network:
                 self._database.queue.enter()
             self._connection.execute("BEGIN IMMEDIATE")
@@ -361,6 +375,23 @@ class Transaction:
             raise self._database.explain(exc) from exc
         if isinstance(exc, UnicodeEncodeError):
             raise _unkeepable(exc) from exc
+
+
+def _may_write(*paths: str | Path) -> bool:
+    return all(os.access(path, os.W_OK) for path in paths)
+
+
+def _stamps(path: str) -> tuple[Any, ...]:
+    """Return what changes when somebody writes to the database at `path`, without looking into it."""
+    found: list[tuple[int, ...]] = []
+    for suffix in ("", "-wal"):
+        try:
+            info = os.stat(path + suffix)  # noqa: PTH116 - on the road of a hit
+        except OSError:
+            found.append(())
+        else:
+            found.append((info.st_ino, info.st_size, info.st_mtime_ns))
+    return tuple(found)
 
 
 def _unkeepable(exc: UnicodeEncodeError) -> StoreError:
