@@ -94,6 +94,7 @@ def examine(folder: Folder, *, mend: bool) -> Report:
         _about_filling(folder, problems, mended, notes, mend=mend)
         if mend or is_made(path / DATABASE):  # to open one that is not would be to make it
             entries, size = _about_entries(folder, problems, mended, notes, mend=mend)
+            entries += _about_files(folder, problems, mended, mend=mend)
     except (StoreError, sqlite3.Error) as exc:
         problems.append(str(exc))
     return Report(path, entries, size, tuple(problems), tuple(mended), tuple(notes))
@@ -154,23 +155,31 @@ def _about_entries(
     problems += [f"{_key_of(name.decode(errors='replace'))!r} cannot be served: {why}" for _, name, why in planted]
     if bad and mend:
         mended.append(f"{folder.delete(bad)} entries that cannot be served were removed")
+        entries -= len(bad)
     if planted and mend:
         mended.append(f"{remove_strays(folder, planted)} rows that awaitly_nb did not write were removed")
     if foreign:
         notes.append(f"{foreign} entries were signed with a secret that is not trusted here: `awaitly-nb trust`")
-    named = store.filenames()
-    orphans = [found for found in store.files.paths() if found not in named and not _being_written(folder, found)]
+    return entries, size
+
+
+def _about_files(folder: Folder, problems: list[str], mended: list[str], *, mend: bool) -> int:
+    """Tell of files that belong to no entry; return how many found theirs."""
+    if repairer(folder) is not None:
+        return 0  # they wait for their rows
+    named = folder.store.filenames()
+    orphans = [path for path in folder.store.files.paths() if path not in named and not _being_written(folder, path)]
     if orphans:
         problems.append(f"{len(orphans)} files belong to no entry")
-    if orphans and mend:
-        kept, swept = tidy(folder)
-        mended.append(f"{swept} files that belong to no entry were removed, {kept} found their entry")
-        entries += kept
-    return entries - (len(bad) if mend else 0), size
+    if not (orphans and mend):
+        return 0
+    kept, swept = tidy(folder)
+    mended.append(f"{swept} files that belong to no entry were removed, {kept} found their entry")
+    return kept
 
 
 def _key_of(name: str) -> str:
-    return name.rpartition(SEPARATOR)[2]
+    return name.partition(SEPARATOR)[2] or name
 
 
 def _being_written(folder: Folder, path: str) -> bool:

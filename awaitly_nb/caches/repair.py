@@ -143,10 +143,10 @@ def _fill(folder: Folder, reason: str | None = None) -> int:
     store = folder.store
     with contextlib.suppress(UnfilledDatabaseError):  # which is why we are here
         store.database.fresh()
-    if store.database.look_whole():
+    old = unfinished(folder)
+    if store.database.look_whole() and not old:
         return 0  # Another process was faster.
     lost = not store.filenames() and next(store.files.paths(), None) is not None
-    old = unfinished(folder)
     kept = sum([_salvage(folder, path) for path in old]) + _adopt(folder)
     names = [_finish(path) for path in old]
     store.database.mark_whole()

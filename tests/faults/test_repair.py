@@ -323,6 +323,37 @@ def test_the_doctor_tells_of_a_rebuild_that_was_killed_and_goes_on_with_it(fille
     assert report.entries >= 34
 
 
+def test_a_rebuild_that_was_killed_is_gone_on_with_in_a_database_put_there_by_hand(filled, run):
+    shutil.copy(filled / "cache.db", backup := filled.with_name("backup"))
+    run("for i in range(40): cache.set(f'later {i}', Ok('z' * 2000))", filled)
+    ruin = (filled / "cache.db").read_bytes()
+    (filled / "cache.db").write_bytes(ruin[: 4096 * 7] + os.urandom(4096) + ruin[4096 * 8 :])
+    run(f"stop = kill\n{AMONG_THE_ROWS}\n{KEYS}", filled, killed=True)
+    for suffix in ("-wal", "-shm"):
+        (filled / f"cache.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(backup, filled / "cache.db")
+    assert len(opened(filled).keys()) == 44
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CacheUnusableWarning)
+        assert caches.doctor(filled, mend=True).mended
+    assert caches.doctor(filled).problems == ()
+    assert len(opened(filled).keys()) > 74
+    assert_one_set_aside(filled)
+    assert_sound(filled)
+
+
+def test_a_look_while_somebody_repairs_finds_no_fault(filled, start):
+    remove_database(filled)
+    slow = start("count_down(DiskStore, 'adopt', 2, lambda: wait_for_a_line('adopting'))\n" + KEYS, filled)
+    assert slow.stdout.readline() == "adopting\n"
+    report = caches.doctor(filled)
+    assert report.problems == ()
+    assert any(f"kernel {slow.pid} on" in note and note.endswith("is repairing it") for note in report.notes)
+    slow.communicate("go\n")
+    report = caches.doctor(filled)
+    assert (report.problems, report.notes, report.entries) == ((), (), 4)
+
+
 # A database that is gone
 
 
