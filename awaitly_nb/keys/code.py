@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys.code_collect import collect
 from awaitly_nb.keys.code_graph import ABSENT, Graph, is_code
+from awaitly_nb.keys.code_held import held_code
 from awaitly_nb.keys.code_origin import import_label, is_user_class, package_version, top_package
 
 if TYPE_CHECKING:
@@ -140,16 +141,16 @@ def _remember(function: FunctionType, deps: Mapping[str, Any] | None) -> str:
 
 def _code_cells(function: FunctionType) -> tuple[Any, ...]:
     """Return the code found in the closure of a function, by which two closures of one code object are told apart."""
-    found = []
+    found: list[object] = []
     for cell in function.__closure__ or ():
         try:
             value = cell.cell_contents
         except ValueError:
             continue
-        if isinstance(value, FunctionType):
-            found.append(value.__code__)
-        elif is_code(value):
-            found.append(value)
+        if is_user_class(type(value)):
+            found.append(type(value))
+        met = (value, *(item for _, _, item in held_code(value)))
+        found.extend(item.__code__ if isinstance(item, FunctionType) else item for item in met if is_code(item))
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.keys.code_class import members
 from awaitly_nb.keys.code_graph import ABSENT, Cells, Fixed, Graph, Items, Slot, is_code
+from awaitly_nb.keys.code_held import held_code
 from awaitly_nb.keys.code_imports import imported
 from awaitly_nb.keys.code_names import Import, references
 from awaitly_nb.keys.code_origin import (
@@ -121,6 +122,7 @@ class _Collector:
         self._places: set[tuple[int, object]] = set()
         self._kept: list[object] = []  # ids in `_labels` and `_places` stay their own while these live
         self._taken: dict[tuple[str, str], str] = {}
+        self._holders: set[int] = set()
         self._todo: deque[tuple[FunctionType, str, bool]] = deque()
 
     def drain(self) -> None:
@@ -185,15 +187,34 @@ class _Collector:
             if not is_code(value) and is_user_class(type(value)):
                 self._slot(kind, name, lookup, key)  # a decorator of the user's, which may hold more than the function
         elif self._values:
-            # A bare object() marks an absence; it has no content, and its name says which mark it is.
-            token = "object" if type(value) is object else named_token(name, value)
-            if token is None:
-                self._slot(kind, name, lookup, key)
-            else:
-                self.graph.watch_plain(lookup, key, value)
-                self._fix(kind, name, token, _outline(value))
-                if isinstance(value, str):
-                    self.graph.texts[value] = None
+            self._value(kind, name, lookup, key, value)
+        else:
+            self._holder(kind, name, lookup, key, value)
+
+    def _value(self, kind: str, name: str, lookup: Lookup, key: object, value: object) -> None:
+        # A bare object() marks an absence; it has no content, and its name says which mark it is.
+        token = "object" if type(value) is object else named_token(name, value)
+        if token is None:
+            self._slot(kind, name, lookup, key)
+        else:
+            self.graph.watch_plain(lookup, key, value)
+            self._fix(kind, name, token, _outline(value))
+            if isinstance(value, str):
+                self.graph.texts[value] = None
+
+    def _holder(self, kind: str, name: str, lookup: Lookup, key: object, value: object) -> None:
+        """Follow the code of what is no code itself: `client.fetch`, or `TABLE["fetch"]`."""
+        if id(value) in self._holders:
+            return
+        self._holders.add(id(value))
+        self._kept.append(value)
+        held, own = list(held_code(value)), is_user_class(type(value))
+        if (held or own) and lookup is not self._own_cells:
+            self.graph.watch_code(lookup, key, value)
+        if own:
+            self.reach("global", type(value).__name__, type(value))
+        for place, where, item in held:
+            self._at(kind, f"{name}[{where!r}]", place, where, item)
 
     @staticmethod
     def _is_user(function: object) -> bool:

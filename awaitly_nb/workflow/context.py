@@ -29,6 +29,11 @@ class Deps:
     def __init__(self, deps: Mapping[str, Callable[..., Any]]) -> None:  # Any: the user's functions
         self.__dict__.update(deps)
 
+    @property
+    def _deps(self) -> dict[str, Any]:  # Any: the user's functions
+        # Where the code of a step is followed, as in that of a workflow.
+        return self.__dict__
+
     def __getattr__(self, name: str) -> Any:  # Any: the user's function
         known = ", ".join(sorted(self.__dict__)) or "none"
         raise AttributeError(f"no dependency is called {name!r}; create_workflow was given: {known}")
