@@ -108,6 +108,8 @@ class Database:
         self._header: Any = NOTHING
         self._known: bytes | None = None
         self._asked = 0
+        self.writes = 0
+        """How many transactions were begun here; `version` tells only of those of others."""
         self.seen = 0
         """The version as it was read last; 0 before that and after a fork."""
         self.whole = False
@@ -346,6 +348,7 @@ class Transaction:
             self._connection = self._database.writable()
             if not self._database.on_network:
                 self._database.queue.enter()
+            self._database.writes += 1
             self._connection.execute("BEGIN IMMEDIATE")
         except BaseException as exc:
             self._database.queue.leave()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError, Record
+from awaitly_nb.stores.disk.ahead import COLUMNS, ReadAhead
 from awaitly_nb.stores.disk.database import Database, UnfilledDatabaseError, is_whole, make_folder
 from awaitly_nb.stores.disk.files import ValueFiles
 from awaitly_nb.stores.disk.reader import fetch_again, fetch_all
@@ -35,7 +36,7 @@ _RAW, _BINARY = 1, 2  # diskcache's modes of a value
 _BATCH: Final = 500
 _SURROGATES: Final = range(0xD800, 0xE000)  # no characters, in the middle of them
 
-_SELECT = "SELECT tag, access_time, store_time, size, filename, value FROM Cache WHERE key = ? AND raw = 1"
+_SELECT = f"SELECT {COLUMNS} FROM Cache WHERE key = ? AND raw = 1"  # noqa: S608 - made of constants
 _SELECT_OLD = "SELECT rowid, access_time, filename FROM Cache WHERE key = ? AND raw = 1"
 _INSERT = (
     "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value)"
@@ -80,6 +81,7 @@ class DiskStore:
     def __init__(self, directory: str | Path, *, mmap: bool = True, clock: Callable[[], float] = time.time) -> None:
         self.directory = Path(directory).expanduser().absolute()
         self.database = Database(self.directory)
+        self._ahead = ReadAhead(self.database)
         self.before_unlink: Callable[[], None] | None = None
         """Called before the commit after which a file that has lost its row is removed."""
         self._clock = clock
@@ -98,10 +100,11 @@ class DiskStore:
     def fetch(self, name: str) -> tuple[str, Body, Version, float] | None:
         """Return head, body, version and time of writing of a record, or None: `read` on the road of a hit."""
         while True:
-            row = self.database.row(_SELECT, (name,))
-            if row is None:
-                return None
-            head, version, written, size, filename, value = row
+            if (row := self._ahead.take(name)) is None:
+                if (row := self.database.row(_SELECT, (name,))) is None:
+                    return None
+                self._ahead.asked(row[0])
+            _, head, version, written, size, filename, value = row
             try:
                 body: Body = value if type(value) is bytes else self._body(filename, size)
             except FileNotFoundError:
