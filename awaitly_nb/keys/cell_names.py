@@ -11,22 +11,14 @@ import ast
 from typing import TYPE_CHECKING, NamedTuple
 
 from awaitly_nb.keys.cell_scope import chain_of, class_reads, events, free_names
-from awaitly_nb.keys.code_names import Import
+from awaitly_nb.keys.code_names import Bound, Import
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from awaitly_nb.keys.code_names import Chain
 
-__all__ = ["CellImport", "Reads", "cell_reads"]
-
-
-class CellImport(NamedTuple):
-    """An import in a cell: the name it binds, where from, and the attributes that the cell takes of the name."""
-
-    name: str
-    wanted: Import
-    chains: tuple[Chain, ...]
+__all__ = ["Reads", "cell_reads"]
 
 
 class Reads(NamedTuple):
@@ -40,11 +32,14 @@ class Reads(NamedTuple):
         Names read only if the variable of that name is empty: `(variable, chain)`.
     imports
         What the cell imports, in functions too.
+    in_text
+        Names that stand in text alone, as in `df.query("a > @limit")`; what is no variable is no name.
     """
 
     chains: tuple[Chain, ...]
     if_empty: tuple[tuple[str, Chain], ...]
-    imports: tuple[CellImport, ...]
+    imports: tuple[Bound, ...]
+    in_text: frozenset[str]
 
 
 def cell_reads(tree: ast.Module) -> Reads:
@@ -52,10 +47,12 @@ def cell_reads(tree: ast.Module) -> Reads:
     cell = _Cell()
     cell.run(tree.body)
     chains = cell.finish()
-    return Reads(tuple(chains), tuple(cell.guarded), tuple(_imports(tree)))
+    written = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    in_text = {chain[0] for chain in (*chains, *(chain for _, chain in cell.guarded))} - written
+    return Reads(tuple(chains), tuple(cell.guarded), tuple(_imports(tree)), frozenset(in_text))
 
 
-def _imports(tree: ast.Module) -> list[CellImport]:
+def _imports(tree: ast.Module) -> list[Bound]:
     chains: dict[str, dict[Chain, None]] = {}
     inner: set[int] = set()
     for node in ast.walk(tree):  # from the outside in, so a longer chain is met before its parts
@@ -64,7 +61,7 @@ def _imports(tree: ast.Module) -> list[CellImport]:
             inner.update(id(part) for part in ast.walk(node))
         elif isinstance(node, ast.Name) and id(node) not in inner and isinstance(node.ctx, ast.Load):
             chains.setdefault(node.id, {})[(node.id,)] = None
-    found: list[CellImport] = []
+    found: list[Bound] = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
@@ -74,9 +71,9 @@ def _imports(tree: ast.Module) -> list[CellImport]:
                 wanted = Import(node.module or "", node.level, (alias.name,))
             else:
                 wanted = Import(alias.name if alias.asname else name, 0, ())
-            found.append(CellImport(name, wanted, tuple(chains.get(name, ()))))
+            found.append(Bound(name, wanted, tuple(chains.get(name, ()))))
             if "." in alias.name and not alias.asname and isinstance(node, ast.Import):
-                found.append(CellImport("", Import(alias.name, 0, ()), ()))  # loaded, so that the chain finds it
+                found.append(Bound("", Import(alias.name, 0, ()), ()))  # loaded, so that the chain finds it
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from awaitly_nb.keys.code_names import names_of, quoted_in
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -64,6 +66,25 @@ def chain_of(node: ast.Attribute) -> Chain | None:
         names.append(value.attr)
         value = value.value
     return (value.id, *reversed(names)) if isinstance(value, ast.Name) else None
+
+
+def _constant(node: ast.Constant, out: list[Event]) -> None:
+    if isinstance(node.value, str):
+        out.extend(Event(chain, bind=False) for chain in quoted_in(node.value))
+
+
+def _call(node: ast.Call, out: list[Event]) -> None:
+    _visit_all(ast.iter_child_nodes(node), out)
+    match node:
+        case ast.Call(func=ast.Name(id="eval" | "exec" as mode), args=[ast.Constant(value=str(text)), *_]):
+            out.extend(Event(chain, bind=False) for chain in names_of(text, mode))
+
+
+def _subscript(node: ast.Subscript, out: list[Event]) -> None:
+    _visit_all(ast.iter_child_nodes(node), out)
+    match node:
+        case ast.Subscript(value=ast.Call(func=ast.Name(id="globals")), slice=ast.Constant(value=str(name))):
+            out.append(Event((name,), bind=not isinstance(node.ctx, ast.Load)))
 
 
 def _function(node: _Function, out: list[Event]) -> None:
@@ -135,6 +156,9 @@ def _capture(node: ast.MatchAs | ast.MatchStar | ast.MatchMapping, out: list[Eve
 _VISITORS: dict[type[ast.AST], Callable[..., None]] = {
     ast.Name: _name,
     ast.Attribute: _attribute,
+    ast.Constant: _constant,
+    ast.Call: _call,
+    ast.Subscript: _subscript,
     ast.Lambda: _function,
     ast.FunctionDef: _function,
     ast.AsyncFunctionDef: _function,

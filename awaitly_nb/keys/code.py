@@ -59,8 +59,11 @@ def function_graph(function: object, *, defaults: bool = True) -> Graph:
     return graph
 
 
-def function_digest(function: Callable[..., Any]) -> str:
-    """Return the digest of a function as a value: its code, its helpers' code, and all values that they read."""
+def function_digest(function: object) -> str:
+    """Return the digest of a function as a value: its code, its helpers' code, and all values that they read.
+
+    A module of the user has one in the same way, of all that is in it.
+    """
     return _guarded(function, lambda: graph_digest(function_graph(function)))
 
 
@@ -100,7 +103,7 @@ def slot_digest(slot: Slot) -> str:
     from awaitly_nb.keys.values import fingerprint
 
     value = slot.lookup.get(slot.key, ABSENT)
-    return "absent" if value is ABSENT else fingerprint(value, path=f"{slot.kind} {slot.name}")
+    return "absent" if value is ABSENT else fingerprint(value, path=f"{slot.kind} {slot.name}", read=True)
 
 
 def code_mark(fn: object, deps: Mapping[str, Callable[..., Any]] | None = None) -> str:

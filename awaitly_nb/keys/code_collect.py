@@ -13,47 +13,35 @@ from collections import deque
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from awaitly_nb.keys.code_callables import attributes, has_state, wrapped_function, wrapped_name
 from awaitly_nb.keys.code_class import members
-from awaitly_nb.keys.code_graph import ABSENT, Cells, Fixed, Graph, Items, Slot, is_code
+from awaitly_nb.keys.code_fields import Inside, classes_named
+from awaitly_nb.keys.code_graph import ABSENT, SELF, Cells, Fixed, Graph, Held, Items, Slot, is_code
 from awaitly_nb.keys.code_held import held_code
-from awaitly_nb.keys.code_imports import imported
-from awaitly_nb.keys.code_names import Import, references
+from awaitly_nb.keys.code_imports import attribute_of, imported, imported_name, place_of, public_names
+from awaitly_nb.keys.code_names import references
 from awaitly_nb.keys.code_origin import (
     awaitly_object,
+    functions_of,
     import_label,
     is_user_class,
-    is_user_code,
+    is_user_function,
     is_user_module,
     package_version,
+    reads_results,
     top_package,
 )
 from awaitly_nb.keys.code_tree import own_tree
-from awaitly_nb.keys.tokens import named_token, plain_token
+from awaitly_nb.keys.tokens import named_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from awaitly_nb.keys.cell_names import CellImport
     from awaitly_nb.keys.code_graph import Lookup
-    from awaitly_nb.keys.code_names import Chain
+    from awaitly_nb.keys.code_names import Bound, Chain
     from awaitly_nb.keys.code_tree import OwnTree
 
-__all__ = ["collect", "collect_names", "wrapped_function"]
-
-
-def wrapped_function(value: object) -> object:
-    """Return what a decorator wrapped into `value` (`functools.wraps`, `lru_cache`, a numba dispatcher), or None."""
-    try:
-        state = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        state = {}
-    if isinstance(state, dict | MappingProxyType):
-        for name in ("__wrapped__", "py_func"):
-            if name in state:
-                return state[name]
-    if (type(value).__module__ or "").partition(".")[0] == "awaitly_nb":
-        return getattr(value, "__wrapped__", None)
-    return None
+__all__ = ["collect", "collect_names"]
 
 
 def collect(
@@ -71,31 +59,25 @@ def collect(
         False leaves out the defaults of `function` itself, because they are bound as arguments.
     """
     collector = _Collector(values=values, deps=deps or {}, root=function, root_defaults=defaults)
-    collector.reach("code", getattr(function, "__name__", type(function).__name__), function)
+    collector.root(function)
     collector.drain()
     return collector.graph
 
 
 def collect_names(
-    chains: Iterable[Chain], namespace: Mapping[str, Any], imports: Iterable[CellImport] = (), texts: Iterable[str] = ()
+    chains: Iterable[Chain], namespace: Mapping[str, Any], imports: Iterable[Bound] = (), texts: Iterable[str] = ()
 ) -> Graph:
     """Return all that the code of a cell depends on, when it reads these names of `namespace` and imports `imports`."""
     collector = _Collector(values=True, deps={}, root=None, root_defaults=True)
     collector.graph.texts.update(dict.fromkeys(texts))
     collector.home = namespace
-    starred = collector.cell_imports(imports, namespace)
+    starred = collector.imports(imports, namespace, cell=True)
     for chain in chains:
+        collector.mentioned.update(chain[1:])
         if chain[0] not in starred:
             collector.name(namespace, "", chain)
     collector.drain()
     return collector.graph
-
-
-def _attribute(module: ModuleType, name: str) -> object:
-    try:
-        return getattr(module, name, ABSENT)  # a module may make its attributes when they are first asked for
-    except Exception:  # noqa: BLE001 - the stranger is the module's own __getattr__
-        return ABSENT
 
 
 _NAMED: Final = frozenset({"code", "helper", "class", "import", "package"})
@@ -124,37 +106,68 @@ class _Collector:
         self._taken: dict[tuple[str, str], str] = {}
         self._holders: set[int] = set()
         self._todo: deque[tuple[FunctionType, str, bool]] = deque()
+        self.mentioned: set[str] = set()  # attributes that the code takes of one object or another
+        self._bearers: list[tuple[str, object, Held]] = []
+
+    def root(self, value: object) -> None:
+        """Follow what the graph is of: its code, and its state where it is an object that can be called."""
+        name = getattr(value, "__name__", type(value).__name__)
+        self.reach("code", name, value)
+        # The object of a method is bound as its first argument.
+        if has_state(value) and not isinstance(value, MethodType):
+            self._slot("object", name, Held(value), SELF)
 
     def drain(self) -> None:
         """Follow the functions that were reached. A queue, because helpers may call helpers a thousand deep."""
-        while self._todo:
-            self._inside(*self._todo.popleft())
+        while True:
+            while self._todo:
+                self._inside(*self._todo.popleft())
+            self._attributes()
+            if not self._todo:
+                return
+
+    def _attributes(self) -> None:
+        """Count the attributes of functions, as in `model.k = 2`: those that the code, as far as it is read, names."""
+        for label, bearer, held in self._bearers:
+            for name, value in sorted(attributes(bearer).items()):
+                if not name.startswith("__") and (name in self.mentioned or name in self.graph.texts):
+                    self._at("global", f"{label}.{name}", held, name, value)
+
+    def _bears(self, label: str, value: object) -> None:
+        if attributes(value):
+            self._bearers.append((label, value, Held(value)))
+            if not is_user_function(value):  # a function of the user's is watched as one
+                self.graph.watch_attributes(value)
 
     # -- names -------------------------------------------------------------------------------------------------
 
-    def name(self, namespace: Mapping[str, Any], module: str, chain: Chain) -> None:
+    def name(self, namespace: Mapping[str, Any], module: str, chain: Chain, *, kind: str = "global") -> None:
         """Follow a name, and the attributes taken of it as long as it is a module."""
         shown = chain[0] if namespace is self.home or not module else f"{module}.{chain[0]}"
-        lookup: Mapping[str, Any] = namespace
+        lookup: Lookup = namespace
         value = namespace.get(chain[0], ABSENT)
         if value is ABSENT:
-            self._absent("builtin" if hasattr(builtins, chain[0]) else "global", shown, namespace, chain[0])
+            self._absent("builtin" if hasattr(builtins, chain[0]) else kind, shown, namespace, chain[0])
             return
         key = chain[0]
         for attribute in chain[1:]:
             if not isinstance(value, ModuleType):
                 break
-            self._module(shown, value, lookup, key)
+            self.graph.watch_code(lookup, key, value)
+            self._fix("import", shown, value.__name__, value.__name__)
             if not is_user_module(value):
+                self._package(value.__name__)
                 return
-            lookup, key, shown = vars(value), attribute, f"{shown}.{attribute}"
-            value = _attribute(value, attribute)
+            lookup, key, shown = place_of(value, attribute), attribute, f"{shown}.{attribute}"
+            value = attribute_of(value, attribute)
         if value is ABSENT:
             self._absent("global", shown, lookup, key)
+        elif reads_results(value, chain):
+            self._slot("global", shown, lookup, key)  # which is refused
         else:
             self._at("global", shown, lookup, key, value)
 
-    def _absent(self, kind: str, name: str, lookup: Mapping[str, Any], key: str) -> None:
+    def _absent(self, kind: str, name: str, lookup: Lookup, key: str) -> None:
         if self._is_new(lookup, key):
             self.graph.watch_plain(lookup, key, ABSENT)
             if kind != "builtin":
@@ -171,12 +184,15 @@ class _Collector:
         """Count what stands in one place: code is followed, a small value is fixed, any other gets a slot."""
         if not self._is_new(lookup, key):
             return
-        if isinstance(value, MethodType) and value.__name__ == "get_ipython" and not self._is_user(value.__func__):
+        shell = isinstance(value, MethodType) and getattr(value, "__name__", "") == "get_ipython"
+        if shell and not is_user_function(getattr(value, "__func__", None)):
             # What a cell does through the shell is in its code (`!ls`, `%cd`); the shell itself is no input.
             self._installed(name, value)
         elif awaitly_object(value) and wrapped_function(value) is None:
             self.graph.watch_code(lookup, key, value)
             self._fix("import", name, import_label(type(value)), import_label(type(value)))
+            for dep, function in functions_of(value).items():
+                self._at("global", f"{name}.deps.{dep}", functions_of(value), dep, function)
         elif isinstance(value, MethodType):
             self.reach(kind, name, value.__func__)
             self._slot(kind, name, lookup, key)
@@ -184,7 +200,7 @@ class _Collector:
             if lookup is not self._own_cells:
                 self.graph.watch_code(lookup, key, value)
             self.reach(kind, name, value)
-            if not is_code(value) and is_user_class(type(value)):
+            if has_state(value):
                 self._slot(kind, name, lookup, key)  # a decorator of the user's, which may hold more than the function
         elif self._values:
             self._value(kind, name, lookup, key, value)
@@ -215,10 +231,6 @@ class _Collector:
             self.reach("global", type(value).__name__, type(value))
         for place, where, item in held:
             self._at(kind, f"{name}[{where!r}]", place, where, item)
-
-    @staticmethod
-    def _is_user(function: object) -> bool:
-        return isinstance(function, FunctionType) and is_user_code(function.__code__, function.__module__)
 
     def _slot(self, kind: str, name: str, lookup: Lookup, key: object) -> None:
         if self._values:
@@ -258,7 +270,7 @@ class _Collector:
             self._wrapper(kind, name, value)
 
     def _partial(self, kind: str, name: str, value: functools.partial[Any]) -> None:
-        self.reach(kind, name, value.func)
+        self._held(kind, name, value, "func")
         given = "closure" if kind == "code" else kind
         items = Items(value.args)
         for index, item in enumerate(value.args):
@@ -266,22 +278,34 @@ class _Collector:
         for key, item in value.keywords.items():
             self._at(given, f"{name}({key}=)", value.keywords, key, item)
 
+    def _held(self, kind: str, name: str, owner: object, attribute: str) -> None:
+        """Follow the callable that another one holds, and count its state."""
+        value = getattr(owner, attribute)
+        self.reach(kind, name, value)
+        if has_state(value):
+            self._slot("closure" if kind == "code" else kind, f"{name}.{attribute}", Held(owner), attribute)
+
     def _wrapper(self, kind: str, name: str, value: object) -> None:
         if isinstance(value, staticmethod | classmethod | MethodType):
-            self.reach(kind, name, value.__func__)
+            self._held(kind, name, value, "__func__")
+        elif isinstance(value, functools.cached_property):
+            self._held(kind, name, value, "func")
         elif isinstance(value, property):
-            for accessor in (value.fget, value.fset, value.fdel):
-                if accessor is not None:
-                    self.reach(kind, name, accessor)
-        elif (inner := wrapped_function(value)) is not None:
+            for accessor in ("fget", "fset", "fdel"):
+                if getattr(value, accessor) is not None:
+                    self._held(kind, name, value, accessor)
+        elif (inner := wrapped_name(value)) is not None:
             if not awaitly_object(value):
                 self.reach(kind, name, type(value))
-            self.reach(kind, name, inner)
+            elif (version := getattr(value, "version", None)) is not None:
+                self._at("version", getattr(value, "name", name), Held(value), "version", version)
+            self._held(kind, name, value, inner)
+            self._bears(name, value)
         elif callable(value):
             self.reach(kind, name, type(value))
 
     def _function(self, kind: str, name: str, function: FunctionType) -> None:
-        if not is_user_code(function.__code__, function.__module__):
+        if not is_user_function(function):
             self._installed_function(kind, name, function)
             return
         known = self._labels.get(id(function))
@@ -312,13 +336,16 @@ class _Collector:
         code = function.__code__
         found = references(code)
         self.graph.texts.update(dict.fromkeys(found.texts))
+        self.mentioned.update(found.attributes)
         for chain in found.chains:
             self.name(function.__globals__, function.__module__ or "", chain)
         for dep in found.deps:
             if dep in self._deps:
                 self._at("global", f"deps.{dep}", self._deps, dep, self._deps[dep])
-        for wanted in found.imports:
-            self._local_import(wanted, function.__globals__)
+        for chain in found.quoted:  # what is no global is a column, a local variable, or the end of an address
+            known = chain[0] in function.__globals__
+            self.name(function.__globals__, function.__module__ or "", chain, kind="global" if known else "builtin")
+        self.imports(found.imports, function.__globals__)
         cells = Cells(function)
         if function is self._root and not self._values:
             # A thunk is made anew in every run, over the same code: whoever keeps the mark compares the closure itself.
@@ -333,6 +360,7 @@ class _Collector:
         if inner is not None:
             self.graph.watch_code(vars(function), "__wrapped__", inner)
             self.reach("helper", getattr(inner, "__name__", "wrapped"), inner)
+        self._bears(prefix.rstrip(".") or function.__name__, function)
         if defaults:
             self._defaults(function, prefix)
 
@@ -352,23 +380,31 @@ class _Collector:
         if known is not None:
             return known
         label = self._label(cls, cls.__qualname__, cls.__module__)
-        self.graph.watch_class(cls)
+        self.graph.watch_attributes(cls)
         found = members(cls, defaults=not self._values)
         self._fix("class", label, found.digest, found.text)
-        for base in (*cls.__bases__, type(cls)):
+        # What an annotation names is made by pydantic, or by whoever reads annotations, with no mention in the code.
+        for base in (*cls.__bases__, type(cls), *found.named):
             if base not in (object, type):
                 self.reach("global", base.__name__, base)
         for name, function in found.functions:
             self.graph.watch_code(vars(cls), name, vars(cls).get(name, ABSENT))
             self.graph.watch_function(function)
-            if is_user_code(function.__code__, function.__module__):
+            if is_user_function(function):
                 self._labels.setdefault(id(function), f"{label}.{name}")
                 self._kept.append(function)
                 self._todo.append((function, f"{label}.{name}.", True))
             else:
                 self._installed_function("global", f"{label}.{name}", function)
-        for name, value in found.values:
-            self._at("global", f"{label}.{name}", vars(cls), name, value)
+        inside = Inside(cls)
+        for name, path, value in found.values:
+            self._at("global", f"{label}.{name}", inside, path, value)
+        home = vars(sys.modules.get(cls.__module__, sys))
+        for text in found.texts:
+            for name, kinds in classes_named(text, home):
+                self.graph.watch_code(home, name, home.get(name, ABSENT))
+                for kind in kinds:
+                    self.reach("global", kind.__name__, kind)
         return label
 
     def _label(self, value: object, qualname: str, module: str | None) -> str:
@@ -406,85 +442,54 @@ class _Collector:
         inner = wrapped_function(function)
         if inner is not None:
             self.reach("helper" if kind != "code" else kind, name, inner)
+            self._bears(name, function)
         cells = Cells(function)
         for index in range(len(function.__closure__ or ())):
             value = cells.get(index, ABSENT)
             # A decorator of a package keeps the user's functions here; its other state is its own affair.
-            if (
-                isinstance(value, FunctionType)
-                and value is not inner
-                and is_user_code(value.__code__, value.__module__)
-            ):
+            if isinstance(value, FunctionType) and value is not inner and is_user_function(value):
                 self.graph.watch_code(cells, index, value)
                 self.reach("helper", value.__name__, value)
         registry = vars(function).get("registry")  # functools.singledispatch
         if isinstance(registry, MappingProxyType):
+            self.graph.watch_size(registry)
             for cls, handler in registry.items():
-                self.graph.watch_code(registry, cls, handler)
-                self.reach("helper", getattr(handler, "__name__", name), handler)
+                self._at("helper", getattr(handler, "__name__", name), registry, cls, handler)
 
     # -- modules -----------------------------------------------------------------------------------------------
 
-    def _module(self, name: str, module: ModuleType, lookup: Lookup, key: object) -> None:
-        self.graph.watch_code(lookup, key, module)
-        self._fix("import", name, module.__name__, module.__name__)
-        if not is_user_module(module):
-            self._package(module.__name__)
-
     def _whole_module(self, name: str, module: ModuleType) -> None:
+        """Follow a module that is used as an object, of which nobody can say what is taken of it."""
         if not is_user_module(module) or not self._is_new(vars(module), None):
             self._installed(name, module)
             return
         self._fix("import", name, module.__name__, module.__name__)
-        for key, value in list(vars(module).items()):
-            if key.startswith("__"):
-                continue
-            own = getattr(value, "__module__", None) == module.__name__
-            if (isinstance(value, FunctionType | type) and own) or plain_token(value) is not None:
-                self._at("global", f"{module.__name__}.{key}", vars(module), key, value)
+        self.graph.watch_attributes(module)
+        for key in sorted(vars(module)):
+            if not key.startswith("__") or key == "__getattr__":
+                self._at("global", f"{module.__name__}.{key}", vars(module), key, vars(module)[key])
 
-    def cell_imports(self, imports: Iterable[CellImport], namespace: Mapping[str, Any]) -> set[str]:
-        """Follow the imports of a cell; return the names that `import *` brings."""
+    def imports(self, imports: Iterable[Bound], namespace: Mapping[str, Any], *, cell: bool = False) -> set[str]:
+        """Follow the imports of a function or a cell; return the names that `import *` brings."""
         starred: set[str] = set()
-        for name, wanted, chains in imports:
-            module = imported(wanted.module, wanted.level, namespace)
-            if isinstance(module, str):
-                self._package(module)
-            elif module is not None and not is_user_module(module):
-                # No more than where it is not loaded yet: the first run of the cell must not change its key.
-                self._package(module.__name__)
-            elif module is not None and wanted.names == ("*",):
-                starred.update(vars(module).get("__all__", [key for key in vars(module) if not key.startswith("_")]))
-                self._whole_module(module.__name__, module)
-            elif module is not None:
-                value = self._imported_name(module, wanted, namespace)
-                for chain in chains:
-                    self.name({name: value}, "", chain)
+        found = [(bound, imported(bound.wanted.module, bound.wanted.level, namespace)) for bound in imports]
+        for (name, wanted, chains), module in found:  # now that all are loaded: `import a.b` makes `a` have a `b`
+            if module is None:
+                continue
+            if isinstance(module, str) or not is_user_module(module):
+                # No more than where it is not loaded yet: the first run must not change the key.
+                self._package(module if isinstance(module, str) else module.__name__)
+                continue
+            self.graph.watch_code(sys.modules, module.__name__, module)
+            star = wanted.names == ("*",)
+            names = public_names(module) if star else wanted.names or ("",)
+            starred.update(names if star else ())
+            for key in names:
+                value = imported_name(module, key, namespace)
+                if isinstance(value, ModuleType) and not star:
+                    for chain in chains:
+                        self.name({name: value}, "", chain)
+                elif value is not ABSENT and (chains or star or not cell or not is_code(value)):
+                    shown = name if cell and not star else f"{module.__name__}.{key}"
+                    self._at("global", shown, place_of(module, key), key, value)
         return starred
-
-    def _local_import(self, wanted: Import, module_globals: Mapping[str, Any]) -> None:
-        module = imported(wanted.module, wanted.level, module_globals)
-        if isinstance(module, str):
-            self._package(module)
-            return
-        if module is None:
-            return
-        self.graph.watch_code(sys.modules, module.__name__, module)
-        if not is_user_module(module):
-            self._package(module.__name__)
-        elif not wanted.names:
-            self._whole_module(module.__name__, module)
-        else:
-            for name in wanted.names:
-                value = self._imported_name(module, wanted._replace(names=(name,)), module_globals)
-                if value is not ABSENT:
-                    self._at("global", f"{module.__name__}.{name}", vars(module), name, value)
-
-    @staticmethod
-    def _imported_name(module: ModuleType, wanted: Import, module_globals: Mapping[str, Any]) -> object:
-        if not wanted.names:
-            return module
-        value = _attribute(module, wanted.names[0])
-        if value is ABSENT:  # a module of the package that is not loaded yet
-            value = imported(f"{module.__name__}.{wanted.names[0]}", 0, module_globals) or ABSENT
-        return value

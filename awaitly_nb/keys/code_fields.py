@@ -7,18 +7,22 @@ whoever reads the annotations. Nothing is imported here: a field is known by whe
 
 from __future__ import annotations
 
+import builtins
 import re
 import weakref
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_origin
 
+from awaitly_nb.keys.code_graph import ABSENT
+from awaitly_nb.keys.code_imports import attribute_of
+from awaitly_nb.keys.code_names import names_of
 from awaitly_nb.keys.code_origin import is_user_class
 from awaitly_nb.keys.tokens import plain_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Inside", "Member", "classes_in", "field_members", "named_in", "shown_field", "shown_type"]
+__all__ = ["Inside", "Member", "classes_named", "field_members", "named_in", "shown_field", "shown_type"]
 
 _FIELDS: Final = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__", "__private_attributes__")
 _TYPES: Final = ("type", "annotation")
@@ -71,8 +75,10 @@ def field_members(cls: type) -> Iterator[Member]:
                 path: tuple[object, ...] = (place, step, slot)
                 if type(value).__module__ == "attr._make" and type(value).__name__ == "Factory":
                     path, value = (*path, "factory"), value.factory
-                if not _says_all(value):
+                if not _says_all(value) and (slot != "metadata" or value):
                     yield Member(f"{name}.{slot}", path, value)
+    if vars(cls).get("__pydantic_complete__") is False:  # until then, nobody knows all that its annotations name
+        yield Member("complete", ("__pydantic_complete__",), value=False)
 
 
 def _fields_at(cls: type, place: str) -> list[tuple[Any, Any]]:
@@ -91,9 +97,7 @@ def _says_all(value: object) -> bool:
     """Tell whether the text of a field says of `value` all that there is to say."""
     if plain_token(value) is not None or type(value).__name__ in _ABSENT:
         return True
-    if isinstance(value, type):
-        return value.__module__ == "builtins"
-    return isinstance(value, MappingProxyType | tuple | list) and not value
+    return isinstance(value, type) and value.__module__ == "builtins"
 
 
 def named_in(cls: type) -> Iterator[type | str | Member]:
@@ -112,12 +116,23 @@ def named_in(cls: type) -> Iterator[type | str | Member]:
             yield from _named(kind, name, ("__annotations__", name))
 
 
-def classes_in(kind: object) -> list[type]:
-    """Return the classes of the user in a type expression."""
-    return [found for found in _named(kind, "", ()) if isinstance(found, type)]
+def classes_named(text: str, home: Mapping[str, Any]) -> Iterator[tuple[str, list[type]]]:
+    """Yield the names in an annotation that is text: of classes of the user, and those that stand for nothing yet.
+
+    A name in `home` may also be a module, or an alias as in `Rows = list[Row]`.
+    """
+    for name, *path in names_of(text):
+        value = home.get(name, ABSENT)
+        for attribute in path:
+            value = attribute_of(value, attribute) if isinstance(value, ModuleType) else ABSENT
+        found = [kind for kind in _named(value, "", ()) if isinstance(kind, type)]
+        if found or (name not in home and not hasattr(builtins, name)):
+            yield name, found
 
 
-def _named(kind: object, name: str, path: tuple[object, ...]) -> Iterator[type | str | Member]:
+def _named(
+    kind: object, name: str, path: tuple[object, ...], around: tuple[object, ...] = ()
+) -> Iterator[type | str | Member]:
     if isinstance(kind, str):
         yield kind
         return
@@ -128,16 +143,17 @@ def _named(kind: object, name: str, path: tuple[object, ...]) -> Iterator[type |
     if isinstance(text := getattr(kind, "__forward_arg__", None), str):
         yield text
         return
-    if kind is None or get_origin(kind) is Literal:
-        return
+    if kind is None or get_origin(kind) is Literal or any(kind is outer for outer in around):
+        return  # `type Tree = list[Tree]` names itself
+    around = (*around, kind)
     for index, item in enumerate(getattr(kind, "__metadata__", ())):
         if plain_token(item) is None:
             yield Member(f"{name}.metadata[{index}]", (*path, "__metadata__", index), item)
     # What a name made by `type X = ...` or `NewType` stands for, and the class that `Box[int]` is made of.
     for step in ("__value__", "__supertype__", "__origin__"):
-        yield from _named(getattr(kind, step, None), name, (*path, step))
+        yield from _named(getattr(kind, step, None), name, (*path, step), around)
     for index, inner in enumerate(() if hasattr(kind, "__metadata__") else getattr(kind, "__args__", ())):
-        yield from _named(inner, name, (*path, "__args__", index))
+        yield from _named(inner, name, (*path, "__args__", index), around)
 
 
 def shown_type(kind: Any) -> str:  # Any: whatever stands in an annotation
@@ -160,7 +176,7 @@ def shown_field(field: Any) -> str:  # Any: pydantic's FieldInfo
     for name, value in field.__repr_args__():
         if name == "annotation":
             text = shown_type(field.annotation) if "Annotated[" in str(value) else _ADDRESS.sub("", str(value))
-        elif plain_token(value) is not None or _says_all(value) or type(value).__name__ == "PlainRepr":
+        elif _says_all(value) or type(value).__name__ == "PlainRepr":
             text = repr(value)
         else:
             text = type(value).__qualname__

@@ -11,20 +11,24 @@ import sys
 from contextlib import suppress
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "awaitly_object",
+    "functions_of",
     "import_label",
     "is_installed_path",
+    "is_named_after_maker",
     "is_own_path",
     "is_user_class",
     "is_user_code",
+    "is_user_function",
     "is_user_module",
     "package_version",
+    "reads_results",
     "top_package",
 ]
 
@@ -71,6 +75,11 @@ def is_user_code(code: CodeType, module: str | None = None) -> bool:
     return True
 
 
+def is_user_function(value: object) -> bool:
+    """Tell whether `value` is a function in the user's code."""
+    return isinstance(value, FunctionType) and is_user_code(value.__code__, value.__module__)
+
+
 def is_user_module(module: ModuleType) -> bool:
     """Tell whether `module` is the user's."""
     name = module.__name__
@@ -94,12 +103,18 @@ def is_user_class(cls: type) -> bool:
     if not isinstance(name, str) or name == "builtins":
         return False
     module = sys.modules.get(name)
-    if module is not None:
+    if module is not None and not is_named_after_maker(cls):
         return is_user_module(module)
     for member in vars(cls).values():
         if isinstance(member, FunctionType):
             return is_user_code(member.__code__)
     return True
+
+
+def is_named_after_maker(cls: type) -> bool:
+    """Tell whether a class has the name of the module that made it for somebody, as `make_dataclass` leaves it."""
+    name = cls.__module__
+    return name in ("abc", "types") and getattr(sys.modules.get(name), cls.__qualname__, None) is not cls
 
 
 def awaitly_object(value: object) -> bool:
@@ -110,6 +125,20 @@ def awaitly_object(value: object) -> bool:
         and (module == "awaitly_nb" or module.startswith("awaitly_nb."))
         and not module.startswith(("awaitly_nb.result", "awaitly_nb.errors", "awaitly_nb.keys", "awaitly_nb.resume"))
     )
+
+
+def functions_of(value: object) -> dict[str, Any]:  # Any: the user's functions
+    """Return the functions that a workflow was given, and runs; nothing for any other object of this package."""
+    return getattr(value, "_deps", None) or {}
+
+
+_READING = frozenset({"entries", "get", "has", "keys", "lookup", "marks", "to_frame"})
+
+
+def reads_results(value: object, chain: Sequence[str]) -> bool:
+    """Tell whether code that takes these attributes of `value` reads what one of this package's caches holds."""
+    cache = awaitly_object(value) and type(value).__module__.startswith("awaitly_nb.caches")
+    return cache and not _READING.isdisjoint(chain)
 
 
 def top_package(module: str) -> str:

@@ -54,7 +54,7 @@ def step_parts(
     """
     graph = function_graph(fn, defaults=False)
     hasher = _prefix(graph).copy()
-    values = [] if not graph.slots else _read(graph)
+    values = [] if not graph.slots else _read(graph, ignorable=False)
     if version is not None:
         values.append(("version", "version", _digest(version, "version"), version))
     for argument, value in bind(fn, args, kwargs):
@@ -120,9 +120,10 @@ def read_names(source: str, namespace: Mapping[str, Any]) -> Graph:
 
 
 def _chains(reads: Reads, namespace: Mapping[str, Any], ignore: Collection[str]) -> list[tuple[str, ...]]:
-    chains = [chain for chain in reads.chains if chain[0] not in ignore]
+    left_out = {*ignore, *(name for name in reads.in_text if name not in namespace)}
+    chains = [chain for chain in reads.chains if chain[0] not in left_out]
     for variable, chain in reads.if_empty:
-        if chain[0] not in ignore and _empty(namespace.get(variable, ABSENT)):
+        if chain[0] not in left_out and _empty(namespace.get(variable, ABSENT)):
             chains.append(chain)
     return chains
 
@@ -142,21 +143,22 @@ def _prefix(graph: Graph) -> Any:  # Any: hashlib names no type for its objects
     return graph.prefix
 
 
-def _read(graph: Graph) -> list[_Value]:
+def _read(graph: Graph, *, ignorable: bool = True) -> list[_Value]:
     values: list[_Value] = []
     for kind, name, lookup, key in graph.slots:
         value = lookup.get(key, ABSENT)
-        values.append((kind, name, "absent" if value is ABSENT else _digest(value, f"{kind} {name}"), value))
+        digest = "absent" if value is ABSENT else _digest(value, f"{kind} {name}", read=not ignorable)
+        values.append((kind, name, digest, value))
     return values
 
 
-def _digest(value: object, path: str) -> str:
+def _digest(value: object, path: str, *, read: bool = False) -> str:
     token = named_token(path, value)
     if token is not None:
         return token
     from awaitly_nb.keys.values import fingerprint
 
-    return fingerprint(value, path=path)
+    return fingerprint(value, path=path, read=read)
 
 
 def _outline(name: str, value: object) -> object:

@@ -12,6 +12,7 @@ dtype, byte order, shape, raw bits          memory layout, strides, chunks, padd
 the mask of a masked array and its data     bytes under a null of pandas, Arrow or polars
 column names, index, categories, time zone  how a frame keeps its blocks
 levels, frequency, `attrs`, metadata        what pandas and scipy remember of how a value was used
+attributes of an object                     those that a `cached_property` of its class has filled
 code of user-defined classes and functions  their comments, docstrings and layout
 name of a path; content of an `aw.file`     where an `aw.file` lies, and its name but for the suffix
 name and version of installed classes       versions of numpy, pandas, polars or Arrow, for their own values
@@ -35,7 +36,7 @@ _SCHEME = b"awaitly value 1"
 """Names this encoding. A change to what any value encodes to needs a new name, so that old keys cannot be met."""
 
 
-def fingerprint(value: object, *, path: str = "value") -> str:
+def fingerprint(value: object, *, path: str = "value", read: bool = False) -> str:
     """Return the canonical typed fingerprint of `value`, 32 lower-case hexadecimal digits.
 
     Code that belongs to the value (`__reduce_ex__`, `__awaitly_key__`, a registered function) may run; whatever it
@@ -47,6 +48,8 @@ def fingerprint(value: object, *, path: str = "value") -> str:
         Anything that has content: scalars, containers, arrays, frames, objects, functions, classes.
     path
         What to call `value` in an error.
+    read
+        The code of a step reads the value and nobody passes it, so that an error must not advise to ignore it.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def fingerprint(value: object, *, path: str = "value") -> str:
     try:
         code = Walk().encode(value)
     except Refusal as refusal:
-        raise refusal.to_error(path) from refusal.__cause__
+        raise refusal.to_error(path, read=read) from refusal.__cause__
     except RecursionError:
         # Raised where the stack had no room left to say where it was.
         raise UnkeyableError(

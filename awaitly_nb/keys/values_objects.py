@@ -14,6 +14,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.keys.code_origin import functions_of, is_user_module
 from awaitly_nb.keys.values_containers import add_items, add_set, show_key
 from awaitly_nb.keys.values_scalars import encode_bytes, encode_int, encode_text
 from awaitly_nb.keys.values_stdlib import BASES, BY_NAME, EXACT, is_derived
@@ -70,7 +71,11 @@ def _refused(cls: type) -> tuple[str, str] | None:
     return None
 
 
+_CACHE = ("what a cache holds comes and goes, and no key can name it", "pass key=, or read the cache elsewhere")
 _REFUSED_BY_NAME = {
+    ("awaitly_nb.caches.mapping", "MappingCache"): _CACHE,
+    ("awaitly_nb.caches.memory", "MemoryCache"): _CACHE,
+    ("awaitly_nb.caches.stored", "StoredCache"): _CACHE,
     ("pyarrow._dataset", "Dataset"): ("it is a plan, and does not hold what it will read", "pass aw.file(path)"),
     ("matplotlib.artist", "Artist"): ("a figure is drawn on, and has no content to compare", "pass the data it shows"),
     ("ipywidgets.widgets.widget", "Widget"): ("a widget lives in the browser too", "pass its .value"),
@@ -234,6 +239,11 @@ def _property(walk: Walk, value: property) -> bytes:
 
 def _module(_walk: Walk, value: types.ModuleType) -> bytes:
     parts = node("module")
+    if is_user_module(value):
+        from awaitly_nb.keys.code import function_digest
+
+        parts.update(encode_text(function_digest(value)))
+        return seal(parts)
     parts.update(encode_text(value.__name__) + encode_text(_version_of(value.__name__.partition(".")[0])))
     return seal(parts)
 
@@ -295,6 +305,12 @@ _KNOWN: dict[type, Encoder] = {
 }
 
 
+def _workflow(walk: Walk, value: Any) -> bytes:
+    parts = node("workflow")
+    parts.update(encode_text(value.name) + walk.part(functions_of(value), ".deps"))
+    return seal(parts)
+
+
 def _one_of(walk: Walk, value: Any) -> bytes:
     # Beside the options as they were given it keeps a tuple of them, whose order is that of a set.
     parts = node("object")
@@ -305,5 +321,6 @@ def _one_of(walk: Walk, value: Any) -> bytes:
 
 _KNOWN_BY_NAME: dict[tuple[str, str], Encoder] = {
     ("attr.validators", "_InValidator"): _one_of,
+    ("awaitly_nb.workflow.create", "Workflow"): _workflow,
     ("pickle", "PickleBuffer"): _buffer,
 }

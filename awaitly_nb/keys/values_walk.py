@@ -18,11 +18,14 @@ from weakref import WeakKeyDictionary
 
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import registry
+from awaitly_nb.keys.code_origin import is_named_after_maker
 from awaitly_nb.keys.values_scalars import SCALARS, encode_text
 
 __all__ = ["WAY_OUT", "Encoder", "Refusal", "Walk", "node", "seal", "type_name"]
 
-WAY_OUT = "pass key= to the step, leave it out with ignore=, or teach it with aw.register_key(type, fn)"
+_IGNORE = "leave it out with ignore="
+_IGNORE_READ = "make it an argument that @aw.step(ignore=...) leaves out"
+WAY_OUT = f"pass key= to the step, {_IGNORE}, or teach it with aw.register_key(type, fn)"
 
 _MEMO_LIMIT = 10_000
 """Codes remembered at once: bounds memory on huge lists of small objects, yet shared parts are not read 2**n times."""
@@ -47,11 +50,13 @@ class Refusal(Exception):  # noqa: N818 - it is a message on its way up, and nev
         self.culprit: str | None = None
         self.segments: list[str] = []
 
-    def to_error(self, root: str) -> UnkeyableError:
-        """Return the error for a reader who knows the value as `root`."""
+    def to_error(self, root: str, *, read: bool = False) -> UnkeyableError:
+        """Return the error for a reader who knows the value as `root`, and whose code reads it or who passes it."""
         path = root + "".join(reversed(self.segments))
         shown = path if len(path) <= 300 else f"{path[:150]} ... {path[-100:]}"  # noqa: PLR2004
         way_out = f"; {self.way_out}" if self.way_out else ""
+        if read:  # only what is passed can be ignored
+            way_out = way_out.replace(_IGNORE, _IGNORE_READ)
         return UnkeyableError(f"cannot key {shown} ({self.culprit}): {self.why}{way_out}", path=path)
 
 
@@ -142,7 +147,7 @@ def _class_code(cls: type, known: str) -> bytes:
     top = module.partition(".")[0] if isinstance(module, str) else ""
     if top == known:
         return encode_text(f"{top}:{cls.__qualname__}")
-    if top in _NAMED:
+    if top in _NAMED and not is_named_after_maker(cls):
         return encode_text(f"{module}.{cls.__qualname__}")
     from awaitly_nb.keys.code import class_digest
 
