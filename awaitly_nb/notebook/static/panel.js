@@ -11,7 +11,11 @@ const GONE = {
 class View {
   constructor(store) {
     this.store = store;
-    this.steps = new Steps(store);
+    this.steps = new Steps(store, {
+      // Out of the page, while its HTML is replaced, nothing has the focus; what had it is given it back by `settle`.
+      get: () => (this.root?.isConnected ? document.activeElement : this.focused) || null,
+      set: (node) => { this.focused = node; node.focus({ preventScroll: true }); },
+    });
     this.keys = new KeysTable(store);
     this.banner = el("div", { class: "awn-gone", role: "alert", hidden: true });
     this.root = el("div", { class: "awn-panel" },
@@ -44,6 +48,8 @@ class View {
   // Leaving the page and coming back costs scroll position and focus, which the browser does not restore.
   settle() {
     this.keys.body.scrollTop = this.keys.scrolled || 0;
+    // A pointer that left meanwhile was not seen to leave.
+    requestAnimationFrame(() => { if (this.keys.held) this.keys.draw(); });
     if (this.focused?.isConnected && document.activeElement.contains(this.root)) this.focused.focus({ preventScroll: true });
   }
 

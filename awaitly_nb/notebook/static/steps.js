@@ -28,8 +28,9 @@ const COUNTED = [
 const isLive = (step) => step.state === "running" || step.state === "waiting";
 
 class Steps {
-  constructor(store) {
+  constructor(store, focus) {
     this.store = store;
+    this.focus = focus; // asks the view what has the focus, and gives it
     this.open = new Set(); // groups and steps that were opened
     this.sections = new Map(); // what is drawn of each section
     this.head = el("header", { class: "awn-head" });
@@ -106,7 +107,8 @@ class Steps {
       const old = drawn.rows[index];
       if (!old || old.text !== text) {
         const node = line.of ? this.whyRow(line) : this.stepRow(line);
-        const focused = old?.node.contains(document.activeElement) ? document.activeElement.className : null; // null: elsewhere
+        const held = this.focus.get();
+        const focused = old?.node.contains(held) ? held.className : null; // null: elsewhere
         if (old) old.node.replaceWith(node);
         else body.append(node);
         if (focused !== null) this.refocus(node, focused);
@@ -119,8 +121,8 @@ class Steps {
 
   // The focus stays on a row that is drawn again: on what had it, or where that is no more, on what the row has left.
   refocus(row, className) {
-    const stops = [...row.querySelectorAll("button:not(:disabled), [tabindex]")];
-    (stops.find((stop) => stop.className === className) || stops[0] || row).focus({ preventScroll: true });
+    const stops = [...row.querySelectorAll(":is(button, [tabindex]):not(:disabled)")];
+    this.focus.set(stops.find((stop) => stop.className === className) || stops[0] || row);
   }
 
   // What is shown of a section: a step a line, but many of one id (a loop) as one line that opens.

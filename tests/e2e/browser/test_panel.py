@@ -248,7 +248,7 @@ def test_the_bin_marks_its_step_and_the_focus_stays_on_the_row(keys_lab):
     assert "runs again next time" in row.inner_text()
     assert row.locator(".awn-pill").inner_text() == "invalidated"
     page.wait_for_function("() => /^Keys 43/.test(document.querySelector('.awn-keys .awn-title').innerText)")
-    assert page.evaluate("() => document.activeElement.closest('tr')?.dataset.step") == "frame"
+    page.wait_for_function("() => document.activeElement.closest('tr')?.dataset.step === 'frame'", timeout=20_000)
     assert "1 invalidated" in page.locator(".awn-facts").inner_text()
 
 
@@ -406,13 +406,15 @@ def test_a_hundred_thousand_keys_stay_quick(open_lab):
 
 
 def test_rows_keep_still_under_the_pointer(open_lab):
-    lab = open_lab(notebook(KEYS, 'report.run_sync(lambda ctx: ctx.step("new", lambda: 1, key="new:1"))'))
+    # One step more than before, so that the keys move by one row of steps and stay under the pointer.
+    more = 'report.run_sync(lambda ctx: (body(ctx), ctx.step("new", lambda: 1, key="new:1")))'
+    lab = open_lab(notebook(KEYS, more))
     page = lab.page
     lab.run_cell(0)
     page.wait_for_selector(".awn-row[data-key]")
     lab.wait_idle()
     first = shown_keys(page)[0]
-    page.locator(".awn-lane .awn-row").first.hover()
+    page.locator(".awn-lane .awn-row").nth(4).hover()
     lab.run_cell(1)
     page.wait_for_function("() => /^Keys 45/.test(document.querySelector('.awn-keys .awn-title').innerText)")
     assert shown_keys(page)[0] == first
