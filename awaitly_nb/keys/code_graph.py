@@ -161,8 +161,6 @@ class Graph:
         """Let `holds` say no once a class or a wrapper gets or loses attributes."""
         self._owners.append((_ref(owner), len(vars(owner))))
 
-    watch_class = watch_attributes
-
     def watch_size(self, table: Sized) -> None:
         """Let `holds` say no once something joins or leaves `table`."""
         self._tables.append((table, len(table)))
