@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from awaitly_nb.errors import MisuseError
+from awaitly_nb.result import Err, Ok
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.result import Mark, Result
 
-__all__ = ["Entry", "Missed", "StepCache"]
+__all__ = ["Entry", "Missed", "StepCache", "check_result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,14 @@ class Missed:
     reason: Literal["absent", "expired", "damaged", "unverified", "undecodable", "unusable"] = "absent"
     detail: str = ""
     mark: Mark | None = None
+
+
+def check_result(key: str, result: object) -> None:
+    """Raise MisuseError if `result` is a bare value."""
+    if not isinstance(result, Ok | Err):
+        raise MisuseError(
+            f"set({key!r}, ...) was given a {type(result).__name__}, and caches keep results: give aw.Ok(value)"
+        )
 
 
 class StepCache(Protocol):

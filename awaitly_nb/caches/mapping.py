@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches.entry import Entry, Missed
+from awaitly_nb.caches.entry import Entry, Missed, check_result
 from awaitly_nb.caches.memory import _check
+from awaitly_nb.codec.copies import refuse_used_up
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 from awaitly_nb.units import parse_duration, show_age
 
@@ -51,8 +52,16 @@ class MappingCache:
         return result
 
     def set(self, key: str, result: Result[Any, Any], *, ttl: float | timedelta | str | None = None) -> None:
-        """Keep `result` itself under `key` for `ttl`; None means for ever."""
+        """Keep `result` itself under `key` for `ttl`; None means for ever.
+
+        Raises
+        ------
+        EncodeError
+            Its value is used up by whoever reads it first.
+        """
         _check(key)
+        check_result(key, result)
+        refuse_used_up(result)
         mark = mark_of(result) or Mark()
         at = mark.at or self._now()
         ttl_s = None

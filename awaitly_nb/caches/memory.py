@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches.entry import Entry, Missed
+from awaitly_nb.caches.entry import Entry, Missed, check_result
 from awaitly_nb.caches.held import Held, hold
 from awaitly_nb.codec.pickling import UndecodableError
 from awaitly_nb.errors import InvalidOptionError, MisuseError
@@ -82,6 +82,7 @@ class MemoryCache:
             Its value cannot be turned into bytes.
         """
         _check(key)
+        check_result(key, result)
         ttl_s = self._ttl_s if ttl is None else parse_duration(ttl, name="ttl")
         held, _ = hold(result, now=self._clock(), ttl_s=ttl_s)
         held.buffers = tuple(bytes(buffer) for buffer in held.buffers)

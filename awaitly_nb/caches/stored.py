@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from awaitly_nb.caches.bounds import evict, refuse_if_too_large
-from awaitly_nb.caches.entry import Entry, Missed
+from awaitly_nb.caches.entry import Entry, Missed, check_result
 from awaitly_nb.caches.folder import FILE_FROM
 from awaitly_nb.caches.held import SEPARATOR, Held, fresh_ok, hold, open_held, seal_held
 from awaitly_nb.caches.refusals import Refusals
@@ -209,6 +209,7 @@ class StoredCache:
             It could not be written; nothing of it is left behind.
         """
         name = self._name(key)
+        check_result(key, result)
         ttl_s = self._ttl_s if ttl is None else parse_duration(ttl, name="ttl")
         keyring = self._keyring() if self._folder is None else self._folder.keyring
         held, encoded = hold(result, now=self._clock(), ttl_s=ttl_s, keyring=keyring)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,21 @@ from awaitly_nb.result import Ok
 if TYPE_CHECKING:
     from awaitly_nb.result import Result
 
-__all__ = ["copied"]
+__all__ = ["copied", "is_used_up", "refuse_used_up"]
 
 _UNCHANGING = (type(None), bool, int, float, complex, str, bytes)
+
+
+def is_used_up(result: Result[Any, Any]) -> bool:
+    """Tell whether the value is used up by reading it, so that itself it could serve one reader only."""
+    return isinstance(result, Ok) and isinstance(result.value, Iterator | AsyncIterator)
+
+
+def refuse_used_up(result: Result[Any, Any]) -> None:
+    """Raise EncodeError for such a value."""
+    if isinstance(result, Ok) and is_used_up(result):
+        kind = type(result.value).__name__
+        raise EncodeError(f"a {kind} is used up by whoever reads it first; return a list of its items")
 
 
 def copied(result: Result[Any, Any]) -> Result[Any, Any]:

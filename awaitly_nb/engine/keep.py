@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.codec.copies import copied, is_used_up, refuse_used_up
 from awaitly_nb.engine.decide import may_keep
 from awaitly_nb.engine.effects import Effect, Save
 from awaitly_nb.errors import PersistWarning, UncachedWarning, warn
@@ -31,9 +32,13 @@ def keep(run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool) -> 
     run.last_step_key = key
     if run.remember:
         run.results[key] = result
-    if cache is None or not may_keep(result, policy=spec.cache_errors):
-        return False
     try:
+        if cache is None:
+            if run.remember:
+                _remember(run, key, result)
+            return False
+        if not may_keep(result, policy=spec.cache_errors):
+            return False
         if not there:
             yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=_is_heavy(result))
     except Exception as exc:  # noqa: BLE001 - the stranger is any adapter's disk, and any value's pickling
@@ -44,10 +49,20 @@ def keep(run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool) -> 
             f"and will be computed again: {type(exc).__name__}: {exc}",
             UncachedWarning,
         )
+        if is_used_up(result):
+            run.results.pop(key, None)
         return False
     if run.remember:
         run.stored.add(key)
     return True
+
+
+def _remember(run: Run, key: str, result: Result[Any, Any]) -> None:
+    """Keep a result for the run alone, as a cache would: what the body does to its value shows nowhere else."""
+    own = copied(result)
+    if own is result:
+        refuse_used_up(result)
+    run.results[key] = own
 
 
 def _is_heavy(result: Result[Any, Any]) -> bool:

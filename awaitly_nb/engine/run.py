@@ -289,7 +289,7 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
         if key in run.stored:
             again = _find(run, spec)
             kept = kept if isinstance(again, Missed) else again
-        elif resumed is not None and kept is resumed.result:
+        elif not isinstance(kept, Ok) or type(kept.value) is not Stored:
             kept = copied(kept)
         return decide(as_wanted(run, spec, kept), source="run", policy=policy, code=None, automatic=automatic)
     if resumed is not None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.caches.handle import handle_of
+from awaitly_nb.codec.copies import is_used_up
 from awaitly_nb.engine.attempt import attempted
 from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve
 from awaitly_nb.engine.effects import Pause, Wait
@@ -114,7 +115,8 @@ def _board(
             decision = look_up(run, spec)
             if isinstance(decision, Serve):
                 return decision
-            if isinstance(landed := as_wanted(run, spec, flight.landed), Ok | Err):
+            landed = as_wanted(run, spec, flight.landed)
+            if isinstance(landed, Ok | Err) and not is_used_up(landed):
                 return Serve(landed, "run")
 
 

@@ -5,6 +5,8 @@ A plain mapping shares its values, and is the one documented exception.
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,52 @@ def test_a_crash_after_a_mutation_resumes_with_the_value_before_it(mode, collect
     crash = False
     loaded = aw.ResumeState.from_json(collector.get_resume_state().to_json())
     assert mode.run(workflow, body, resume_state=loaded) == aw.Ok([1, 2, 3])
+
+
+def test_without_a_cache_the_second_use_of_a_key_is_a_value_of_its_own(mode):
+    def body(ctx):
+        for _ in range(3):
+            rows = yield ctx.step("load", lambda: [1, 2], key="rows")
+            rows.append(3)
+        return rows
+
+    assert mode.run(aw.create_workflow("w", cache=None), body) == aw.Ok([1, 2, 3])
+
+
+def test_without_a_cache_all_who_wait_for_a_key_get_a_value_of_their_own():
+    async def body(ctx):
+        async def use():
+            rows = await ctx.step("load", load, key="rows")
+            rows.append(3)
+            return rows
+
+        return await asyncio.gather(use(), use(), use())
+
+    calls = []
+
+    async def load():
+        calls.append(1)
+        await asyncio.sleep(0)
+        return [1, 2]
+
+    workflow = aw.create_workflow("w", cache=None)
+    assert asyncio.run(workflow.run(body)) == aw.Ok([[1, 2, 3]] * 3)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_is_used_up_by_reading_is_not_kept_and_says_so(mode, cache, cached):
+    cache = cache if cached else None
+    workflow = aw.create_workflow("w", cache=cache)
+
+    def body(ctx):
+        found = []
+        for _ in range(2):
+            rows = yield ctx.step("load", lambda: (n for n in [1, 2]), key="rows")
+            found.append(list(rows))
+        return found
+
+    with pytest.warns(aw.UncachedWarning, match="'rows'") as told:
+        assert [mode.run(workflow, body) for _ in range(2)] == [aw.Ok([[1, 2], [1, 2]])] * 2
+    if not hasattr(cache, "set"):
+        assert "return a list" in str(told[0].message)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -203,7 +204,7 @@ def test_with_raise_a_checkpoint_that_fails_ends_the_run(mode, path, workflow):
 def test_a_value_that_the_store_cannot_hold_is_told_and_the_other_steps_are_kept(mode, store, path, workflow):
     def body(ctx):
         yield ctx.step("one", lambda: 1, key="one")
-        yield ctx.step("lock", lambda: (n for n in ()), key="generator")
+        yield ctx.step("lock", lambda: threading.Lock(), key="lock")
         yield ctx.step("two", lambda: 2, key="two")
         return "done"
 
