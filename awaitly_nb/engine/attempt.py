@@ -84,10 +84,17 @@ def _thrown(call: Invoke) -> Mark:
     return Mark(origin="throw", duration_s=call.took_s)
 
 
-def unexpected(exc: Exception, *, step_id: str | None = None, step_key: str | None = None) -> Err[UnexpectedError]:
-    """Return the failure that an undeclared exception becomes."""
+def unexpected(
+    exc: Exception, *, step_id: str | None = None, step_key: str | None = None, who: str = ""
+) -> Err[UnexpectedError]:
+    """Return the failure that an undeclared exception becomes; `who` raised it where it was no step and no body."""
+    cause_type, cause_message = type(exc).__name__, _message(exc)
     error = UnexpectedError(
-        cause_type=type(exc).__name__, cause_message=_message(exc), step_id=step_id, step_key=step_key
+        f"{who} raised {cause_type}: {cause_message}" if who else "",
+        cause_type=cause_type,
+        cause_message=cause_message,
+        step_id=step_id,
+        step_key=step_key,
     )
     return Err(error, exc, _mark=Mark(origin="throw"))
 

@@ -38,6 +38,8 @@ async def drive_async(run: Run, spec: StepSpec) -> Result[Any, Any]:
                 # Raised in a child task these would tear down the event loop, and with it the kernel; so they stop here
                 # and are raised again from the run itself.
                 effect = steps.throw(run.interrupted(exc))
+            except _StoppedError as exc:
+                effect = steps.throw(exc.raised)
             except BaseException as exc:  # noqa: BLE001 - handed to the step, which decides; nothing is swallowed here
                 effect = steps.throw(exc)
             else:
@@ -108,10 +110,20 @@ async def _invoke(call: Invoke) -> Any:  # Any: the user's value
             else:
                 value = blocking(spec.fn, *spec.args, **spec.kwargs)
             return await value if is_awaitable(value) else value
+    except StopIteration as exc:
+        raise _StoppedError(exc) from None
     except TimeoutError:
         if scope.expired():
             return TIMED_OUT
         raise
+
+
+class _StoppedError(Exception):
+    """Carries a StopIteration out of a coroutine, where Python makes a RuntimeError of it."""
+
+    def __init__(self, raised: StopIteration) -> None:
+        super().__init__(raised)
+        self.raised = raised
 
 
 def blocking(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -54,9 +54,15 @@ class Retry:
     def __post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
             raise InvalidOptionError(f"retry: attempts={self.attempts!r} is no whole number of 1 or more")
-        waits = (self.delay_s, self.factor, self.max_delay_s, self.jitter_s)
-        if any(not wait >= 0 for wait in waits):  # `not >=` refuses NaN too
-            raise InvalidOptionError("retry: delays must be zero or more seconds")
+        for name in ("delay_s", "factor", "max_delay_s", "jitter_s"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:  # refuses NaN too
+                raise InvalidOptionError(f"retry: {name}={value!r} is no number of zero or more; waits are in seconds")
+        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
+        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+            raise InvalidOptionError(
+                f"retry: on={self.on!r} is no exception type, and no tuple of them: write on=(ConnectionError,)"
+            )
 
 
 # Not frozen, as data here else is: freezing doubles the price of making one, and every hit makes one.

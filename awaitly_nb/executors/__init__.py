@@ -22,6 +22,7 @@ __all__ = [
     "in_private_loop",
     "is_async_function",
     "is_awaitable",
+    "is_generator_function",
     "resolve",
     "tells_no_files",
 ]
@@ -87,7 +88,18 @@ def is_async_function(fn: object) -> bool:
     """Tell whether calling `fn` makes a coroutine, as far as can be seen without calling it."""
     import inspect
 
+    return _is_made_by(fn, inspect.iscoroutinefunction)
+
+
+def is_generator_function(fn: object) -> bool:
+    """Tell whether calling `fn` makes a generator, plain or asynchronous, as far as can be seen without calling it."""
+    import inspect
+
+    return _is_made_by(fn, inspect.isgeneratorfunction) or _is_made_by(fn, inspect.isasyncgenfunction)
+
+
+def _is_made_by(fn: object, check: Callable[[Any], bool]) -> bool:
     while (inner := getattr(fn, "func", None)) is not None and callable(inner):
         fn = inner  # functools.partial
     call = vars(type(fn)).get("__call__")  # of an object with `async def __call__`
-    return inspect.iscoroutinefunction(fn) or (call is not None and inspect.iscoroutinefunction(call))
+    return check(fn) or (call is not None and check(call))

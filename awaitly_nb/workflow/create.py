@@ -107,10 +107,12 @@ class Workflow:
         from awaitly_nb.engine.drive_async import blocking, end_tasks, in_thread, let_cancellation_in
 
         opened = Opened(self, body, overrides)
+        loading = True
         try:
             state = opened.load()
             if is_awaitable(state):
                 state = await state
+            loading = False
             if opened.session is not None:
                 try:
                     state = await in_thread(opened.session.open)
@@ -119,7 +121,7 @@ class Workflow:
                     raise
             run = opened.start(state)
         except Exception as exc:  # noqa: BLE001 - the stranger is the user's factory, or the store's server
-            return refused(exc)
+            return refused(exc, loading=loading)
         run.main_task = asyncio.current_task()
         failure: BaseException | None = None
         value: Any = None  # Any: the user's value
@@ -156,10 +158,12 @@ class Workflow:
             result: Result[Any, Any] = run_nested(lambda: self.run(body, **overrides))
             return result
         opened = Opened(self, body, overrides)
+        loading = True
         try:
             state = opened.load()
             if is_awaitable(state):
                 state = in_private_loop(state, None)[0]
+            loading = False
             if opened.session is not None:
                 try:
                     state = opened.session.open()
@@ -169,7 +173,7 @@ class Workflow:
                     raise
             run = opened.start(state)
         except Exception as exc:  # noqa: BLE001 - the stranger is the user's factory, or the store's server
-            return refused(exc)
+            return refused(exc, loading=loading)
         failure: BaseException | None = None
         value: Any = None  # Any: the user's value
         try:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.elsewhere import call_of
 from awaitly_nb.engine.run import Leave, Run
-from awaitly_nb.errors import InvalidOptionError, MisuseError, UncachedWarning, UnkeyableError, warn
+from awaitly_nb.errors import (
+    InvalidOptionError,
+    MisuseError,
+    SharedKeyWarning,
+    UncachedWarning,
+    UnkeyableError,
+    warn,
+)
 from awaitly_nb.executors import check_may_block, in_private_loop, resolve
-from awaitly_nb.keys import step_parts
+from awaitly_nb.keys import fingerprint, step_parts
 from awaitly_nb.result import Err
 from awaitly_nb.workflow.template import fill
 
@@ -31,6 +39,8 @@ _CONCURRENCY = 8
 
 def _specs(spec: StepSpec, items: Iterable[Any], key: ItemKey) -> Iterator[StepSpec]:
     """Yield one step per item, its key made from a template, by a function, or automatically."""
+    first: dict[str, object] = {}
+    told = False
     for index, item in enumerate(items):
         args = (item, *spec.args)
         if key is None:
@@ -47,7 +57,42 @@ def _specs(spec: StepSpec, items: Iterable[Any], key: ItemKey) -> Iterator[StepS
             raise MisuseError(
                 f"step {spec.step_id!r}: the key of item {index} came out as {made!r}, not a non-empty string"
             )
+        if not told and made in first and _differ(items, first[made], item):
+            told = True
+            warn(
+                f"step {spec.step_id!r}: item {index} and one before it differ and share the key {made!r}, so this "
+                "one is given the value of the other; name in key= what tells the items apart, or leave key= out",
+                SharedKeyWarning,
+            )
+        if made not in first:
+            first[made] = _trace(items, index, item)
         yield replace(spec, args=args, key=made)
+
+
+_SMALL = (str, int, float, bool, bytes, type(None))
+
+
+def _trace(items: Iterable[Any], index: int, item: Any) -> object:  # Any: the user's items
+    """Return what tells later whether another item is this one, and keeps no large one alive: cheaply, if it can."""
+    if type(item) in _SMALL:
+        return type(item), item
+    return index if isinstance(items, Sequence) else _print(item)
+
+
+def _print(item: object) -> str | None:
+    try:
+        return fingerprint(item)
+    except UnkeyableError:
+        return None
+
+
+def _differ(items: Iterable[Any], before: object, item: Any) -> bool:  # Any: the user's items
+    if isinstance(before, tuple):
+        return before != (type(item), item)
+    if isinstance(before, int) and isinstance(items, Sequence):
+        other = items[before]
+        return other is not item and _print(other) != _print(item)
+    return before != _print(item)
 
 
 def _spread(run: Run, spec: StepSpec, asked: int | None) -> tuple[StepSpec, Callable[[], int]]:

@@ -32,7 +32,7 @@ from awaitly_nb.events import (
     WorkflowStart,
     WorkflowSuccess,
 )
-from awaitly_nb.executors import resolve
+from awaitly_nb.executors import is_async_function, is_generator_function, resolve
 from awaitly_nb.result import Err, Ok
 from awaitly_nb.resume import Session, as_resume_state
 
@@ -78,6 +78,10 @@ class Opened:
                 body.close()
             raise MisuseError(
                 f"run() was given a {type(body).__name__}, not a function: pass the body uncalled, workflow.run(body)"
+            )
+        if is_generator_function(body):
+            raise MisuseError(
+                "run() was given a generator function, of which a call runs nothing: return a value in place of `yield`"
             )
         if unknown := set(overrides) - set(_OVERRIDES):
             raise MisuseError(f"run() knows no {', '.join(sorted(unknown))}; it takes {', '.join(_OVERRIDES)}")
@@ -185,9 +189,14 @@ class Opened:
             self._workflow._last_run = RECENT.later(run.run_id)  # noqa: SLF001 - one package
 
 
-def refused(exc: Exception) -> Err[Any]:  # Any: the error that kept the run from starting
-    """Return the failure of a run that could not start: no state to go on from, or somebody else holds the id."""
-    return Err(exc, exc) if isinstance(exc, StateError | StoreError) else unexpected(exc)
+def refused(exc: Exception, *, loading: bool) -> Err[Any]:  # Any: the error that kept the run from starting
+    """Return the failure of a run that could not start: no state to go on from, or somebody else holds the id.
+
+    `loading`: it was still asking for its resume state.
+    """
+    if isinstance(exc, StateError | StoreError):
+        return Err(exc, exc)
+    return unexpected(exc, who="the resume_state factory" if loading else "the workflow, before its body began,")
 
 
 def _interrupt(run: Run, failure: BaseException | None) -> BaseException | None:
@@ -236,6 +245,11 @@ def listeners_of(on_event: Listener | Iterable[Listener] | None) -> list[Listene
     for listener in listeners:
         if not callable(listener):
             raise MisuseError(f"on_event holds a {type(listener).__name__}, not a function of one event")
+        if is_async_function(listener) or is_generator_function(listener):
+            raise MisuseError(
+                f"the listener {listener!r} is an `async def` or a generator function, of which a call runs nothing: "
+                "write it as a plain function of one event"
+            )
     return listeners
 
 
