@@ -203,7 +203,7 @@ class Steps {
       : step.twin && step.why === "first run" ? null : step.why?.replaceAll("->", "-\u2060>"); // no line ends in an arrow
     const key = step.twin && step.key ? keyNode(shortKey(step.key)) : null;
     if (!told && !key) return "";
-    return el("span", { class: `awn-why${key ? " awn-keyed" : ""}` }, ...(key ? [key, told ? el("span", { class: "awn-rest" }, " · ", told) : ""] : [told]));
+    return el("span", { class: `awn-why${key ? " awn-keyed" : ""}` }, ...(key ? [key, told ? el("span", { class: "awn-rest" }, told) : ""] : [told]));
   }
 
   toggle(step) {
