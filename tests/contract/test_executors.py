@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import distributed
 import pytest
@@ -266,3 +267,17 @@ def test_the_thread_executor_prints_where_it_was_called(capsys):
     workflow = aw.create_workflow("w", cache=None, executor="thread")
     assert workflow.run_sync(lambda ctx: ctx.step("say", print, "hello", file=sys.stdout)).ok
     assert capsys.readouterr().out == "hello\n"
+
+
+def test_a_file_that_a_worker_read_is_an_input(elsewhere, tmp_path, cache):
+    read = in_a_cell("def read(folder, day): return open(f'{folder}/data-{day}.txt').read()")["read"]
+    workflow = aw.create_workflow("w", {"read": read}, cache=cache, executor=elsewhere)
+    body = lambda ctx: [ctx.steps.read(str(tmp_path), 1), *ctx.map("many", read_day, [1], str(tmp_path))]  # noqa: E731
+    for text in ("old", "new"):
+        (tmp_path / "data-1.txt").write_text(text)
+        assert [workflow.run_sync(body) for _ in range(2)] == [aw.Ok([text, text])] * 2
+        assert {step.state for step in workflow.last_run.steps} == {"hit"}
+
+
+def read_day(day, folder):
+    return (Path(folder) / f"data-{day}.txt").read_text()
