@@ -118,8 +118,11 @@ class _Scan:
 
     def result(self) -> References:
         chains = (*self.locals, *self.chains)
-        imports = (Bound(name, wanted, tuple(c for c in chains if c[0] == name)) for name, wanted in self.imports)
-        found = (tuple(self.chains), tuple(self.quoted), tuple(self.deps), tuple(imports))
+        # Sorted, because from 3.12 on a comprehension is no code of its own, and its names come earlier.
+        imports = (
+            Bound(name, wanted, tuple(sorted(c for c in chains if c[0] == name))) for name, wanted in self.imports
+        )
+        found = (tuple(self.chains), tuple(sorted(self.quoted)), tuple(self.deps), tuple(imports))
         return References(*found, tuple(self.texts), tuple(self.attributes))
 
     def run(self, code: CodeType) -> None:
