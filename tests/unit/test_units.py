@@ -35,7 +35,24 @@ def test_durations(value, seconds):
 
 @pytest.mark.parametrize(
     "value",
-    [0, -1, math.nan, math.inf, -math.inf, "0s", "-1s", "", "soon", "7 days or so", "1e3", True, None, [], b"7d", 10**400]
+    [
+        0,
+        -1,
+        math.nan,
+        math.inf,
+        -math.inf,
+        "0s",
+        "-1s",
+        "",
+        "soon",
+        "7 days or so",
+        "1e3",
+        True,
+        None,
+        [],
+        b"7d",
+        10**400,
+    ]
     + [dt.timedelta(0), dt.timedelta(days=-1)],
     ids=repr,
 )
