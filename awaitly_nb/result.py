@@ -136,6 +136,7 @@ class Err(Generic[E_co]):
 
     def unwrap(self) -> NoReturn:
         """Raise the cause when it is an exception, else `UnwrapError`."""
+        __tracebackhide__ = True
         if isinstance(self.cause, BaseException):
             raise self.cause
         raised_by = self.error if isinstance(self.error, BaseException) else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.engine.effects import TIMED_OUT, Invoke, Pause
 from awaitly_nb.engine.elsewhere import Read
 from awaitly_nb.engine.options import attempts
+from awaitly_nb.engine.tracebacks import without_machinery
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
 from awaitly_nb.events import StepRetriesExhausted, StepRetry
 from awaitly_nb.keys import note_files
@@ -59,7 +60,7 @@ def _attempt(spec: StepSpec) -> Steps:
         value = yield call
     except Exception as exc:  # noqa: BLE001 - the stranger is the user's step
         if spec.error is not None:
-            return Err(spec.error, exc, _mark=_returned(call))
+            return Err(spec.error, without_machinery(exc), _mark=_returned(call))
         return with_mark(unexpected(exc, step_id=spec.step_id, step_key=spec.key), _thrown(call))
     if value is TIMED_OUT:
         assert spec.timeout_s is not None
@@ -96,7 +97,7 @@ def unexpected(
         step_id=step_id,
         step_key=step_key,
     )
-    return Err(error, exc, _mark=Mark(origin="throw"))
+    return Err(error, without_machinery(exc), _mark=Mark(origin="throw"))
 
 
 def _message(exc: Exception) -> str:

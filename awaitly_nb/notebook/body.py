@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import linecache
 import re
+import warnings
 from dataclasses import dataclass
 from inspect import CO_COROUTINE
 from keyword import iskeyword
@@ -146,12 +147,14 @@ class Body:
             yield code, bool(code.co_flags & CO_COROUTINE)
 
 
-def awaits(python: str) -> bool:
-    """Tell whether this Python code awaits at its top level; False for code that does not compile."""
+def awaits(python: str) -> bool | None:
+    """Tell whether this Python code awaits at its top level; None for code that does not compile."""
     try:
-        code = compile(python, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # told where the cell is compiled to run
+            code = compile(python, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except (SyntaxError, ValueError):
-        return False
+        return None
     return bool(code.co_flags & CO_COROUTINE)
 
 
@@ -184,7 +187,7 @@ def read_body(shell: Shell, first_line: str, source: str) -> Body:
         python=python,
         filename=filename,
         tree=tree,
-        is_async=shell.autoawait and awaits(python),
+        is_async=shell.autoawait and bool(awaits(python)),
         stores=frozenset().union(*(_stores(module) for module in (tree, *nested))),
         imports=tuple(dict.fromkeys(_imports(tree))),
         hides=bool(magics),

@@ -254,9 +254,8 @@ class Cell:
             why = "" if outcome.reason in {"", "first run"} else f" ({outcome.reason})"
             show_badge(self._shell, f"computed in {took}, kept{why}", title=outcome.key or "")
         else:
-            why = self._why_not_kept()
-            self._warn(f"cell {self.options.name!r} is not kept, and will run again: {why}", UncachedWarning)
-            show_badge(self._shell, f"computed in {took}, not kept", title=why)
+            self._warn(f"Cell {self.options.name} is not kept: {self._why_not_kept(payload)}", UncachedWarning)
+            show_badge(self._shell, f"computed in {took}, not kept", title=str(self._not_kept))
 
     def _replay(self, payload: Payload) -> None:
         cell = payload[CELL]
@@ -303,11 +302,18 @@ class Cell:
             if mine in warnings.filters:
                 warnings.filters.remove(mine)  # type: ignore[attr-defined] # typeshed has a Sequence
 
-    def _why_not_kept(self) -> str:
+    def _why_not_kept(self, payload: Payload) -> str:
         error = str(self._not_kept)
-        if (found := re.search(r" at \['(\w+)'\]", error)) is not None:
-            return f"variable {found[1]!r} cannot be stored; --vars stores the others ({error})"
-        return error
+        if (found := _CULPRIT.search(error)) is None:
+            return error
+        kind, name, path, reason = found.groups()
+        what = _KINDS.get(kind) or f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+        why = f"{name}{path} is {what}{f' ({reason})' if kind == 'function' else ''}."
+        others = [other for other in payload if other not in {CELL, name}]
+        if others:
+            named = ",".join(others[:_NAMED]) + (",..." if len(others) > _NAMED else "")
+            why += f" `--vars {named}` keeps the {'other' if len(others) == 1 else 'others'}."
+        return why
 
     def _uncached(self) -> str:
         return (
@@ -316,12 +322,27 @@ class Cell:
         )
 
     def _warn(self, message: str, category: type[Warning]) -> None:
-        # At the cell's own first line: the frames between are IPython's.
-        warnings.warn_explicit(message, category, self.body.filename, 1)
+        # At the cell's own first line, whose file is of no use to a reader, and the line is what the message names.
+        shown = warnings.formatwarning
+        warnings.formatwarning = _message_only
+        try:
+            warnings.warn_explicit(message, category, self.body.filename, 1)
+        finally:
+            warnings.formatwarning = shown
 
 
 _PLUMBING = ("get_ipython",)  # what IPython itself puts into the code of a cell with magics
 _ATOMS = (int, float, str, bytes, type(None))
+_CULPRIT = re.compile(r"the (\S+) at \['(\w+)'\](\S*) cannot be pickled \((.*)\)", re.DOTALL)
+_KINDS = dict.fromkeys(
+    ("_io.TextIOWrapper", "_io.BufferedReader", "_io.BufferedWriter", "_io.BufferedRandom", "_io.FileIO"),
+    "an open file",
+)
+_NAMED = 3
+
+
+def _message_only(message: object, *_: object, **__: object) -> str:
+    return f"{message}\n"
 
 
 def _fingerprint_or_none(value: object) -> str | None:

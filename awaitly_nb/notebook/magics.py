@@ -111,7 +111,7 @@ def register(shell: Shell) -> None:
     """Put the magics, their completion and their input transformation into a shell; harmless twice."""
     unregister(shell)
     shell.register_magics(AwaitlyMagics)
-    shell.input_transformers_cleanup.append(_AwaitingCells(shell))
+    shell.input_transformers_cleanup.append(_Cells(shell))
     shell.events.register("pre_execute", wake_on_stop)
     _stop_progress.append(observe(Progress(shell).handle_event))
     for word in ("awaitly", "%awaitly", _CELL):
@@ -121,7 +121,7 @@ def register(shell: Shell) -> None:
 def unregister(shell: Shell) -> None:
     """Take out of a shell what `register` put in; completion stays, and completes nothing that is not typed."""
     shell.input_transformers_cleanup[:] = [
-        transform for transform in shell.input_transformers_cleanup if not isinstance(transform, _AwaitingCells)
+        transform for transform in shell.input_transformers_cleanup if not isinstance(transform, _Cells)
     ]
     while _stop_progress:
         _stop_progress.pop()()
@@ -131,11 +131,12 @@ def unregister(shell: Shell) -> None:
         shell.magics_manager.magics[kind].pop("awaitly", None)
 
 
-class _AwaitingCells:
-    """The input transformation for `%%awaitly` cells that await at their top level.
+class _Cells:
+    """The input transformation for `%%awaitly` cells that await at their top level, and for those that do not compile.
 
-    IPython runs a cell magic as a plain call, and decides by the transformed code whether a cell is awaited. So such a
-    cell becomes `await get_ipython().run_cell_magic(...)`; all others stay plain calls, which the Stop button reaches.
+    IPython runs a cell magic as a plain call, and decides by the transformed code whether a cell is awaited. So a cell
+    that awaits becomes `await get_ipython().run_cell_magic(...)`; others stay plain calls, which the Stop button
+    reaches. What is no Python is left to IPython as a plain cell, for it to say where, as of any cell.
     """
 
     def __init__(self, shell: Shell) -> None:
@@ -143,15 +144,19 @@ class _AwaitingCells:
 
     def __call__(self, lines: list[str]) -> list[str]:
         """Return the lines of a cell, rewritten if it is such a one."""
-        if not lines or not lines[0].startswith((_CELL + " ", _CELL + "\n")) or not self._shell.autoawait:
+        if not lines or not lines[0].startswith((_CELL + " ", _CELL + "\n")):
             return lines
         body = "".join(lines[1:])
-        if "await" not in body and "async" not in body:
-            return lines
-        try:
-            waits = awaits(self._shell.transform_cell(body))
-        except SyntaxError:  # told where the cell runs
-            return lines
-        if not waits:
+        if (waits := self._awaits(body)) is None:
+            return [f"# {lines[0]}", *lines[1:]]
+        if not waits or not self._shell.autoawait:
             return lines
         return [f"await get_ipython().run_cell_magic('awaitly', {lines[0][len(_CELL) :].strip()!r}, {body!r})\n"]
+
+    def _awaits(self, body: str) -> bool | None:
+        if (waits := awaits(body)) is not None:
+            return waits
+        try:
+            return awaits(self._shell.transform_cell(body))  # there are magics in it
+        except SyntaxError:
+            return None

@@ -106,6 +106,7 @@ class Workflow:
 
         from awaitly_nb.engine.drive_async import blocking, end_tasks, in_thread, let_cancellation_in
 
+        __tracebackhide__ = True
         opened = Opened(self, body, overrides)
         loading = True
         try:
@@ -152,6 +153,7 @@ class Workflow:
         >>> workflow.run_sync(lambda ctx: ctx.step("add", lambda: 1 + 2, key="sum:1:2")).unwrap()
         3
         """
+        __tracebackhide__ = True
         if is_async_function(body):
             from awaitly_nb.workflow.nested import run_nested
 

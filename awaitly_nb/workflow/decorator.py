@@ -90,12 +90,14 @@ class StepFunction(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what the function returns for these arguments, from the cache where it is kept."""
+        __tracebackhide__ = True
         spec = self._spec_or_uncached(args, kwargs)
         if self._async:
             return self._call_async(spec)  # type: ignore[return-value]  # R is a coroutine then
         return _value(drive(self._standing(), spec))  # type: ignore[no-any-return]
 
     async def _call_async(self, spec: StepSpec) -> Any:  # Any: the user's value
+        __tracebackhide__ = True
         return _value(await self._drive_async(spec))
 
     async def _drive_async(self, spec: StepSpec) -> Result[Any, Any]:
@@ -226,6 +228,7 @@ class StepFunction(Generic[P, R]):
 
 def _value(result: Result[Any, Any]) -> Any:  # Any: the user's value
     """Return what the function returned; raise what it raised."""
+    __tracebackhide__ = True
     if isinstance(result, Ok):
         return result.value
     mark = mark_of(result)

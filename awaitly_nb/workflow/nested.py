@@ -6,6 +6,7 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.engine.tracebacks import without_machinery
 from awaitly_nb.executors import in_private_loop
 
 if TYPE_CHECKING:
@@ -16,11 +17,21 @@ __all__ = ["run_nested"]
 
 def run_nested(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:  # Any: the coroutine's value
     """Run a coroutine to its end from blocking code, whether or not a loop runs in this thread."""
+    __tracebackhide__ = True
+    try:
+        return _run_nested(make)
+    except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
+        raise without_machinery(exc)  # noqa: B904 - as above
+
+
+def _run_nested(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:  # Any: the coroutine's value
     import asyncio
 
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
+        loop = None
+    if loop is None:  # and not above, where all that comes would come from that error
         return asyncio.run(make())
     if _patched(loop):
         task = loop.create_task(make())

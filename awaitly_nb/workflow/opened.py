@@ -14,6 +14,7 @@ from awaitly_nb.engine.attempt import unexpected
 from awaitly_nb.engine.decide import parse_cache_errors
 from awaitly_nb.engine.run import Leave, Run
 from awaitly_nb.engine.summary import RECENT
+from awaitly_nb.engine.tracebacks import without_machinery
 from awaitly_nb.errors import (
     AwaitlyError,
     InvalidOptionError,
@@ -166,6 +167,7 @@ class Opened:
 
     def end(self, value: Any, failure: BaseException | None) -> Result[Any, Any]:  # Any: the user's value
         """Emit how the run ended, once, and return its result or raise what must leave it."""
+        __tracebackhide__ = True
         run = self.run
         duration_s = time.perf_counter() - self._started
         try:
@@ -177,7 +179,7 @@ class Opened:
                     reason="the run around it failed" if isinstance(leaving, Leave) else type(leaving).__name__,
                     duration_s=duration_s,
                 )
-                raise leaving
+                raise without_machinery(leaving)
             result = _result(run, value, failure)
             if isinstance(result, Ok):
                 run.emit(WorkflowSuccess, duration_s=duration_s)

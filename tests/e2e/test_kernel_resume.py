@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.e2e.kernels import kernel
@@ -58,6 +60,29 @@ def test_functions_read_the_notebook_of_now_after_a_restart(tmp_path):
             one.run("def fmt(x):\n    return f'[{x}]'")
             assert one.run("print(report(1), count)").text == "[1] 2\n"
             one.restart()
+
+
+def test_a_cell_that_is_not_kept_says_so_in_words_alone(tmp_path):
+    with kernel(tmp_path) as one:
+        shown = one.run("%%awaitly gen\na, b = 1, 2\ng = (n for n in [1])")
+        assert shown.text == "Cell gen is not kept: g is a generator. `--vars a,b` keeps the others.\n"
+        assert "UserWarning: mine" in one.run("import warnings\nwarnings.warn('mine')").text
+
+
+def test_a_stopped_workflow_shows_the_cell_only(tmp_path):
+    with kernel(tmp_path) as one:
+        one.run(
+            "import awaitly_nb as aw, os, signal\nworkflow = aw.create_workflow('flow')\ndef slow():\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\n"  # what Stop sends; here it cannot come too early
+            "async def body(ctx):\n    await ctx.step('slow', slow, key='k')"
+        )
+        for call, line in (("await workflow.run(body)", "ctx.step("), ("workflow.run_sync(body)", "os.kill(")):
+            shown = one.attempt(call)
+            (error,) = (output for output in shown.outputs if output["output_type"] == "error")
+            text = "\n".join(error["traceback"])
+            assert line in re.sub(r"\x1b\[[0-9;]*m", "", text)
+            assert "awaitly_nb/" not in text
+            assert len(text.splitlines()) < 30, text
 
 
 def test_a_killed_kernel_loses_no_finished_cell(tmp_path):

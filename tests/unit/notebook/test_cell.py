@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from awaitly_nb.errors import CodeChangedWarning, NotCachedError, UncachedWarning
@@ -412,9 +414,10 @@ def test_an_unkeyable_input_runs_uncached_and_says_the_ways_out(shell, calls):
 
 def test_what_cannot_be_stored_is_named_and_the_cell_is_not_kept(shell, calls):
     for _ in range(2):
-        with pytest.warns(UncachedWarning, match="variable 'conn' cannot be stored; --vars") as told:
+        with pytest.warns(UncachedWarning) as told:
             shell.run(cell("raw", "import threading\nconn = threading.Lock()\nx = 1"))
-        assert len(told) == 1
+        (message,) = (str(one.message) for one in told)
+        assert message == "Cell raw is not kept: conn is a _thread.lock. `--vars x` keeps the other."
         assert shell.badge.endswith("not kept")
     assert len(calls) == 2
     for _ in range(2):
@@ -422,14 +425,34 @@ def test_what_cannot_be_stored_is_named_and_the_cell_is_not_kept(shell, calls):
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize("value", ["fh", "[1, {'log': fh}]", "(lambda: fh)"])
-def test_an_open_file_is_not_kept_even_where_it_could_be_read(shell, tmp_path, value):
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("fh", "fh is an open file. `--vars made` keeps the other."),
+        ("[1, {'log': fh}]", "fh is an open file"),
+        ("None", "fh is an open file"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["r", "r+", "w", "rb"])
+def test_an_open_file_is_not_kept_even_where_it_could_be_read(shell, tmp_path, value, told, mode):
     (tmp_path / "notes.txt").write_text("one")
-    with pytest.warns(UncachedWarning, match="kept"):
-        shell.run(f"%%awaitly opened\nfh = open({str(tmp_path / 'notes.txt')!r})\nmade = {value}")
+    with pytest.warns(UncachedWarning, match=re.escape(told)):
+        shell.run(f"%%awaitly opened\nfh = open({str(tmp_path / 'notes.txt')!r}, {mode!r})\nmade = {value}")
     assert ", not kept" in shell.badge
-    assert shell.ns["fh"].read() == "one"
     shell.run("fh.close()")
+
+
+def test_an_open_file_inside_a_value_is_named(shell, tmp_path):
+    (tmp_path / "notes.txt").write_text("one")
+    with pytest.warns(UncachedWarning, match=re.escape("box[1]['log'] is an open file")):
+        shell.run(f"%%awaitly opened\nbox = [1, {{'log': open({str(tmp_path / 'notes.txt')!r})}}]")
+    shell.run("box[1]['log'].close()")
+    with pytest.warns(UncachedWarning, match="read is a function .*open file"):
+        shell.run(
+            f"%%awaitly closed\ndef make():\n    fh = open({str(tmp_path / 'notes.txt')!r})\n"
+            "    return lambda: fh\nread = make()"
+        )
+    shell.run("read().close()")
 
 
 def test_filters_that_a_cell_sets_stay_set(shell):
@@ -446,6 +469,34 @@ def test_a_failure_is_not_kept(shell, calls):
         result = shell.attempt(cell("raw", "print('before')\n1 / 0"))
         assert isinstance(result.error_in_exec, ZeroDivisionError)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "source", ["x = = 3", "if True:\nx = 3", "x = (3", "return 3", "await nothing(", "%time y = 1\nx = = 3"]
+)
+def test_a_cell_that_does_not_compile_is_told_as_any_cell_is(shell, source):
+    def told(cell):
+        assert not shell.attempt(cell).success
+        assert "SyntaxError" in shell.out or "IndentationError" in shell.out
+        return shell.out.replace(f"Cell In[{shell.ip.execution_count - 1}]", "Cell")
+
+    plain = told(f"# %%awaitly raw\n{source}")
+    assert told(f"%%awaitly raw\n{source}") == plain
+    assert "awaitly_nb" not in plain
+
+
+def test_a_workflow_that_is_stopped_in_a_cell_shows_the_cell_only(shell):
+    shell.run("import awaitly_nb as aw\nworkflow = aw.create_workflow('flow')")
+    shell.run("def stops():\n    raise KeyboardInterrupt")
+    shell.run("async def body(ctx):\n    await ctx.step('s', stops, key='k')")
+    for call in ("await workflow.run(body)", "workflow.run_sync(body)"):
+        assert not shell.attempt(call).success
+        assert "raise KeyboardInterrupt" in shell.out
+        assert "File " not in shell.out
+    shell.run("def fails():\n    raise RuntimeError('no disk')\n")
+    assert not shell.attempt("workflow.run_sync(lambda ctx: ctx.step('s', fails, key='k')).unwrap()").success
+    assert "no disk" in shell.out
+    assert "File " not in shell.out
 
 
 def test_a_traceback_shows_the_cell_and_not_the_machinery(shell):

@@ -51,7 +51,7 @@ def test_a_command_and_its_arguments():
         ("[x async for x in y]", True),
         ("async def f():\n    await g()", False),
         ("x = 'await'", False),
-        ("await (", False),
+        ("await (", None),
     ],
 )
 def test_which_code_awaits(source, waits):
