@@ -98,11 +98,13 @@ _Hit: TypeAlias = "tuple[datetime, float, float | None, int | None, str, bool, b
 
 
 class _Recording:
-    __slots__ = ("base", "reasons", "steps")
+    __slots__ = ("base", "reasons", "standing", "steps")
 
     def __init__(self, event: ev.Event) -> None:
-        # Steps of a standing run (decorated functions, cells) come without a workflow_start, and without an end.
-        status: RunStatus = "running" if isinstance(event, ev.WorkflowStart) else "ok"
+        # Steps of a standing run (decorated functions, cells) come without a workflow_start, and it never ends; a
+        # workflow_cancelled tells that its step was cut short.
+        self.standing = not isinstance(event, ev.WorkflowStart)
+        status: RunStatus = "ok" if self.standing else "running"
         self.base = RunSummary(run_id=event.run_id, workflow=event.workflow, status=status, started_at=event.at)
         self.reasons: dict[tuple[str, str | None], str] = {}
         # A hit is noted as the bare facts, and made into a summary when somebody asks.
@@ -169,7 +171,8 @@ class Summariser:
                 if isinstance(step := recording.steps.get(where), StepSummary):
                     recording.steps[where] = replace(step, size_bytes=event.size_bytes)
             case ev.WorkflowSuccess() | ev.WorkflowFailed() | ev.WorkflowCancelled():
-                recording.base = _ended(recording.base, event)
+                if not recording.standing:
+                    recording.base = _ended(recording.base, event)
                 _leave_unfinished(recording, event)
 
     def runs(self) -> list[RunSummary]:

@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 from awaitly_nb.caches import as_step_cache, open_default
 from awaitly_nb.config import generation
 from awaitly_nb.engine.decide import Serve, parse_cache_errors
-from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.explain import Why, explain_hit, explain_miss
 from awaitly_nb.engine.options import StepSpec
-from awaitly_nb.engine.run import Leave, look_up
+from awaitly_nb.engine.run import look_up
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError, warn
 from awaitly_nb.executors import is_async_function
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok, mark_of
 from awaitly_nb.units import parse_duration
-from awaitly_nb.workflow.once import standing_run
+from awaitly_nb.workflow.once import answer, answer_async, standing_run
 from awaitly_nb.workflow.template import check_template, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Coroutine, MutableMapping
     from datetime import timedelta
 
     from awaitly_nb.caches import StepCache
@@ -94,27 +93,19 @@ class StepFunction(Generic[P, R]):
         spec = self._spec_or_uncached(args, kwargs)
         if self._async:
             return self._call_async(spec)  # type: ignore[return-value]  # R is a coroutine then
-        return _value(drive(self._standing(), spec))  # type: ignore[no-any-return]
+        return _value(answer(self._standing(), spec))  # type: ignore[no-any-return]
 
     async def _call_async(self, spec: StepSpec) -> Any:  # Any: the user's value
         __tracebackhide__ = True
-        return _value(await self._drive_async(spec))
+        return _value(await self._answer_async(spec))
 
-    async def _drive_async(self, spec: StepSpec) -> Result[Any, Any]:
-        from awaitly_nb.engine.drive_async import drive_async
-
-        run = standing_run(self.name, self._cache())
-        try:
-            return await drive_async(run, spec)
-        except Leave:
-            if run.interrupt is not None:
-                raise run.interrupt from None
-            raise
+    def _answer_async(self, spec: StepSpec) -> Coroutine[Any, Any, Result[Any, Any]]:
+        return answer_async(standing_run(self.name, self._cache()), spec)
 
     def result(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # Any: a Result, or a coroutine of one
         """Call, but return the `Result` in place of the value; an exception is an `Err` with its cause."""
         spec = self._spec_or_uncached(args, kwargs)
-        return self._drive_async(spec) if self._async else drive(self._standing(), spec)
+        return self._answer_async(spec) if self._async else answer(self._standing(), spec)
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call.

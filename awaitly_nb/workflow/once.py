@@ -13,14 +13,14 @@ from awaitly_nb.config import settings
 from awaitly_nb.engine.drive import drive
 from awaitly_nb.engine.run import Leave, Run
 from awaitly_nb.engine.summary import RECENT
-from awaitly_nb.events import Emitter, StepCacheHit, StepCacheMiss
+from awaitly_nb.events import Emitter, StepCacheHit, StepCacheMiss, WorkflowCancelled
 
 if TYPE_CHECKING:
     from awaitly_nb.caches import StepCache
     from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.result import Result
 
-__all__ = ["Outcome", "run_once", "run_once_async", "standing_run"]
+__all__ = ["Outcome", "answer", "answer_async", "run_once", "run_once_async", "standing_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +87,46 @@ def run_once(spec: StepSpec, cache: StepCache | None) -> Outcome:
         Nothing is kept, and the step is `read_only`.
     """
     heard = _Heard()
-    result = drive(standing_run(spec.step_id, cache, heard=heard), spec)
+    result = answer(standing_run(spec.step_id, cache, heard=heard), spec)
     return Outcome(result, heard.hit, heard.reason, spec.key)
 
 
 async def run_once_async(spec: StepSpec, cache: StepCache | None) -> Outcome:
     """Do as `run_once`, awaiting what the step's function returns."""
+    heard = _Heard()
+    result = await answer_async(standing_run(spec.step_id, cache, heard=heard), spec)
+    return Outcome(result, heard.hit, heard.reason, spec.key)
+
+
+def answer(run: Run, spec: StepSpec) -> Result[Any, Any]:
+    """Drive one step of a standing run."""
+    try:
+        return drive(run, spec)
+    except (Exception, Leave):
+        raise
+    except BaseException as exc:
+        _tell_of(run, exc)
+        raise
+
+
+async def answer_async(run: Run, spec: StepSpec) -> Result[Any, Any]:
+    """Drive one step of a standing run, awaiting what its function returns."""
     from awaitly_nb.engine.drive_async import drive_async
 
-    heard = _Heard()
-    run = standing_run(spec.step_id, cache, heard=heard)
     try:
-        result = await drive_async(run, spec)
+        return await drive_async(run, spec)
     except Leave:
-        if run.interrupt is not None:
-            raise run.interrupt from None
+        if run.interrupt is None:
+            raise
+        _tell_of(run, run.interrupt)
+        raise run.interrupt from None
+    except Exception:
         raise
-    return Outcome(result, heard.hit, heard.reason, spec.key)
+    except BaseException as exc:
+        _tell_of(run, exc)
+        raise
+
+
+def _tell_of(run: Run, exc: BaseException) -> None:
+    """Tell that a step was cut short: a standing run has no end that would."""
+    run.emit(WorkflowCancelled, last_step_key=run.last_step_key, error=None, reason=type(exc).__name__, duration_s=0.0)

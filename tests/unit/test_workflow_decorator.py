@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import awaitly_nb as aw
+from awaitly_nb.workflow import recent_runs
 
 
 class Calls(list):
@@ -451,3 +452,20 @@ def test_something_that_is_no_function_is_misuse():
         aw.step(42)
     with pytest.raises(aw.MisuseError, match="@aw.step"):
         aw.step(ttl=1)(42)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_call_that_is_interrupted_does_not_stay_running(is_async):
+    def stopped():
+        raise KeyboardInterrupt
+
+    async def cancelled():
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    decorated = aw.step(cancelled if is_async else stopped, cache={})
+    with pytest.raises(asyncio.CancelledError if is_async else KeyboardInterrupt):
+        asyncio.run(decorated()) if is_async else decorated()
+    (run,) = [run for run in recent_runs() if run.workflow == decorated.name]
+    assert [step.state for step in run.steps] == ["interrupted"]
+    assert run.status == "ok"
