@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import threading
 import uuid
 from contextlib import suppress
@@ -255,6 +256,15 @@ class Recipe:
 
 _opening = threading.Lock()
 _opened: list[tuple[Recipe, Any]] = []
+
+
+def _after_fork() -> None:
+    global _opening  # noqa: PLW0603 - another thread of the parent may have held it
+    _opening = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def recipe_of(cache: object, *, travelling: bool = True) -> Recipe | None:

@@ -429,3 +429,12 @@ def _cwd() -> str:
         return os.getcwd()  # noqa: PTH109
     except OSError:  # the folder was removed
         return os.sep
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
