@@ -59,11 +59,11 @@ _CALLS: list[int] = []
 class Kept:
     """What the model remembers of a kept result."""
 
-    def __init__(self, outcome, version, until):
-        self.outcome, self.version, self.until = outcome, version, until
+    def __init__(self, outcome, version, until, at=float("inf")):
+        self.outcome, self.version, self.until, self.at = outcome, version, until, at
 
-    def serves(self, policy, version, now):
-        if now > self.until:
+    def serves(self, policy, version, now, ttl=None):
+        if now > self.until or (ttl is not None and now > self.at + ttl):
             return False
         if self.outcome == "ok":
             return True
@@ -120,14 +120,16 @@ class Users(RuleBasedStateMachine):
                 continue
             now = self.clock()
             for kept in (resumed.get(key), self.model.get(key)):
-                if kept is not None and kept.serves(self.policy, self.version, now):
+                if kept is not None and kept.serves(self.policy, self.version, now, ttl):
                     in_run[key] = kept.outcome
                     collected[key] = Kept(kept.outcome, kept.version, float("inf"))
                     expected.append((kept.outcome, 0))
                     break
             else:
                 in_run[key] = outcome
-                fresh = Kept(outcome, self.version, float("inf") if ttl is None else now + ttl)
+                # A run tells how old a result is by its mark and the real clock; `wait` moves only the marks in a dict.
+                at = now if self.cache_kind == "dict" else float("inf")
+                fresh = Kept(outcome, self.version, float("inf") if ttl is None else now + ttl, at)
                 collected[key] = Kept(outcome, self.version, float("inf"))
                 if outcome == "ok" or fresh.serves(self.policy, self.version, now):
                     self.model[key] = fresh
