@@ -30,8 +30,9 @@ from awaitly_nb.notebook.recorder import Recorder, flush_figures
 from awaitly_nb.notebook.replay import replay, show_badge
 from awaitly_nb.notebook.stop import hide_handler
 from awaitly_nb.notebook.variables import CELL, Snapshot, collect, restore
+from awaitly_nb.notebook.words import show_when
 from awaitly_nb.result import mark_of
-from awaitly_nb.units import show_age, show_duration
+from awaitly_nb.units import show_duration
 from awaitly_nb.workflow import run_once, run_once_async
 from awaitly_nb.workflow.once import standing_run
 
@@ -248,8 +249,9 @@ class Cell:
         mark = mark_of(result)
         took = show_duration(mark.duration_s) if mark and mark.duration_s is not None else "a moment"
         if outcome.hit:
-            age = show_age(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
-            show_badge(self._shell, f"from cache, computed {age} in {took}", title=outcome.key or "")
+            # The badge is saved with the notebook, where an age would soon be wrong.
+            when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
+            show_badge(self._shell, f"from cache, computed {when} in {took}", title=outcome.key or "")
         elif self._not_kept is None:
             why = "" if outcome.reason in {"", "first run"} else f" ({outcome.reason})"
             show_badge(self._shell, f"computed in {took}, kept{why}", title=outcome.key or "")

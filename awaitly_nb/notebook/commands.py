@@ -22,6 +22,7 @@ from awaitly_nb.engine.explain import Why
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.keys import Parts, diff, nearest
 from awaitly_nb.notebook.html_elements import document, heading, table
+from awaitly_nb.notebook.words import STATES, WORDS, show_took
 from awaitly_nb.units import show_age, show_duration, show_size
 from awaitly_nb.workflow import recent_runs
 
@@ -107,9 +108,9 @@ def status() -> Listing:
     runs = recent_runs()
     rows = [
         (
-            "failed, from cache" if step.state == "replayed failure" else step.state,
+            WORDS[STATES.get(step.state, step.state)],
             step.step_id if run.workflow == step.step_id else f"{run.workflow} / {step.step_id}",
-            show_duration(step.duration_s) if step.state != "running" else _ABSENT,
+            show_took(step.duration_s) if step.state != "running" else _ABSENT,
             _ABSENT if step.size_bytes is None else show_size(step.size_bytes),
             show_duration(step.saved_s) if step.saved_s else _ABSENT,
             step.error_text or step.reason,
@@ -218,7 +219,7 @@ def _entry_row(entry: Entry, now: datetime) -> tuple[str, ...]:
         entry.namespace or _ABSENT,
         "ok" if entry.ok else "failed",
         _ABSENT if entry.size_bytes is None else show_size(entry.size_bytes),
-        _ABSENT if entry.duration_s is None else show_duration(entry.duration_s),
+        _ABSENT if entry.duration_s is None else show_took(entry.duration_s),
         _ABSENT if entry.created_at is None else show_age(entry.created_at, now),
         str(entry.hits),
     )

@@ -13,7 +13,7 @@ from awaitly_nb.notebook.html_elements import Html, cell, document, folded, head
 from awaitly_nb.notebook.html_preview import Preview, preview
 from awaitly_nb.notebook.panel_columns import short_key
 from awaitly_nb.notebook.panel_rows import grouped, sections
-from awaitly_nb.notebook.panel_words import WORDS, middle_cut, show_computed, show_took, show_when
+from awaitly_nb.notebook.words import WORDS, middle_cut, show_computed, show_took, show_when
 from awaitly_nb.result import Err, mark_of
 from awaitly_nb.units import show_duration, show_size
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from awaitly_nb.notebook.panel_words import middle_cut
+from awaitly_nb.notebook.words import middle_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.notebook.html_preview import preview
-from awaitly_nb.notebook.panel_words import show_computed
+from awaitly_nb.notebook.words import show_computed
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_size
 

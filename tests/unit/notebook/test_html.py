@@ -18,7 +18,7 @@ from awaitly_nb.notebook.html import cache_html, panel_html, result_html, run_ht
 from awaitly_nb.notebook.html_elements import Html, cell, table, tag, text
 from awaitly_nb.notebook.html_preview import preview
 from awaitly_nb.notebook.panel_rows import sections
-from awaitly_nb.notebook.panel_words import show_computed
+from awaitly_nb.notebook.words import show_computed
 from awaitly_nb.result import Err, Mark, Ok
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -98,7 +98,7 @@ def test_status_tells_the_last_steps(filled):
     filled.run("%%awaitly raw\nx = a + 1")
     listing = magic(filled, "status")
     told = dict(zip(column(listing, "step"), column(listing, "state"), strict=True))
-    assert told["raw"] == "hit"
+    assert told["raw"] == "from cache"
     assert told["flow / load"] == "computed"
     assert told["flow / fail"] == "failed"
 

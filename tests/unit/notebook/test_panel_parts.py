@@ -19,7 +19,7 @@ from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_pace import Pace
 from awaitly_nb.notebook.panel_rows import changes, sections
-from awaitly_nb.notebook.panel_words import middle_cut, show_computed, show_took, show_when
+from awaitly_nb.notebook.words import middle_cut, show_computed, show_took, show_when
 from awaitly_nb.result import Err, Ok
 from tests.unit.notebook.summaries import NOW, run, states, step
 
