@@ -116,7 +116,8 @@ def test_a_service_that_falters_is_asked_again(table):
 @pytest.mark.slow
 def test_without_the_server_steps_are_computed_and_that_is_told_once(cloud, table):
     store = cloud.open(table=table, timeout=1.5)
-    workflow = aw.create_workflow("report", cache=aw.create_shared_cache(store))
+    cache = aw.create_shared_cache(store)
+    workflow = aw.create_workflow("report", cache=cache)
     calls = []
 
     def body(ctx):
@@ -136,7 +137,8 @@ def test_without_the_server_steps_are_computed_and_that_is_told_once(cloud, tabl
     assert kinds.count(aw.CacheUnusableWarning) == 1
     assert set(kinds) == {aw.CacheUnusableWarning, aw.UncachedWarning}  # the other one is of a result that is not kept
     assert all(PASSWORD not in str(warning.message) for warning in told)
-    assert workflow.run_sync(body).ok  # it is back, and remembers nothing
+    assert cache.keys() == []  # it is back, and remembers nothing; asking for it ends the waiting
+    assert workflow.run_sync(body).ok
     assert workflow.run_sync(body).ok
     assert calls == [1] * 4
     store.blocking.close()
