@@ -96,10 +96,10 @@ class Folder:
         self._guard(self.store.database.fresh)
         return self.store.scan(prefix, bodies=bodies)
 
-    def names(self, prefix: str = "", *, alive_at: float | None = None, holding: str = "") -> list[str]:
-        """Return the names that begin with `prefix` and hold a text, alive at that time, oldest first."""
+    def names(self, prefix: str = "", **options: Any) -> list[str]:  # Any: those of `DiskStore.names`
+        """Return the names that begin with `prefix`, oldest first."""
         self._guard(self.store.database.fresh)
-        return self._guard(lambda: self.store.names(prefix, alive_at=alive_at, holding=holding))
+        return self._guard(lambda: self.store.names(prefix, **options))
 
     def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
         """Return name, head and number of hits of the records whose names begin with `prefix`."""

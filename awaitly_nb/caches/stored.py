@@ -268,11 +268,10 @@ class StoredCache:
 
     def keys(self) -> list[str]:
         """Return the live keys, oldest first."""
-        skip = len(self._prefix)
         try:
             if self._folder is not None:
-                return [name[skip:] for name in self._folder.names(self._prefix, alive_at=self._clock())]
-            return [name[skip:] for name, _, _ in self._heads(self._prefix)]
+                return self._folder.names(self._prefix, alive_at=self._clock(), bare=True)
+            return [name[len(self._prefix) :] for name, _, _ in self._heads(self._prefix)]
         except StoreError as exc:
             self._refusals.miss(exc)
             return []

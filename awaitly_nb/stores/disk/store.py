@@ -144,8 +144,20 @@ class DiskStore:
             finally:
                 reader.close()
 
-    def names(self, prefix: str = "", *, alive_at: float | None = None, holding: str = "") -> list[str]:
-        """Return the names that begin with `prefix` and hold a text, oldest first, alive at that time."""
+    def names(
+        self, prefix: str = "", *, alive_at: float | None = None, holding: str = "", bare: bool = False
+    ) -> list[str]:
+        """Return the names that begin with `prefix`, oldest first.
+
+        Parameters
+        ----------
+        prefix
+            What they begin with; left out of them where they are wanted `bare`.
+        alive_at
+            Only those that have not expired at that time.
+        holding
+            Only those with this text in them.
+        """
         with self.database.lock, self.database.explained():
             connection = self.database.connection()
             where, values = _named(prefix, scan=_are_most(prefix, connection))
@@ -154,7 +166,12 @@ class DiskStore:
             if holding:
                 where, values["holding"] = where + " AND instr(key, :holding)", holding
             sql = f"SELECT key FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - made of constants
-            return [name for (name,) in fetch_all(connection, sql, values) if type(name) is str]
+            skip = len(prefix) if bare else 0
+            try:
+                return [name[skip:] for (name,) in connection.execute(sql, values)]  # one pass, and no list of tuples
+            except sqlite3.OperationalError as exc:
+                rows = fetch_again(exc, connection, sql, values)
+                return [name[skip:] for (name,) in rows if type(name) is str]
 
     def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
         """Return name, head and number of hits of the records whose names begin with `prefix`, oldest first."""
