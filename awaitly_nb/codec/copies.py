@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.pickling import UndecodableError, decode, encode
 from awaitly_nb.errors import EncodeError
@@ -13,7 +14,9 @@ from awaitly_nb.result import Ok
 if TYPE_CHECKING:
     from awaitly_nb.result import Result
 
-__all__ = ["copied", "is_used_up", "refuse_used_up"]
+__all__ = ["copied", "copied_if_light", "is_heavy", "is_used_up", "refuse_used_up"]
+
+_HEAVY_BYTES: Final = 8_000_000
 
 _UNCHANGING = (type(None), bool, int, float, complex, str, bytes)
 
@@ -42,3 +45,25 @@ def copied(result: Result[Any, Any]) -> Result[Any, Any]:
         return replace(result, value=decode(encoded.stream, [bytearray(buffer) for buffer in encoded.buffers]))
     except (EncodeError, UndecodableError):
         return result
+
+
+def copied_if_light(result: Result[Any, Any]) -> Result[Any, Any]:
+    """Return `copied(result)`, and a large value itself: without a cache nobody expects to need its memory twice."""
+    return result if is_heavy(result) else copied(result)
+
+
+def is_heavy(result: Result[Any, Any]) -> bool:
+    """Guess whether encoding a result takes long, from what arrays and frames tell of themselves."""
+    if not isinstance(result, Ok):
+        return False
+    value = result.value
+    if isinstance(value, dict):
+        return any(map(_is_large, value.values()))
+    return any(map(_is_large, value)) if isinstance(value, list | tuple) else _is_large(value)
+
+
+def _is_large(value: object) -> bool:
+    size = getattr(value, "nbytes", None)
+    if size is None and callable(usage := getattr(value, "memory_usage", None)):
+        size = getattr(usage(), "sum", int)()
+    return (isinstance(size, int | float) and size > _HEAVY_BYTES) or sys.getsizeof(value, 0) > _HEAVY_BYTES

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.codec.copies import copied, is_used_up, refuse_used_up
+from awaitly_nb.codec.copies import copied_if_light, is_heavy, is_used_up, refuse_used_up
 from awaitly_nb.engine.decide import may_keep
 from awaitly_nb.engine.effects import Effect, Save
 from awaitly_nb.errors import PersistWarning, UncachedWarning, warn
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from awaitly_nb.result import Result
 
 __all__ = ["checkpoint", "keep"]
-
-_HEAVY_BYTES = 8_000_000
 
 
 def keep(run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool) -> Generator[Effect, Any, bool]:
@@ -40,7 +37,7 @@ def keep(run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool) -> 
         if not may_keep(result, policy=spec.cache_errors):
             return False
         if not there:
-            yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=_is_heavy(result))
+            yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=is_heavy(result))
     except Exception as exc:  # noqa: BLE001 - the stranger is any adapter's disk, and any value's pickling
         run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
         what = f"a {type(result.value).__name__}" if isinstance(result, Ok) else "a failure"
@@ -59,27 +56,10 @@ def keep(run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool) -> 
 
 def _remember(run: Run, key: str, result: Result[Any, Any]) -> None:
     """Keep a result for the run alone, as a cache would: what the body does to its value shows nowhere else."""
-    own = copied(result)
+    own = copied_if_light(result)
     if own is result:
         refuse_used_up(result)
     run.results[key] = own
-
-
-def _is_heavy(result: Result[Any, Any]) -> bool:
-    """Guess whether encoding a result takes long, from what arrays and frames tell of themselves."""
-    if not isinstance(result, Ok):
-        return False
-    value = result.value
-    if isinstance(value, dict):
-        return any(map(_is_large, value.values()))
-    return any(map(_is_large, value)) if isinstance(value, list | tuple) else _is_large(value)
-
-
-def _is_large(value: object) -> bool:
-    size = getattr(value, "nbytes", None)
-    if size is None and callable(usage := getattr(value, "memory_usage", None)):
-        size = getattr(usage(), "sum", int)()
-    return (isinstance(size, int | float) and size > _HEAVY_BYTES) or sys.getsizeof(value, 0) > _HEAVY_BYTES
 
 
 def checkpoint(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator[Effect, Any, None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.caches import Missed
 from awaitly_nb.caches.handle import Stored, glance, handle_of, look_up_in
-from awaitly_nb.codec.copies import copied
+from awaitly_nb.codec.copies import copied, copied_if_light
 from awaitly_nb.engine.decide import Compute, Serve, decide
 from awaitly_nb.errors import (
     AwaitlyWarning,
@@ -290,7 +290,7 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
             again = _find(run, spec)
             kept = kept if isinstance(again, Missed) else again
         elif not isinstance(kept, Ok) or type(kept.value) is not Stored:
-            kept = copied(kept)
+            kept = copied_if_light(kept) if run.cache is None else copied(kept)
         return decide(as_wanted(run, spec, kept), source="run", policy=policy, code=None, automatic=automatic)
     if resumed is not None:
         code = run.code_of(spec)

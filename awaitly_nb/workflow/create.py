@@ -227,7 +227,8 @@ def create_workflow(
     deps
         Functions by name, which the body finds as `ctx.deps.NAME` and, with automatic keys, as `ctx.steps.NAME`.
     cache
-        Where results are kept. Absent: the default disk cache. None: nowhere. Else a step cache, or a mutable mapping.
+        Where results are kept. Absent: the default disk cache. None: nowhere; a key still executes once in a run, and
+        a value of more than 8 MB is shared then. Else a step cache, or a mutable mapping.
     resume_state
         A `ResumeState`, or a sync or async function that returns one or None; called once per run.
     on_event

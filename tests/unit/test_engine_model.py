@@ -59,11 +59,18 @@ _CALLS: list[int] = []
 class Kept:
     """What the model remembers of a kept result."""
 
-    def __init__(self, outcome, version, until, at=float("inf")):
-        self.outcome, self.version, self.until, self.at = outcome, version, until, at
+    def __init__(self, outcome, version, until, at=float("inf"), age=None):
+        self.outcome, self.version, self.until, self.at, self.age = outcome, version, until, at, age
+
+    def age_at(self, now):
+        return now - self.at if self.age is None else self.age
+
+    def collected(self, now):
+        """Return it as it stands in a resume state, whose marks `wait` does not move."""
+        return Kept(self.outcome, self.version, float("inf"), age=self.age_at(now))
 
     def serves(self, policy, version, now, ttl=None):
-        if now > self.until or (ttl is not None and now > self.at + ttl):
+        if now > self.until or (ttl is not None and self.age_at(now) > ttl):
             return False
         if self.outcome == "ok":
             return True
@@ -122,7 +129,7 @@ class Users(RuleBasedStateMachine):
             for kept in (resumed.get(key), self.model.get(key)):
                 if kept is not None and kept.serves(self.policy, self.version, now, ttl):
                     in_run[key] = kept.outcome
-                    collected[key] = Kept(kept.outcome, kept.version, float("inf"))
+                    collected[key] = kept.collected(now)
                     expected.append((kept.outcome, 0))
                     break
             else:
@@ -130,7 +137,7 @@ class Users(RuleBasedStateMachine):
                 # A run tells how old a result is by its mark and the real clock; `wait` moves only the marks in a dict.
                 at = now if self.cache_kind == "dict" else float("inf")
                 fresh = Kept(outcome, self.version, float("inf") if ttl is None else now + ttl, at)
-                collected[key] = Kept(outcome, self.version, float("inf"))
+                collected[key] = fresh.collected(now)
                 if outcome == "ok" or fresh.serves(self.policy, self.version, now):
                     self.model[key] = fresh
                 expected.append((outcome, 1))

@@ -125,3 +125,12 @@ def test_what_is_used_up_by_reading_is_not_kept_and_says_so(mode, cache, cached)
         assert [mode.run(workflow, body) for _ in range(2)] == [aw.Ok([[1, 2], [1, 2]])] * 2
     if not hasattr(cache, "set"):
         assert "return a list" in str(told[0].message)
+
+
+def test_without_a_cache_a_large_value_is_not_in_memory_twice(mode):
+    def body(ctx):
+        one = yield ctx.step("load", lambda: np.zeros(2_000_000), key="rows")
+        other = yield ctx.step("load", lambda: np.zeros(2_000_000), key="rows")
+        return one is other
+
+    assert mode.run(aw.create_workflow("w", cache=None), body) == aw.Ok(True)
