@@ -73,13 +73,16 @@ def in_private_loop(awaitable: Awaitable[Any], timeout_s: float | None) -> tuple
                 return None, True
             raise
 
-    future = THREAD.submit(lambda: asyncio.run(main()))
+    future: Future[Any] | None = None
     try:
+        future = THREAD.submit(lambda: asyncio.run(main()))
         outcome: tuple[Any, bool] = future.result()
     except BaseException:
-        if not future.done() and tasks:
+        # An interrupt may come while the thread is being started, and what it awaits has begun already.
+        if tasks and (future is None or not future.done()):
             loop, task = tasks[0]
             loop.call_soon_threadsafe(task.cancel)
-            wait([future], timeout=_CANCEL_S)  # it may have something to cancel elsewhere, and then this process ends
+            # It may have something to cancel elsewhere, and then this process ends.
+            wait([] if future is None else [future], timeout=_CANCEL_S)
         raise
     return outcome

@@ -6,10 +6,12 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 import awaitly_nb as aw
+from awaitly_nb.executors.thread import ThreadExecutor, in_private_loop
 
 
 def raiser(exc):
@@ -184,3 +186,26 @@ def test_a_real_ctrl_c_in_step_three_of_five_keeps_two_and_stops_at_once(tmp_pat
     assert words[:3] == ["interrupted", "workflow_cancelled", "n:2"], out
     assert words[3] in {"KeyboardInterrupt", "CancelledError"}
     assert aw.create_disk_cache(tmp_path / "cache").keys() == ["n:1", "n:2"]
+
+
+def test_an_interrupt_while_the_private_loop_is_being_started_cancels_what_it_awaits(monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+
+    async def awaited():
+        begun.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
+
+    submit = ThreadExecutor.submit
+
+    def interrupted(self, fn):
+        submit(self, fn)
+        assert begun.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        in_private_loop(awaited(), None)
+    assert ended.wait(30)
