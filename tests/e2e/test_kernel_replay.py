@@ -128,7 +128,8 @@ def test_a_thousand_prints_and_twenty_figures_replay_in_a_hundredth(tmp_path):
     with kernel(tmp_path) as one:
         one.run("%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1])")
         one.run(f"import time\ntook, source = [], {MUCH!r}")
-        for hit in (False, True, True, True):
+        # The least of many, because a few milliseconds are easily tripled by what else the machine does.
+        for hit in (False, *[True] * 20):
             shown = one.run(TIMED)
             assert shown.is_hit == hit
             assert sum("image/png" in output.get("data", {}) for output in shown.outputs) == 20
