@@ -37,13 +37,17 @@ _LARGE_BYTES: Final = 100_000
 
 
 class _Call(RelayFuture):
-    """One call; `chunk` names the chunk that it travels in, and `alone` says that it must not share one."""
+    """One call; `chunk` names the chunk that it travels in, and `alone` says that it must not share one.
+
+    dask blames every call that a lost worker had before it, so one that was blamed is tried once more `by_itself`.
+    """
 
     def __init__(self, batch: Batch, first: bytes) -> None:
         super().__init__(batch.interrupt)
         self.first = first
         self.chunk = ""
         self.alone = False
+        self.by_itself = False
 
 
 @dataclass(slots=True)
@@ -78,6 +82,7 @@ class Batch:
         self._looked_at = -_LOOK_S
         self._size = 1
         self._waiting: deque[_Call] = deque()
+        self._blamed: deque[_Call] = deque()
         self._chunks: dict[str, _Sent] = {}
         self._watched = False
         self._over = False
@@ -119,8 +124,9 @@ class Batch:
             if self._over:
                 return
             self._over = True
-            calls = [*self._waiting, *(call for sent in self._chunks.values() for call in sent.calls)]
+            calls = [*self._waiting, *self._blamed, *(call for sent in self._chunks.values() for call in sent.calls)]
             self._waiting.clear()
+            self._blamed.clear()
             self._cluster.interrupt({token: sent.task for token, sent in self._chunks.items()})
         for call in calls:
             call.take(lambda: _raise(CancelledError()))
@@ -130,24 +136,29 @@ class Batch:
             calls = [self._waiting.popleft()]
             while len(calls) < size and self._waiting and not (calls[0].alone or self._waiting[0].alone):
                 calls.append(self._waiting.popleft())
-            token = uuid.uuid4().hex
-            sent = self._chunks[token] = _Sent(calls)
-            for call in calls:
-                call.chunk = token
-            sent.task = self._cluster.client.submit(
-                work_on,
-                self._packed,
-                [call.first for call in calls],
-                token,
-                _BUDGET_S,
-                next((call.home for call in calls if call.home is not None), None),
-                key=f"{self._name}-{token}",
-                pure=False,
-            )
-            sent.task.add_done_callback(lambda done, token=token: self._ended(token, done))
-            if len(calls) > 1 and not self._watched:
-                self._watched = True
-                self._cluster.soon(self._take_back_late())
+            self._send_chunk(calls)
+        if self._blamed and not self._waiting and not self._chunks:
+            self._send_chunk([self._blamed.popleft()])
+
+    def _send_chunk(self, calls: list[_Call]) -> None:
+        token = uuid.uuid4().hex
+        sent = self._chunks[token] = _Sent(calls)
+        for call in calls:
+            call.chunk = token
+        sent.task = self._cluster.client.submit(
+            work_on,
+            self._packed,
+            [call.first for call in calls],
+            token,
+            _BUDGET_S,
+            next((call.home for call in calls if call.home is not None), None),
+            key=f"{self._name}-{token}",
+            pure=False,
+        )
+        sent.task.add_done_callback(lambda done: self._ended(token, done))
+        if len(calls) > 1 and not self._watched:
+            self._watched = True
+            self._cluster.soon(self._take_back_late())
 
     def _ended(self, token: str, done: Any) -> None:  # Any: a dask future
         lost: BaseException | None = None
@@ -170,6 +181,9 @@ class Batch:
                 calls[index].alone = lost is not None
             if again:
                 self._take_up([calls[index] for index in left])
+            elif left and done.status == "error" and not calls[left[0]].by_itself:
+                calls[left[0]].by_itself = again = True
+                self._blamed.append(calls[left[0]])
             # What waits is shared out, so that at the end no worker sits idle.
             self._send(max(1, min(self._size, -(-len(self._waiting) // self._threads))))
         self._relay(calls, replies)
