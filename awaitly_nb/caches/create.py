@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, cast
 
 from awaitly_nb.caches.folder import open_folder
+from awaitly_nb.caches.heads import entry_of, literal_of, live_heads, matcher_of
 from awaitly_nb.caches.held import SEPARATOR
 from awaitly_nb.caches.stored import StoredCache, Verify
 from awaitly_nb.codec.secrets import default_keyring
@@ -171,8 +172,6 @@ _defaults: dict[object, StepCache] = {}
 
 def folder_entries(pattern: str = "*") -> list[Entry]:
     """Return what is known of the live keys in all namespaces of the default folder that match the glob `pattern`."""
-    from awaitly_nb.caches.heads import entry_of, live_heads, matcher_of
-
     matches = matcher_of(pattern)
     rows = [row for row in _default_folder().heads() if matches is None or matches(row[0].partition(SEPARATOR)[2])]
     return [entry_of(*found) for found in live_heads(rows, time.time())]
@@ -180,8 +179,6 @@ def folder_entries(pattern: str = "*") -> list[Entry]:
 
 def folder_delete(pattern: str) -> int:
     """Remove the keys in all namespaces of the default folder that match the glob `pattern`; return how many."""
-    from awaitly_nb.caches.heads import literal_of, matcher_of
-
     folder = _default_folder()
     matches = matcher_of(pattern)
     names = folder.names(holding=SEPARATOR + literal_of(pattern))

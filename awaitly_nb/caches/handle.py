@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.caches.entry import Missed
+from awaitly_nb.caches.heads import entry_of
 from awaitly_nb.errors import NotCachedError, StoreError
 from awaitly_nb.result import Err, Mark, Ok, mark_of
 from awaitly_nb.stores import ABSENT
@@ -152,8 +153,6 @@ def glance(cache: StepCache, key: str) -> Ok[Stored] | None:
     # Which files it depends on is told in the body.
     if head is None or head.get("ok") is not True or head.get("files"):
         return None
-    from awaitly_nb.caches.heads import entry_of
-
     known = entry_of(key, head)  # not verified before it is loaded, so a stranger may have written it
     stored = Stored(key, known.size_bytes, str(head.get("signature", "")), cache)
     if (key, stored.digest) in _unreadable:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from awaitly_nb.caches.bounds import evict, refuse_if_too_large
 from awaitly_nb.caches.entry import Entry, Missed, check_result
 from awaitly_nb.caches.folder import FILE_FROM
+from awaitly_nb.caches.heads import entry_of, frame_of, live_heads, matcher_of, number_of
 from awaitly_nb.caches.held import SEPARATOR, Held, fresh_ok, hold, open_held, seal_held
 from awaitly_nb.caches.refusals import Refusals
 from awaitly_nb.caches.tier import MAX_ENTRY_BYTES
@@ -278,8 +279,6 @@ class StoredCache:
 
     def entries(self, pattern: str = "*") -> list[Entry]:
         """Return what is known of the live keys that match the glob `pattern`, oldest first; decodes no value."""
-        from awaitly_nb.caches.heads import entry_of, matcher_of
-
         try:
             matches, skip = matcher_of(pattern), len(self._prefix)
             return [
@@ -291,8 +290,6 @@ class StoredCache:
 
     def marks(self, step_id: str, *, limit: int = 20) -> Iterator[Mark]:
         """Yield the marks of the kept results of a step, newest first; decodes no value."""
-        from awaitly_nb.caches.heads import number_of
-
         try:
             dated = [
                 (number_of(head.get("created_at")) or 0.0, name)
@@ -319,8 +316,6 @@ class StoredCache:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the entries as a pandas DataFrame, one row per key."""
-        from awaitly_nb.caches.heads import frame_of
-
         return frame_of(self.entries())
 
     # Details
@@ -333,8 +328,6 @@ class StoredCache:
         return self._prefix + key
 
     def _heads(self, prefix: str) -> Iterator[tuple[str, dict[str, Any], int]]:
-        from awaitly_nb.caches.heads import live_heads
-
         if self._folder is not None:
             rows = self._folder.heads(prefix)
         else:

@@ -21,27 +21,29 @@ _NEXT: Final = f"SELECT key, {COLUMNS} FROM Cache WHERE rowid > ? AND raw = 1 OR
 _IN_ORDER: Final = 4  # so many rows in their order are no accident
 
 Row: TypeAlias = tuple[Any, ...]  # Any: columns as a stranger may have written them
+_NOTHING: Final[tuple[tuple[int, int], dict[str, Row]]] = ((0, 0), {})
 
 
 class ReadAhead:
     """The next rows of a folder, while they are asked for one after the other."""
 
-    __slots__ = ("_database", "_in_order", "_last", "_rows", "_stamp")
+    __slots__ = ("_database", "_in_order", "_last", "_read")
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rows: dict[str, Row] = {}
-        self._stamp = (0, 0)
+        # In one tuple, because another thread may read on between two looks at it.
+        self._read: tuple[tuple[int, int], dict[str, Row]] = _NOTHING
         self._last = -1
         self._in_order = 0
 
     def take(self, name: str) -> Row | None:
         """Return the row called `name` if it was read ahead and nobody has written since."""
-        row = self._rows.pop(name, None) if self._rows else None
+        stamp, rows = self._read
+        row = rows.pop(name, None)
         if row is None:
             return None
-        if (self._database.version(), self._database.writes) != self._stamp:
-            self._rows = {}
+        if (self._database.version(), self._database.writes) != stamp:
+            self._read = _NOTHING
             return None
         self._last = row[0]
         return row
@@ -58,6 +60,6 @@ class ReadAhead:
             with database.lock:
                 rows = database.looked().execute(_NEXT, (rowid,)).fetchall()
         except (StoreError, sqlite3.Error):
-            self._rows, self._in_order = {}, 0  # whoever asks for the row at fault is told
+            self._read, self._in_order = _NOTHING, 0  # whoever asks for the row at fault is told
             return
-        self._rows, self._stamp = {row[0]: row[1:] for row in rows}, stamp
+        self._read = stamp, {row[0]: row[1:] for row in rows}

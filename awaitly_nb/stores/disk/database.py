@@ -43,7 +43,8 @@ _SETTINGS: Final[dict[str, Any]] = {
     "disk_min_file_size": 2**15,
     "sqlite_journal_mode": "wal",
     "sqlite_synchronous": 1,
-    # No map: a page of it that is gone, because a backup was copied over the file, kills the process. It gains nothing.
+    # No map: a page of it that is gone, because a backup was copied over the file, kills the process. A long listing
+    # takes a fifth longer without; a look-up does not.
     "sqlite_mmap_size": 0,
     "sqlite_cache_size": 2**13,
 }

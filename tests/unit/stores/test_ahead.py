@@ -109,3 +109,19 @@ def test_a_row_at_fault_harms_no_other(store):
         connection.execute("UPDATE Cache SET tag = CAST(x'ff' AS TEXT) WHERE key = 'k40'")
     assert [body(store, number) for number in range(40)] == [b"%d" % number for number in range(40)]
     assert [body(store, number) for number in range(41, COUNT)] == [b"%d" % number for number in range(41, COUNT)]
+
+
+def test_a_row_of_before_is_not_taken_for_one_that_another_thread_has_just_read(store, monkeypatch):
+    read_some(store)
+    with contextlib.closing(DiskStore(store.directory)) as other:
+        other.swap("k21", "{}", [b"new"])
+    version, rowid = store.database.version, store.database.row("SELECT rowid FROM Cache WHERE key = 'k18'", ())[0]
+
+    def after_another_thread_has_read_on():
+        monkeypatch.undo()
+        store._ahead._last, store._ahead._in_order = rowid - 1, 10
+        store._ahead.asked(rowid)
+        return version()
+
+    monkeypatch.setattr(store.database, "version", after_another_thread_has_read_on)
+    assert body(store, 21) == b"new"
