@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.decide import FIRST_RUN
+from awaitly_nb.engine.summary import error_line
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
 from awaitly_nb.keys import Parts, diff
 from awaitly_nb.result import mark_of
@@ -148,10 +149,7 @@ def failure_line(error: object) -> str:
     """Return the error of a failed step as a reader knows it: an exception by its own name."""
     if isinstance(error, UnexpectedError):
         return f"{error.cause_type}: {error.cause_message}"
-    try:
-        return error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - the stranger is the user's error
-        return type(error).__name__
+    return error_line(error)
 
 
 def seen_parts(step_id: str) -> list[Parts]:

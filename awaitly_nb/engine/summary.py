@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-__all__ = ["RECENT", "RunSummary", "StepSummary", "Summariser"]
+__all__ = ["RECENT", "RunSummary", "StepSummary", "Summariser", "error_line"]
 
 StepState: TypeAlias = Literal["running", "waiting", "hit", "computed", "failed", "replayed failure", "interrupted"]
 RunStatus: TypeAlias = Literal["running", "ok", "failed", "cancelled"]
@@ -209,7 +209,7 @@ class Summariser:
                 duration_s=event.duration_s,
                 computed_s=event.duration_s,
                 reason=begun.reason if begun else "",
-                error_text="" if isinstance(event, ev.StepSuccess) else _shown(event.error),
+                error_text="" if isinstance(event, ev.StepSuccess) else error_line(event.error),
             ),
         )
 
@@ -219,7 +219,7 @@ def _ended(run: RunSummary, event: ev.WorkflowSuccess | ev.WorkflowFailed | ev.W
         case ev.WorkflowSuccess():
             return replace(run, status="ok", duration_s=event.duration_s)
         case ev.WorkflowFailed():
-            return replace(run, status="failed", duration_s=event.duration_s, error_text=_shown(event.error))
+            return replace(run, status="failed", duration_s=event.duration_s, error_text=error_line(event.error))
         case ev.WorkflowCancelled():
             told = _CANCELLED.get(event.reason, event.reason)
             return replace(run, status="cancelled", duration_s=event.duration_s, error_text=told)
@@ -235,7 +235,7 @@ def _leave_unfinished(recording: _Recording, event: ev.Event) -> None:
 
 def _note(event: ev.StepCacheHit) -> _Hit:
     result = event.result
-    error_text = "" if result.ok else _shown(result.error)
+    error_text = "" if result.ok else error_line(result.error)
     return (
         event.at,
         event.duration_s,
@@ -272,7 +272,8 @@ _CANCELLED = {"KeyboardInterrupt": "interrupted by you", "CancelledError": "canc
 _SOURCES = {"run": "from this run", "resumed": "from the resume state", "cache": "from the cache"}
 
 
-def _shown(error: object) -> str:
+def error_line(error: object) -> str:
+    """Return an error in one line, with its type where it is not a text."""
     try:
         return error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - the stranger is the user's error
