@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.drawing import drawn_by
 from awaitly_nb.errors import (
     AwaitlyError,
     AwaitlyWarning,
@@ -52,8 +53,8 @@ from awaitly_nb.errors import (
 from awaitly_nb.result import Err, Ok, Result, err, ok
 
 if TYPE_CHECKING:
-    from awaitly_nb.caches import Entry, StepCache, create_disk_cache, create_memory_cache, create_shared_cache
-    from awaitly_nb.caches.handle import Stored
+    from awaitly_nb.cache import Entry, StepCache, create_disk_cache, create_memory_cache, create_shared_cache
+    from awaitly_nb.cache.handle import Stored
     from awaitly_nb.config import configure
     from awaitly_nb.engine.options import Retry
     from awaitly_nb.events import (
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
     from awaitly_nb.keys import file, register_key
     from awaitly_nb.notebook import load_ipython_extension, unload_ipython_extension
     from awaitly_nb.notebook.panel import panel
-    from awaitly_nb.resume import (
+    from awaitly_nb.states import (
         ResumeState,
         StateStore,
         StepEntry,
@@ -90,21 +91,23 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+drawn_by("awaitly_nb.notebook.drawings")
+
 # Where the names live that are loaded on first use.
 _LAZY = {
-    "Entry": "caches",
-    "ResumeState": "resume",
+    "Entry": "cache",
+    "ResumeState": "states",
     "Retry": "engine.options",
-    "StateStore": "resume",
-    "StepCache": "caches",
-    "StepEntry": "resume",
-    "Stored": "caches.handle",
+    "StateStore": "states",
+    "StepCache": "cache",
+    "StepEntry": "states",
+    "Stored": "cache.handle",
     "Workflow": "workflow",
     "configure": "config",
-    "create_disk_cache": "caches",
-    "create_memory_cache": "caches",
-    "create_resume_state_collector": "resume",
-    "create_shared_cache": "caches",
+    "create_disk_cache": "cache",
+    "create_memory_cache": "cache",
+    "create_resume_state_collector": "states",
+    "create_shared_cache": "cache",
     "create_workflow": "workflow",
     "file": "keys",
     "is_persist_error": "events",
@@ -120,16 +123,16 @@ _LAZY = {
     "is_workflow_error": "events",
     "is_workflow_start": "events",
     "is_workflow_success": "events",
-    "libsql": "resume",
+    "libsql": "states",
     "load_ipython_extension": "notebook",
-    "mongo": "resume",
-    "objects": "resume",
+    "mongo": "states",
+    "objects": "states",
     "panel": "notebook.panel",
-    "postgres": "resume",
+    "postgres": "states",
     "recent_runs": "workflow",
-    "redis": "resume",
+    "redis": "states",
     "register_key": "keys",
-    "sqlite": "resume",
+    "sqlite": "states",
     "step": "workflow",
     "unload_ipython_extension": "notebook",
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
+from awaitly_nb.drawing import html_of
 from awaitly_nb.errors import UnwrapError
 
 if TYPE_CHECKING:
@@ -88,10 +89,8 @@ class Ok(Generic[T_co]):
         """None: a success has no cause."""
         return
 
-    def _repr_html_(self) -> str:
-        from awaitly_nb.notebook.html import result_html
-
-        return result_html(self)
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
     def unwrap(self) -> T_co:
         """Return the value."""
@@ -129,10 +128,8 @@ class Err(Generic[E_co]):
         """False: this is a failure."""
         return False
 
-    def _repr_html_(self) -> str:
-        from awaitly_nb.notebook.html import result_html
-
-        return result_html(self)
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
     def unwrap(self) -> NoReturn:
         """Raise the cause when it is an exception, else `UnwrapError`."""

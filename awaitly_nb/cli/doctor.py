@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from awaitly_nb import config
-from awaitly_nb.caches import doctor
+from awaitly_nb.cache import doctor
 from awaitly_nb.cli.kept import find
 from awaitly_nb.units import show_size
 

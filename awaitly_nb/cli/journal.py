@@ -38,7 +38,7 @@ def keep(path: str, *, compute: bool = True) -> None:
     compute
         False ends the run that comes to a step with a key and without a kept result.
     """
-    from awaitly_nb.engine.explain import failure_line
+    from awaitly_nb.engine import failure_line
 
     def write(event: Any) -> None:  # Any: one of the event types
         line = {"type": event.type, "at": event.at.timestamp()}

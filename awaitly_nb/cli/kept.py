@@ -11,13 +11,8 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches import Missed, folder_entries
-from awaitly_nb.caches.folder import open_folder
-from awaitly_nb.caches.heads import entry_of
-from awaitly_nb.caches.held import SEPARATOR, open_held
-from awaitly_nb.caches.words import entries_for
-from awaitly_nb.codec import UndecodableError, default_keyring
-from awaitly_nb.codec.envelope import EnvelopeError, read_head
+from awaitly_nb.cache import SEPARATOR, Missed, entries_for, entry_of, folder_entries, open_folder, open_held
+from awaitly_nb.codec import EnvelopeError, UndecodableError, default_keyring, read_head
 from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import NotCachedError, StoreError
 from awaitly_nb.keys import Parts
@@ -25,8 +20,7 @@ from awaitly_nb.keys import Parts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from awaitly_nb.caches import Entry
-    from awaitly_nb.caches.folder import Folder
+    from awaitly_nb.cache import Entry, Folder
     from awaitly_nb.result import Result
 
 __all__ = ["Details", "Statistics", "details", "entry_data", "find", "listed", "remove", "statistics"]

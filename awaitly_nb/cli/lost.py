@@ -8,10 +8,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches.folder import open_folder
-from awaitly_nb.caches.held import SEPARATOR
-from awaitly_nb.caches.resign import Foreign, Resigned, foreign, objections, resign
-from awaitly_nb.codec.secrets import VARIABLE, default_keyring
+from awaitly_nb.cache import SEPARATOR, Foreign, Resigned, foreign, objections, open_folder, resign
+from awaitly_nb.codec import VARIABLE, default_keyring
 from awaitly_nb.config import cache_directory, secret_path
 from awaitly_nb.errors import MisuseError
 

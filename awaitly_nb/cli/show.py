@@ -21,7 +21,7 @@ from awaitly_nb.units import show_age, show_duration, show_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from awaitly_nb.caches import Entry
+    from awaitly_nb.cache import Entry
     from awaitly_nb.cli.demo import Demo, Row
     from awaitly_nb.cli.doctor import Finding
     from awaitly_nb.cli.headless import Report

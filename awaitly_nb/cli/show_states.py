@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from awaitly_nb.cli.states import Details
-    from awaitly_nb.resume import Lease, SavedState
+    from awaitly_nb.states import Lease, SavedState
 
 __all__ = ["removed", "state", "states"]
 

@@ -19,15 +19,13 @@ from awaitly_nb.errors import (
     NotCachedError,
     StoreError,
 )
-from awaitly_nb.resume import databases
-from awaitly_nb.resume.outline import outline
-from awaitly_nb.stores.names import Address
+from awaitly_nb.states import databases, outline
+from awaitly_nb.stores import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from awaitly_nb.resume import Lease, SavedState, StateStore
-    from awaitly_nb.resume.outline import StepOutline
+    from awaitly_nb.states import Lease, SavedState, StateStore, StepOutline
 
 __all__ = ["Details", "Opened", "details", "open_states", "remove", "running_data"]
 

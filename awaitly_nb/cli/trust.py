@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from awaitly_nb.codec.secrets import Secret, default_keyring
+from awaitly_nb.codec import Secret, default_keyring
 from awaitly_nb.config import trusted_secrets_path
 from awaitly_nb.errors import InvalidOptionError, MisuseError
 

@@ -7,51 +7,134 @@ loaded when something of theirs is asked for: a first hit in a fresh process nee
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
-    from awaitly_nb.codec.failures import failure_from_data, failure_to_data
-    from awaitly_nb.codec.functions import from_bytes, to_bytes
-    from awaitly_nb.codec.pickling import Encoded, UndecodableError, decode, encode
-    from awaitly_nb.codec.plain import from_json, to_json
-    from awaitly_nb.codec.secrets import Keyring, Secret, default_keyring
-
-__all__ = [
-    "Encoded",
-    "Keyring",
-    "Secret",
-    "UndecodableError",
-    "decode",
-    "default_keyring",
-    "encode",
-    "failure_from_data",
-    "failure_to_data",
-    "from_bytes",
-    "from_json",
-    "to_bytes",
-    "to_json",
-]
-
-_HOMES = {
-    "Encoded": "pickling",
-    "Keyring": "secrets",
-    "Secret": "secrets",
-    "UndecodableError": "pickling",
-    "decode": "pickling",
-    "default_keyring": "secrets",
-    "encode": "pickling",
-    "failure_from_data": "failures",
-    "failure_to_data": "failures",
-    "from_bytes": "functions",
-    "from_json": "plain",
-    "to_bytes": "functions",
-    "to_json": "plain",
-}
-
-
-def __getattr__(name: str) -> Any:  # Any: a class or a function
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return found
+    from awaitly_nb.codec.copies import (
+        copied as copied,
+    )
+    from awaitly_nb.codec.copies import (
+        copied_if_light as copied_if_light,
+    )
+    from awaitly_nb.codec.copies import (
+        is_heavy as is_heavy,
+    )
+    from awaitly_nb.codec.copies import (
+        is_used_up as is_used_up,
+    )
+    from awaitly_nb.codec.copies import (
+        refuse_used_up as refuse_used_up,
+    )
+    from awaitly_nb.codec.envelope import (
+        EnvelopeError as EnvelopeError,
+    )
+    from awaitly_nb.codec.envelope import (
+        Opened as Opened,
+    )
+    from awaitly_nb.codec.envelope import (
+        check_buffers as check_buffers,
+    )
+    from awaitly_nb.codec.envelope import (
+        open_envelope as open_envelope,
+    )
+    from awaitly_nb.codec.envelope import (
+        read_head as read_head,
+    )
+    from awaitly_nb.codec.envelope import (
+        reseal as reseal,
+    )
+    from awaitly_nb.codec.envelope import (
+        seal as seal,
+    )
+    from awaitly_nb.codec.failures import (
+        failure_from_data as failure_from_data,
+    )
+    from awaitly_nb.codec.failures import (
+        failure_to_data as failure_to_data,
+    )
+    from awaitly_nb.codec.functions import (
+        from_bytes as from_bytes,
+    )
+    from awaitly_nb.codec.functions import (
+        is_travelling as is_travelling,
+    )
+    from awaitly_nb.codec.functions import (
+        to_bytes as to_bytes,
+    )
+    from awaitly_nb.codec.pickling import (
+        Encoded as Encoded,
+    )
+    from awaitly_nb.codec.pickling import (
+        UndecodableError as UndecodableError,
+    )
+    from awaitly_nb.codec.pickling import (
+        decode as decode,
+    )
+    from awaitly_nb.codec.pickling import (
+        decode_plain as decode_plain,
+    )
+    from awaitly_nb.codec.pickling import (
+        encode as encode,
+    )
+    from awaitly_nb.codec.plain import (
+        from_json as from_json,
+    )
+    from awaitly_nb.codec.plain import (
+        resign as resign,
+    )
+    from awaitly_nb.codec.plain import (
+        to_json as to_json,
+    )
+    from awaitly_nb.codec.secrets import (
+        VARIABLE as VARIABLE,
+    )
+    from awaitly_nb.codec.secrets import (
+        Keyring as Keyring,
+    )
+    from awaitly_nb.codec.secrets import (
+        Secret as Secret,
+    )
+    from awaitly_nb.codec.secrets import (
+        default_keyring as default_keyring,
+    )
+    from awaitly_nb.codec.shapes import (
+        Shape as Shape,
+    )
+else:
+    __getattr__ = door(
+        __name__,
+        {
+            "Encoded": "pickling",
+            "EnvelopeError": "envelope",
+            "Keyring": "secrets",
+            "Opened": "envelope",
+            "Secret": "secrets",
+            "Shape": "shapes",
+            "UndecodableError": "pickling",
+            "VARIABLE": "secrets",
+            "check_buffers": "envelope",
+            "copied": "copies",
+            "copied_if_light": "copies",
+            "decode": "pickling",
+            "decode_plain": "pickling",
+            "default_keyring": "secrets",
+            "encode": "pickling",
+            "failure_from_data": "failures",
+            "failure_to_data": "failures",
+            "from_bytes": "functions",
+            "from_json": "plain",
+            "is_heavy": "copies",
+            "is_travelling": "functions",
+            "is_used_up": "copies",
+            "open_envelope": "envelope",
+            "read_head": "envelope",
+            "refuse_used_up": "copies",
+            "reseal": "envelope",
+            "resign": "plain",
+            "seal": "envelope",
+            "to_bytes": "functions",
+            "to_json": "plain",
+        },
+    )

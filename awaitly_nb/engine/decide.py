@@ -11,7 +11,7 @@ from awaitly_nb.result import Err, Ok, mark_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awaitly_nb.caches import Missed
+    from awaitly_nb.cache import Missed
     from awaitly_nb.result import Result
 
 __all__ = ["FIRST_RUN", "CacheErrors", "Compute", "Serve", "Source", "decide", "may_keep", "parse_cache_errors"]

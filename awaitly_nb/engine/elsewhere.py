@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches.handle import Recipe, Stored, holds_handles, loaded, recipe_of
+from awaitly_nb.cache import Recipe, Stored, holds_handles, loaded, recipe_of
 from awaitly_nb.codec import default_keyring
 from awaitly_nb.errors import CacheUnusableWarning, ForeignSecretWarning
 from awaitly_nb.executors import is_awaitable, resolve, tells_no_files
@@ -23,7 +23,7 @@ from awaitly_nb.result import Err, Mark, Ok, mark_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awaitly_nb.caches import StepCache
+    from awaitly_nb.cache import StepCache
     from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.run import Run
     from awaitly_nb.keys import FileTracker

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.drawing import html_of
 from awaitly_nb.engine.decide import FIRST_RUN
 from awaitly_nb.engine.summary import error_line
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
     from datetime import datetime
 
-    from awaitly_nb.caches import StepCache
+    from awaitly_nb.cache import StepCache
     from awaitly_nb.engine.decide import Compute, Serve
     from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.run import Run
@@ -63,10 +64,8 @@ class Why:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's own; Any: its printer
         printer.text("..." if cycle else str(self))
 
-    def _repr_html_(self) -> str:
-        from awaitly_nb.notebook.html import why_html
-
-        return why_html(self)
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 def explain_hit(spec: StepSpec, decision: Serve, now: datetime) -> Why:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.codec.copies import copied_if_light, is_heavy, is_used_up, refuse_used_up
+from awaitly_nb.codec import copied_if_light, is_heavy, is_used_up, refuse_used_up
 from awaitly_nb.engine.decide import may_keep
 from awaitly_nb.engine.effects import Effect, Save
 from awaitly_nb.errors import PersistWarning, UncachedWarning, warn
 from awaitly_nb.events import PersistFailed
 from awaitly_nb.result import Ok, mark_of
-from awaitly_nb.resume import StepEntry
+from awaitly_nb.states import StepEntry
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -9,9 +9,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches import Missed
-from awaitly_nb.caches.handle import Stored, glance, handle_of, look_up_in
-from awaitly_nb.codec.copies import copied, copied_if_light
+from awaitly_nb.cache import Missed, Stored, glance, handle_of, look_up_in
+from awaitly_nb.codec import copied, copied_if_light
 from awaitly_nb.engine.decide import Compute, Serve, decide
 from awaitly_nb.errors import (
     AwaitlyWarning,
@@ -31,12 +30,12 @@ from awaitly_nb.units import show_age
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from awaitly_nb.caches import StepCache
+    from awaitly_nb.cache import StepCache
     from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.unstable import KeyWatch
     from awaitly_nb.events import Emitter, Event
     from awaitly_nb.result import Result
-    from awaitly_nb.resume import ResumeState, Session
+    from awaitly_nb.states import ResumeState, Session
 
 __all__ = ["Course", "Leave", "Run", "as_wanted", "identity_of", "look_up"]
 

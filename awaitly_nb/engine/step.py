@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches.handle import handle_of
-from awaitly_nb.codec.copies import is_used_up
+from awaitly_nb.cache import handle_of
+from awaitly_nb.codec import is_used_up
 from awaitly_nb.engine.attempt import attempted
 from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve
 from awaitly_nb.engine.effects import Pause, Wait
@@ -24,7 +24,7 @@ from awaitly_nb.engine.run import Course, Leave, as_wanted, look_up
 from awaitly_nb.errors import MisuseError, NotCachedError, UnstableKeyWarning, warn
 from awaitly_nb.events import StepCacheMiss, StepComplete, StepFailed, StepStart, StepSuccess, StepWaiting
 from awaitly_nb.keys import literal_files, track_files
-from awaitly_nb.locks.flights import FLIGHTS, Flight, led
+from awaitly_nb.locks import FLIGHTS, Flight, led
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from awaitly_nb.engine.effects import Effect, Steps
     from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.run import Run
-    from awaitly_nb.keys.files import FileTracker
+    from awaitly_nb.keys import FileTracker
     from awaitly_nb.result import Result
 
 __all__ = ["perform"]

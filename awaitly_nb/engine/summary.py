@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from awaitly_nb import events as ev
+from awaitly_nb.drawing import html_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,10 +89,8 @@ class RunSummary:
         """Seconds that this run saved."""
         return sum(step.saved_s for step in self.steps)
 
-    def _repr_html_(self) -> str:
-        from awaitly_nb.notebook.html import run_html
-
-        return run_html(self)
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 _Hit: TypeAlias = "tuple[datetime, float, float | None, int | None, str, bool, bool, str]"

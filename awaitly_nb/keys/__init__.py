@@ -6,43 +6,110 @@ One road in: `step_parts` for a call, `cell_parts` for a cell, `code_mark` for t
 
 from __future__ import annotations
 
-from awaitly_nb.keys.code import class_digest, code_mark, function_digest
-from awaitly_nb.keys.files import (
-    FileTracker,
-    changed_files,
-    joined,
-    literal_files,
-    note_files,
-    track_files,
-    tracked_from,
-)
-from awaitly_nb.keys.parts import Change, Part, Parts, diff, nearest
-from awaitly_nb.keys.recipe import cell_parts, step_parts
-from awaitly_nb.keys.registry import File, file, register_key
-from awaitly_nb.keys.values import fingerprint, outline, outline_diff
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Change",
-    "File",
-    "FileTracker",
-    "Part",
-    "Parts",
-    "cell_parts",
-    "changed_files",
-    "class_digest",
-    "code_mark",
-    "diff",
-    "file",
-    "fingerprint",
-    "function_digest",
-    "joined",
-    "literal_files",
-    "nearest",
-    "note_files",
-    "outline",
-    "outline_diff",
-    "register_key",
-    "step_parts",
-    "track_files",
-    "tracked_from",
-]
+from awaitly_nb.doors import door
+
+if TYPE_CHECKING:
+    from awaitly_nb.keys.code import (
+        class_digest as class_digest,
+    )
+    from awaitly_nb.keys.code import (
+        code_mark as code_mark,
+    )
+    from awaitly_nb.keys.code import (
+        function_digest as function_digest,
+    )
+    from awaitly_nb.keys.files import (
+        FileTracker as FileTracker,
+    )
+    from awaitly_nb.keys.files import (
+        changed_files as changed_files,
+    )
+    from awaitly_nb.keys.files import (
+        joined as joined,
+    )
+    from awaitly_nb.keys.files import (
+        literal_files as literal_files,
+    )
+    from awaitly_nb.keys.files import (
+        note_files as note_files,
+    )
+    from awaitly_nb.keys.files import (
+        track_files as track_files,
+    )
+    from awaitly_nb.keys.files import (
+        tracked_from as tracked_from,
+    )
+    from awaitly_nb.keys.parts import (
+        Change as Change,
+    )
+    from awaitly_nb.keys.parts import (
+        Part as Part,
+    )
+    from awaitly_nb.keys.parts import (
+        Parts as Parts,
+    )
+    from awaitly_nb.keys.parts import (
+        diff as diff,
+    )
+    from awaitly_nb.keys.parts import (
+        nearest as nearest,
+    )
+    from awaitly_nb.keys.recipe import (
+        cell_parts as cell_parts,
+    )
+    from awaitly_nb.keys.recipe import (
+        read_names as read_names,
+    )
+    from awaitly_nb.keys.recipe import (
+        step_parts as step_parts,
+    )
+    from awaitly_nb.keys.registry import (
+        File as File,
+    )
+    from awaitly_nb.keys.registry import (
+        file as file,
+    )
+    from awaitly_nb.keys.registry import (
+        register_key as register_key,
+    )
+    from awaitly_nb.keys.values import (
+        fingerprint as fingerprint,
+    )
+    from awaitly_nb.keys.values import (
+        outline as outline,
+    )
+    from awaitly_nb.keys.values import (
+        outline_diff as outline_diff,
+    )
+else:
+    __getattr__ = door(
+        __name__,
+        {
+            "Change": "parts",
+            "File": "registry",
+            "FileTracker": "files",
+            "Part": "parts",
+            "Parts": "parts",
+            "cell_parts": "recipe",
+            "changed_files": "files",
+            "class_digest": "code",
+            "code_mark": "code",
+            "diff": "parts",
+            "file": "registry",
+            "fingerprint": "values",
+            "function_digest": "code",
+            "joined": "files",
+            "literal_files": "files",
+            "nearest": "parts",
+            "note_files": "files",
+            "outline": "values",
+            "outline_diff": "values",
+            "read_names": "recipe",
+            "register_key": "registry",
+            "step_parts": "recipe",
+            "track_files": "files",
+            "tracked_from": "files",
+        },
+    )

@@ -123,7 +123,7 @@ def awaitly_object(value: object) -> bool:
     return (
         isinstance(module, str)
         and (module == "awaitly_nb" or module.startswith("awaitly_nb."))
-        and not module.startswith(("awaitly_nb.result", "awaitly_nb.errors", "awaitly_nb.keys", "awaitly_nb.resume"))
+        and not module.startswith(("awaitly_nb.result", "awaitly_nb.errors", "awaitly_nb.keys", "awaitly_nb.states"))
     )
 
 
@@ -137,7 +137,7 @@ _READING = frozenset({"entries", "get", "has", "keys", "lookup", "marks", "to_fr
 
 def reads_results(value: object, chain: Sequence[str]) -> bool:
     """Tell whether code that takes these attributes of `value` reads what one of this package's caches holds."""
-    cache = awaitly_object(value) and type(value).__module__.startswith("awaitly_nb.caches")
+    cache = awaitly_object(value) and type(value).__module__.startswith("awaitly_nb.cache")
     return cache and not _READING.isdisjoint(chain)
 
 

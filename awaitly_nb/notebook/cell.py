@@ -15,15 +15,11 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches import open_default
-from awaitly_nb.engine.decide import Serve
-from awaitly_nb.engine.explain import explain_hit, explain_miss
-from awaitly_nb.engine.options import StepSpec
-from awaitly_nb.engine.run import look_up
+from awaitly_nb.cache import open_default
+from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning, UnkeyableError
 from awaitly_nb.events import PersistFailed, observe
-from awaitly_nb.keys import cell_parts, fingerprint, literal_files
-from awaitly_nb.keys.recipe import read_names
+from awaitly_nb.keys import cell_parts, fingerprint, literal_files, read_names
 from awaitly_nb.notebook.body import read_body, register_lines
 from awaitly_nb.notebook.options import parse_cell_line
 from awaitly_nb.notebook.recorder import Recorder, flush_figures
@@ -33,8 +29,7 @@ from awaitly_nb.notebook.variables import CELL, Snapshot, collect, restore
 from awaitly_nb.notebook.words import show_when
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration
-from awaitly_nb.workflow import run_once, run_once_async
-from awaitly_nb.workflow.once import standing_run
+from awaitly_nb.workflow import run_once, run_once_async, standing_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping

@@ -15,10 +15,9 @@ from glob import escape
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb import config as settings
-from awaitly_nb.caches import doctor as examine_folder
-from awaitly_nb.caches import folder_delete, folder_entries, open_default
-from awaitly_nb.caches.words import entries_for, key_begun_by
-from awaitly_nb.engine.explain import Why
+from awaitly_nb.cache import doctor as examine_folder
+from awaitly_nb.cache import entries_for, folder_delete, folder_entries, key_begun_by, open_default
+from awaitly_nb.engine import Why
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.keys import Parts, diff, nearest
 from awaitly_nb.notebook.html_elements import document, heading, table
@@ -29,7 +28,7 @@ from awaitly_nb.workflow import recent_runs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awaitly_nb.caches import Entry
+    from awaitly_nb.cache import Entry
     from awaitly_nb.result import Mark
 
 __all__ = ["Listing", "Removed", "config", "doctor", "keys", "retry", "rm", "status", "why"]

@@ -43,7 +43,7 @@ def _beginning(start: str, candidates: Iterable[str]) -> list[str]:
 
 
 def _names() -> list[str]:
-    from awaitly_nb.caches import folder_entries
+    from awaitly_nb.cache import folder_entries
     from awaitly_nb.workflow import recent_runs
 
     ran = [step.step_id for run in reversed(recent_runs()) for step in run.steps]
@@ -52,7 +52,7 @@ def _names() -> list[str]:
 
 
 def _keys(start: str, *, failed: bool) -> list[str]:
-    from awaitly_nb.caches import folder_entries
+    from awaitly_nb.cache import folder_entries
 
     # Braces and brackets of what was typed are literal here; a glob would read them as classes.
     literal = "".join(f"[{char}]" if char in "*?[" else char for char in start)

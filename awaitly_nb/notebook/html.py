@@ -20,12 +20,11 @@ from awaitly_nb.units import show_duration, show_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awaitly_nb.caches import Entry, StepCache
-    from awaitly_nb.engine.explain import Why
-    from awaitly_nb.engine.summary import RunSummary
+    from awaitly_nb.cache import Entry, StepCache
+    from awaitly_nb.engine import RunSummary, Why
     from awaitly_nb.notebook.panel_rows import Row
     from awaitly_nb.result import Mark, Result
-    from awaitly_nb.resume import ResumeState
+    from awaitly_nb.states import ResumeState
 
 __all__ = ["PANEL_ENTRIES", "cache_html", "panel_html", "result_html", "run_html", "state_html", "why_html"]
 

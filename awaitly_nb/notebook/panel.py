@@ -15,8 +15,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb import events
-from awaitly_nb.caches import Entry, as_step_cache
-from awaitly_nb.engine.summary import RECENT, Summariser
+from awaitly_nb.cache import Entry, as_step_cache
+from awaitly_nb.engine import RECENT, Summariser
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.notebook.html import PANEL_ENTRIES, panel_html
 from awaitly_nb.notebook.panel_columns import key_columns
@@ -30,8 +30,8 @@ from awaitly_nb.notebook.panel_why import why_changes
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from awaitly_nb.caches import StepCache
-    from awaitly_nb.engine.summary import RunSummary
+    from awaitly_nb.cache import StepCache
+    from awaitly_nb.engine import RunSummary
     from awaitly_nb.notebook.panel_keys import KeySource
     from awaitly_nb.notebook.panel_rows import Row
     from awaitly_nb.notebook.panel_widget import PanelWidget

@@ -17,12 +17,12 @@ from array import array
 from operator import sub
 from typing import TYPE_CHECKING, Final
 
-from awaitly_nb.caches.held import SEPARATOR
+from awaitly_nb.cache import SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from awaitly_nb.caches import Listing
+    from awaitly_nb.cache import Listing
 
 __all__ = ["key_columns", "short_key"]
 

@@ -12,14 +12,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from awaitly_nb import caches
-from awaitly_nb.caches import Listing
-from awaitly_nb.caches.held import SEPARATOR
+from awaitly_nb import cache as caches
+from awaitly_nb.cache import SEPARATOR, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from awaitly_nb.caches import Entry, StepCache
+    from awaitly_nb.cache import Entry, StepCache
     from awaitly_nb.result import Mark, Result
 
 __all__ = ["CacheKeys", "FolderKeys", "KeyList", "KeySource"]

@@ -11,7 +11,7 @@ from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
-    from awaitly_nb.caches import Entry
+    from awaitly_nb.cache import Entry
     from awaitly_nb.notebook.panel_rows import Row
     from awaitly_nb.result import Result
 

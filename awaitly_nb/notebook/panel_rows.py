@@ -14,8 +14,8 @@ from awaitly_nb.notebook.words import STATES, WORDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from awaitly_nb.caches import Entry
-    from awaitly_nb.engine.summary import RunSummary, StepSummary
+    from awaitly_nb.cache import Entry
+    from awaitly_nb.engine import RunSummary, StepSummary
 
 __all__ = ["FEW", "Row", "changes", "grouped", "invalidated", "key_row", "sections"]
 

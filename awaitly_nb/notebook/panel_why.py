@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from awaitly_nb.engine.explain import seen_parts
+from awaitly_nb.engine import seen_parts
 from awaitly_nb.keys import Parts, diff
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import signal
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.engine.interrupts import interruptible
+from awaitly_nb.engine import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator

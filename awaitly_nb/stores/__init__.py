@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from awaitly_nb.doors import door
 from awaitly_nb.errors import StoreError
 
 if TYPE_CHECKING:
@@ -101,3 +102,88 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release what this store opened itself; harmless twice."""
+
+
+if TYPE_CHECKING:
+    from awaitly_nb.stores.again import (
+        reopenable as reopenable,
+    )
+    from awaitly_nb.stores.disk import (
+        DiskStore as DiskStore,
+    )
+    from awaitly_nb.stores.disk.database import (
+        DATABASE as DATABASE,
+    )
+    from awaitly_nb.stores.disk.database import (
+        DamagedDatabaseError as DamagedDatabaseError,
+    )
+    from awaitly_nb.stores.disk.database import (
+        UnfilledDatabaseError as UnfilledDatabaseError,
+    )
+    from awaitly_nb.stores.disk.database import (
+        is_network as is_network,
+    )
+    from awaitly_nb.stores.disk.salvage import (
+        Stray as Stray,
+    )
+    from awaitly_nb.stores.disk.salvage import (
+        is_made as is_made,
+    )
+    from awaitly_nb.stores.disk.salvage import (
+        readable_rows as readable_rows,
+    )
+    from awaitly_nb.stores.disk.salvage import (
+        sound as sound,
+    )
+    from awaitly_nb.stores.disk.salvage import (
+        strays as strays,
+    )
+    from awaitly_nb.stores.disk.store import (
+        process_token as process_token,
+    )
+    from awaitly_nb.stores.libsql import (
+        libsql_store as libsql_store,
+    )
+    from awaitly_nb.stores.mongo import (
+        MongoStore as MongoStore,
+    )
+    from awaitly_nb.stores.names import (
+        Address as Address,
+    )
+    from awaitly_nb.stores.objects import (
+        object_store as object_store,
+    )
+    from awaitly_nb.stores.postgres import (
+        postgres_store as postgres_store,
+    )
+    from awaitly_nb.stores.redis import (
+        RedisStore as RedisStore,
+    )
+    from awaitly_nb.stores.sqlite import (
+        sqlite_store as sqlite_store,
+    )
+else:
+    __getattr__ = door(
+        __name__,
+        {
+            "Address": "names",
+            "DATABASE": "disk.database",
+            "DamagedDatabaseError": "disk.database",
+            "DiskStore": "disk",
+            "MongoStore": "mongo",
+            "RedisStore": "redis",
+            "Stray": "disk.salvage",
+            "UnfilledDatabaseError": "disk.database",
+            "is_made": "disk.salvage",
+            "is_network": "disk.database",
+            "libsql_store": "libsql",
+            "object_store": "objects",
+            "postgres_store": "postgres",
+            "process_token": "disk.store",
+            "readable_rows": "disk.salvage",
+            "reopenable": "again",
+            "sound": "disk.salvage",
+            "sqlite_store": "sqlite",
+            "strays": "disk.salvage",
+        },
+    )

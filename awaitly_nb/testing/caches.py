@@ -30,7 +30,7 @@ from awaitly_nb.testing.gaps import Gaps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awaitly_nb.caches.entry import StepCache
+    from awaitly_nb.cache import StepCache
 
 __all__ = ["StepCacheSuite"]
 
@@ -38,7 +38,7 @@ _AT = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 
 
 class StepCacheSuite(Gaps):
-    """Every promise of `awaitly_nb.caches.StepCache`."""
+    """Every promise of `awaitly_nb.cache.StepCache`."""
 
     @pytest.fixture
     def clock(self) -> FakeClock:

@@ -34,12 +34,12 @@ from awaitly_nb.errors import (
     StoreError,
 )
 from awaitly_nb.result import Err, Mark, Ok, mark_of
-from awaitly_nb.resume import ResumeState, StepEntry
+from awaitly_nb.states import ResumeState, StepEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from awaitly_nb.resume import StateStore
+    from awaitly_nb.states import StateStore
 
 __all__ = ["StateStoreSuite"]
 

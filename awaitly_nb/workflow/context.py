@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.engine.drive import drive
-from awaitly_nb.engine.options import Retry, StepSpec, check_step
+from awaitly_nb.engine import Retry, StepSpec, check_step, drive
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError, warn
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
     from datetime import timedelta
 
-    from awaitly_nb.engine.decide import CacheErrors
-    from awaitly_nb.engine.run import Run
+    from awaitly_nb.engine import CacheErrors, Run
     from awaitly_nb.result import Result
 
 __all__ = ["AsyncContext", "Context", "Deps"]
@@ -273,7 +271,7 @@ class AsyncContext(_Base):
         return map_tasks(self._run, spec, items, key, concurrency=concurrency, on_error=on_error)
 
     async def _attempt(self, spec: StepSpec) -> Result[Any, Any]:
-        from awaitly_nb.engine.drive_async import drive_async
+        from awaitly_nb.engine import drive_async
 
         return await drive_async(self._run, spec)
 

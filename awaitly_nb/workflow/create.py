@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.caches import as_step_cache
+from awaitly_nb.cache import as_step_cache
 from awaitly_nb.config import settings
-from awaitly_nb.engine.decide import parse_cache_errors
-from awaitly_nb.engine.interrupts import uninterrupted
-from awaitly_nb.engine.unstable import KeyWatch
+from awaitly_nb.drawing import show_panel
+from awaitly_nb.engine import KeyWatch, parse_cache_errors, uninterrupted
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.executors import in_private_loop, is_async_function, is_awaitable, resolve
-from awaitly_nb.resume import create_resume_state_collector
+from awaitly_nb.states import create_resume_state_collector
 from awaitly_nb.workflow.context import AsyncContext, Context
 from awaitly_nb.workflow.opened import ABSENT, Opened, checked_deps, listeners_of, refused
 
 if TYPE_CHECKING:
-    from awaitly_nb.caches import StepCache
-    from awaitly_nb.engine.decide import CacheErrors
-    from awaitly_nb.engine.summary import RunSummary
+    from awaitly_nb.cache import StepCache
+    from awaitly_nb.engine import CacheErrors, RunSummary
     from awaitly_nb.events import Listener
     from awaitly_nb.result import Result
-    from awaitly_nb.resume import ResumeState
+    from awaitly_nb.states import ResumeState
 
 __all__ = ["Workflow", "create_workflow"]
 
@@ -104,7 +102,7 @@ class Workflow:
         """
         import asyncio
 
-        from awaitly_nb.engine.drive_async import blocking, end_tasks, in_thread, let_cancellation_in
+        from awaitly_nb.engine import blocking, end_tasks, in_thread, let_cancellation_in
 
         __tracebackhide__ = True
         opened = Opened(self, body, overrides)
@@ -203,9 +201,7 @@ class Workflow:
 
     def panel(self) -> None:
         """Show the live panel of this workflow and its cache in a notebook."""
-        from awaitly_nb.notebook.panel import panel
-
-        panel(self.name, cache=None if self._cache is ABSENT else self._cache)
+        show_panel(self.name, cache=None if self._cache is ABSENT else self._cache)
 
 
 def create_workflow(

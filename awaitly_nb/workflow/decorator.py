@@ -11,12 +11,9 @@ from contextvars import ContextVar
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from awaitly_nb.caches import as_step_cache, open_default
+from awaitly_nb.cache import as_step_cache, open_default
 from awaitly_nb.config import generation
-from awaitly_nb.engine.decide import Serve, parse_cache_errors
-from awaitly_nb.engine.explain import Why, explain_hit, explain_miss
-from awaitly_nb.engine.options import StepSpec
-from awaitly_nb.engine.run import look_up
+from awaitly_nb.engine import Serve, StepSpec, Why, explain_hit, explain_miss, look_up, parse_cache_errors
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError, warn
 from awaitly_nb.executors import is_async_function
 from awaitly_nb.keys import step_parts
@@ -29,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, MutableMapping
     from datetime import timedelta
 
-    from awaitly_nb.caches import StepCache
-    from awaitly_nb.engine.decide import CacheErrors
-    from awaitly_nb.engine.run import Run
+    from awaitly_nb.cache import StepCache
+    from awaitly_nb.engine import CacheErrors, Run
     from awaitly_nb.keys import Parts
     from awaitly_nb.result import Result
 
@@ -151,7 +147,7 @@ class StepFunction(Generic[P, R]):
         if self._bound:
             return getattr, (self._bound[0], self._fn.__name__)
         # A function of a notebook has no module that a worker could import, so it travels by value.
-        from awaitly_nb.codec.functions import is_travelling, to_bytes
+        from awaitly_nb.codec import is_travelling, to_bytes
 
         token = _rebuilding.set(True)  # a recursive function refers to this object again: by name, then
         try:

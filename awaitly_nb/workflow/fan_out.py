@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from awaitly_nb.engine.drive import drive
-from awaitly_nb.engine.elsewhere import call_of
-from awaitly_nb.engine.run import Leave, Run
+from awaitly_nb.engine import Leave, Run, call_of, drive
 from awaitly_nb.errors import (
     InvalidOptionError,
     MisuseError,
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from asyncio import Future, Task
     from collections.abc import Callable, Iterable, Iterator
 
-    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.engine import StepSpec
     from awaitly_nb.result import Result
 
 __all__ = ["ItemKey", "OnError", "check_on_error", "map_blocking", "map_tasks"]
@@ -147,7 +145,7 @@ async def map_tasks(
     """Carry out the steps on the running event loop, some at a time."""
     import asyncio
 
-    from awaitly_nb.engine.drive_async import drive_async
+    from awaitly_nb.engine import drive_async
 
     spec, width = _spread(run, spec, concurrency)
     results: dict[int, Result[Any, Any]] = {}

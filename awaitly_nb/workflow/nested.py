@@ -6,7 +6,7 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.engine.tracebacks import without_machinery
+from awaitly_nb.engine import without_machinery
 from awaitly_nb.executors import in_private_loop
 
 if TYPE_CHECKING:

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.config import settings
-from awaitly_nb.engine.drive import drive
-from awaitly_nb.engine.run import Leave, Run
-from awaitly_nb.engine.summary import RECENT
+from awaitly_nb.engine import RECENT, Leave, Run, drive
 from awaitly_nb.events import Emitter, StepCacheHit, StepCacheMiss, WorkflowCancelled
 
 if TYPE_CHECKING:
-    from awaitly_nb.caches import StepCache
-    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.cache import StepCache
+    from awaitly_nb.engine import StepSpec
     from awaitly_nb.result import Result
 
 __all__ = ["Outcome", "answer", "answer_async", "run_once", "run_once_async", "standing_run"]
@@ -111,7 +109,7 @@ def answer(run: Run, spec: StepSpec) -> Result[Any, Any]:
 
 async def answer_async(run: Run, spec: StepSpec) -> Result[Any, Any]:
     """Drive one step of a standing run, awaiting what its function returns."""
-    from awaitly_nb.engine.drive_async import drive_async
+    from awaitly_nb.engine import drive_async
 
     try:
         return await drive_async(run, spec)

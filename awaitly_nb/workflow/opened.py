@@ -8,13 +8,9 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awaitly_nb.caches import as_step_cache, open_default
+from awaitly_nb.cache import as_step_cache, open_default
 from awaitly_nb.config import settings
-from awaitly_nb.engine.attempt import unexpected
-from awaitly_nb.engine.decide import parse_cache_errors
-from awaitly_nb.engine.run import Leave, Run
-from awaitly_nb.engine.summary import RECENT
-from awaitly_nb.engine.tracebacks import without_machinery
+from awaitly_nb.engine import RECENT, Leave, Run, parse_cache_errors, unexpected, without_machinery
 from awaitly_nb.errors import (
     AwaitlyError,
     InvalidOptionError,
@@ -35,11 +31,11 @@ from awaitly_nb.events import (
 )
 from awaitly_nb.executors import is_async_function, is_generator_function, resolve
 from awaitly_nb.result import Err, Ok
-from awaitly_nb.resume import Session, as_resume_state
+from awaitly_nb.states import Session, as_resume_state
 
 if TYPE_CHECKING:
     from awaitly_nb.result import Result
-    from awaitly_nb.resume import ResumeState, StateStore
+    from awaitly_nb.states import ResumeState, StateStore
     from awaitly_nb.workflow.context import AsyncContext, Context
     from awaitly_nb.workflow.create import Workflow
 

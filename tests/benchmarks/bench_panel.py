@@ -22,8 +22,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import awaitly_nb.caches as caches
-from awaitly_nb.caches.folder import forget_folders, open_folder
+import awaitly_nb.cache as caches
+from awaitly_nb.cache.folder import forget_folders, open_folder
 from awaitly_nb.config import cache_directory
 from awaitly_nb.notebook.panel import Panel
 from awaitly_nb.notebook.panel_columns import key_columns

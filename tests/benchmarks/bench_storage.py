@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 import awaitly_nb as aw
-import awaitly_nb.caches as caches
-from awaitly_nb.caches.folder import forget_folders
+import awaitly_nb.cache as caches
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.result import Mark, Ok, with_mark
 from tests.benchmarks.measure import SMALL, Row, compare, in_process, line_of, ratio_of, row, run_parts, show, together
 
@@ -76,7 +76,7 @@ def fresh_process(folder: Path) -> list[Row]:
     caches.create_disk_cache(folder / "ours").set("k", Ok(SMALL))
     diskcache.Cache(os.fspath(folder / "peer")).set("k", SMALL)
     ours = _FRESH.format(
-        body=f"import awaitly_nb.caches as c; assert c.create_disk_cache({os.fspath(folder / 'ours')!r}).get('k').ok"
+        body=f"import awaitly_nb.cache as c; assert c.create_disk_cache({os.fspath(folder / 'ours')!r}).get('k').ok"
     )
     theirs = _FRESH.format(body=f"import diskcache; assert diskcache.Cache({os.fspath(folder / 'peer')!r}).get('k')")
 
@@ -129,7 +129,7 @@ def frame(*, arrow: bool, length: int = 1_000_000) -> pd.DataFrame:
 _LOAD = """
 import pickle, sys, time
 import pandas, pyarrow
-from awaitly_nb import caches
+from awaitly_nb import cache as caches
 folder, number = sys.argv[1], int(sys.argv[2])
 cache = caches.create_disk_cache(folder + "/ours")
 def use(frame):
@@ -179,7 +179,7 @@ def frames(folder: Path) -> Iterator[Row]:
 _PEAK = """
 import resource, sys
 import numpy as np
-from awaitly_nb import caches
+from awaitly_nb import cache as caches
 from awaitly_nb.result import Ok
 cache = caches.create_disk_cache(sys.argv[1])
 cache.set("warm", Ok(np.zeros(1_000_000)))
@@ -265,7 +265,7 @@ import random, sys, time
 folder, kind, seed = sys.argv[1:]
 value = {"n": 1, "text": "x" * 100}
 if kind == "ours":
-    from awaitly_nb import caches
+    from awaitly_nb import cache as caches
     from awaitly_nb.result import Ok
     cache, value = caches.create_disk_cache(folder), Ok(value)
 else:

@@ -99,7 +99,7 @@ def together(codes: list[str], *arguments: object) -> float:
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
     """Yield a folder of its own, with a secret that is nobody's."""
-    from awaitly_nb.caches.folder import forget_folders
+    from awaitly_nb.cache.folder import forget_folders
 
     os.environ.setdefault("AWAITLY_NB_SECRET", "benchmark")
     folder = Path(tempfile.mkdtemp(prefix="awaitly-bench-"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb import caches
-from awaitly_nb.caches.folder import forget_folders
-from awaitly_nb.caches.mapping import MappingCache
+from awaitly_nb import cache as caches
+from awaitly_nb.cache.folder import forget_folders
+from awaitly_nb.cache.mapping import MappingCache
 from awaitly_nb.stores.disk import DiskStore
 from awaitly_nb.testing.caches import StepCacheSuite
 from awaitly_nb.testing.stores import StoreSuite
@@ -30,7 +30,7 @@ class TestDiskThroughSeparateConnections(StepCacheSuite):
         opened = []
 
         def open_cache(**options):
-            from awaitly_nb.caches import folder
+            from awaitly_nb.cache import folder
 
             with folder._folders_lock:
                 folder._folders.clear()

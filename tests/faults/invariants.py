@@ -8,7 +8,7 @@ import warnings
 
 import diskcache
 
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb.cache.folder import forget_folders
 
 
 def assert_sound(folder):

@@ -13,8 +13,8 @@ import warnings
 import diskcache
 import pytest
 
-from awaitly_nb import caches
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb import cache as caches
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.errors import CacheUnusableWarning, DamagedEntryWarning
 from awaitly_nb.result import Ok
 from awaitly_nb.testing import FakeClock
@@ -106,7 +106,7 @@ def test_a_living_kernel_notices_the_new_database(filled):
     script = textwrap.dedent(
         """
         import sys, warnings
-        from awaitly_nb import caches
+        from awaitly_nb import cache as caches
         from awaitly_nb.result import Ok
         cache = caches.create_disk_cache(sys.argv[1])
         assert cache.get("big 1").value[0] == 1
@@ -176,7 +176,7 @@ def test_a_row_without_file_is_a_miss_and_heals(filled):
 def test_a_file_without_row_is_removed_at_the_next_open_if_its_writer_is_dead(filled):
     script = """
 import os, sys
-from awaitly_nb import caches
+from awaitly_nb import cache as caches
 from awaitly_nb.result import Ok
 cache = caches.create_disk_cache(sys.argv[1])
 store = cache._folder.store
@@ -197,7 +197,7 @@ def test_a_file_that_is_being_written_is_left_alone(filled):
     cache = caches.create_disk_cache(filled)
     cache.set("big 9", Ok(BIG))
     mine, _ = cache._folder.store.files.write("no row yet", "{}", [b"z" * 100_000])
-    script = "import sys; from awaitly_nb import caches; caches.create_disk_cache(sys.argv[1]).get('x')"
+    script = "import sys; from awaitly_nb import cache as caches; caches.create_disk_cache(sys.argv[1]).get('x')"
     subprocess.run([sys.executable, "-c", script, filled], check=True)
     assert (filled / mine).exists()
 

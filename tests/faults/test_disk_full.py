@@ -41,7 +41,7 @@ def test_a_full_disk_refuses_the_value_leaves_no_file_and_recovers(small_disk):
         """
         import os, sys
         from pathlib import Path
-        from awaitly_nb import caches
+        from awaitly_nb import cache as caches
         from awaitly_nb.errors import CacheError
         from awaitly_nb.result import Ok
         folder = Path(sys.argv[1]) / "cache"
@@ -81,7 +81,7 @@ def test_a_read_only_folder_is_served_and_not_written(small_disk):
     run(
         """
         import sys
-        from awaitly_nb import caches
+        from awaitly_nb import cache as caches
         from awaitly_nb.result import Ok
         cache = caches.create_disk_cache(sys.argv[1] + "/cache")
         cache.set("small", Ok("kept"))
@@ -93,7 +93,7 @@ def test_a_read_only_folder_is_served_and_not_written(small_disk):
     out = run(
         """
         import sys, warnings
-        from awaitly_nb import caches
+        from awaitly_nb import cache as caches
         from awaitly_nb.errors import CacheError
         from awaitly_nb.result import Ok
         cache = caches.create_disk_cache(sys.argv[1] + "/cache")

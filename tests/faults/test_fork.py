@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb import caches
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb import cache as caches
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.codec import secrets
 from awaitly_nb.result import Ok
 from awaitly_nb.stores.disk import DiskStore, forks
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 BEGIN = """
 import os, signal, sys, threading
-from awaitly_nb import caches
+from awaitly_nb import cache as caches
 from awaitly_nb.result import Ok
 cache = caches.create_disk_cache(sys.argv[1])
 """

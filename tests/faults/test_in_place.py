@@ -13,7 +13,7 @@ from awaitly_nb.stores.disk import DiskStore
 
 KERNEL = """
 import os, shutil, sys, warnings
-from awaitly_nb import caches
+from awaitly_nb import cache as caches
 from awaitly_nb.result import Ok
 warnings.simplefilter("ignore")
 folder, what = sys.argv[1:]
@@ -59,7 +59,7 @@ print("lives")
 AGAIN = """
 import sys, warnings
 warnings.simplefilter("ignore")
-from awaitly_nb import caches
+from awaitly_nb import cache as caches
 from awaitly_nb.result import Ok
 cache = caches.create_disk_cache(sys.argv[1])
 for number in range(300):

@@ -15,8 +15,8 @@ import warnings
 import numpy as np
 import pytest
 
-from awaitly_nb import caches
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb import cache as caches
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.result import Ok
 from tests.faults.invariants import assert_sound
 
@@ -26,7 +26,7 @@ WRITER = textwrap.dedent(
     """
     import sys
     import numpy as np
-    from awaitly_nb import caches
+    from awaitly_nb import cache as caches
     from awaitly_nb.result import Ok
     folder, first, low, high = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     cache = caches.create_disk_cache(folder, namespace=sys.argv[5])
@@ -125,7 +125,7 @@ def test_two_hundred_kills_during_large_writes(folder):
 HOLDER = textwrap.dedent(
     """
     import os, sys, time
-    from awaitly_nb import caches
+    from awaitly_nb import cache as caches
     flight = caches.create_disk_cache(sys.argv[1]).single_flight("key")
     acquired = flight.try_acquire()
     if sys.argv[2] == "fork" and os.fork() == 0:
@@ -162,7 +162,7 @@ COMPUTER = textwrap.dedent(
     """
     import sys, time
     from pathlib import Path
-    from awaitly_nb import caches
+    from awaitly_nb import cache as caches
     from awaitly_nb.result import Ok
     cache = caches.create_disk_cache(sys.argv[1])
     with cache.single_flight("key"):
@@ -231,7 +231,7 @@ def test_a_flight_of_the_parent_is_not_the_childs(folder):
     os.waitpid(child, 0)
     # The child's end has not let go of the parent's lock either.
     script = (
-        "import sys; from awaitly_nb import caches; "
+        "import sys; from awaitly_nb import cache as caches; "
         "print(caches.create_disk_cache(sys.argv[1]).single_flight('key').try_acquire())"
     )
     assert start(script, folder).communicate()[0] == "False\n"
@@ -302,7 +302,7 @@ def test_an_interrupt_during_a_store_waits_for_the_commit(folder):
     script = textwrap.dedent(
         """
         import os, signal, sys
-        from awaitly_nb import caches
+        from awaitly_nb import cache as caches
         from awaitly_nb.result import Ok
         from awaitly_nb.stores.disk import DiskStore
         cache = caches.create_disk_cache(sys.argv[1])

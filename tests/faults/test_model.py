@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from awaitly_nb import caches
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb import cache as caches
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.result import Err, Ok
 from awaitly_nb.stores.disk import database
 from awaitly_nb.testing import FakeClock
@@ -40,7 +40,7 @@ VALUES = st.one_of(
 KILLED_WRITER = textwrap.dedent(
     """
     import os, sys
-    from awaitly_nb import caches
+    from awaitly_nb import cache as caches
     from awaitly_nb.result import Ok
     from awaitly_nb.stores.disk.database import Database
     cache = caches.create_disk_cache(sys.argv[1])
@@ -53,7 +53,7 @@ KILLED_WRITER = textwrap.dedent(
 WRITER = textwrap.dedent(
     """
     import sys
-    from awaitly_nb import caches
+    from awaitly_nb import cache as caches
     from awaitly_nb.result import Ok
     caches.create_disk_cache(sys.argv[1]).set(sys.argv[2], Ok(["from another process", int(sys.argv[3])]))
     """

@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from awaitly_nb import caches
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb import cache as caches
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.errors import CacheError, StoreError
 from awaitly_nb.result import Ok
 from awaitly_nb.stores.disk import DiskStore, database
 
 WRITER = """
 import sys
-from awaitly_nb import caches
+from awaitly_nb import cache as caches
 from awaitly_nb.result import Ok
 cache = caches.create_disk_cache(sys.argv[1])
 for line in sys.stdin:

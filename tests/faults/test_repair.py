@@ -15,9 +15,9 @@ import warnings
 
 import pytest
 
-from awaitly_nb import caches
-from awaitly_nb.caches import repair
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb import cache as caches
+from awaitly_nb.cache import repair
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.errors import CacheUnusableWarning, ForeignSecretWarning
 from awaitly_nb.locks.records import RecordLocks
 from awaitly_nb.result import Ok
@@ -33,7 +33,7 @@ PRELUDE = """
 import json, os, signal, sys, time, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
-from awaitly_nb import caches
+from awaitly_nb import cache as caches
 from awaitly_nb.result import Ok
 from awaitly_nb.stores.disk import DiskStore
 from awaitly_nb.stores.disk.database import Database

@@ -1,6 +1,6 @@
 """Write the frozen folder of the present format: `python -m tests.golden.make`, once for each format version.
 
-What is written here is read by `tests/unit/caches/test_golden.py` for ever: never write over a folder that is there.
+What is written here is read by `tests/unit/cache/test_golden.py` for ever: never write over a folder that is there.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def results():
 def main() -> None:
     """Write the folder."""
     os.environ["AWAITLY_NB_SECRET"] = SECRET
-    from awaitly_nb import caches
-    from awaitly_nb.caches.folder import forget_folders
+    from awaitly_nb import cache as caches
+    from awaitly_nb.cache.folder import forget_folders
     from awaitly_nb.codec.envelope import SCHEMA
 
     folder = Path(__file__).parent / f"entries-v{SCHEMA}"

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import awaitly_nb as aw
 from awaitly_nb.cli.app import app
-from awaitly_nb.resume import StepEntry
+from awaitly_nb.states import StepEntry
 
 PASSWORD = "hunter2-of-ada"
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import awaitly_nb as aw
 from awaitly_nb import config
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.cli.app import app
 from awaitly_nb.codec.secrets import default_keyring
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from awaitly_nb.caches import Missed
+from awaitly_nb.cache import Missed
 from awaitly_nb.engine.decide import Compute, Serve, decide, may_keep, parse_cache_errors
 from awaitly_nb.errors import InvalidOptionError, StepTimeoutError, UnexpectedError
 from awaitly_nb.result import Mark, err, ok, with_mark

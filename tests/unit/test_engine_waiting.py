@@ -28,7 +28,7 @@ class HeldElsewhere:
 
 @pytest.fixture
 def shared(monkeypatch):
-    from awaitly_nb.caches import as_step_cache
+    from awaitly_nb.cache import as_step_cache
 
     monkeypatch.setattr(step, "_TELL_AFTER_S", 0.004)
     cache = as_step_cache({})

@@ -8,7 +8,7 @@ import functools
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.caches import as_step_cache
+from awaitly_nb.cache import as_step_cache
 
 
 @pytest.mark.parametrize("awaited", [False, True])

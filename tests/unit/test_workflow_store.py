@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.resume import StepEntry
+from awaitly_nb.states import StepEntry
 
 
 @pytest.fixture

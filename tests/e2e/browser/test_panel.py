@@ -345,7 +345,7 @@ def test_it_follows_the_theme(keys_lab):
 
 MANY = """
 from datetime import UTC, datetime, timedelta
-from awaitly_nb.caches import Entry, Listing
+from awaitly_nb.cache import Entry, Listing
 from awaitly_nb.notebook.panel import Panel
 
 class Source:

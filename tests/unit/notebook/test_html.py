@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.caches import as_step_cache
+from awaitly_nb.cache import as_step_cache
 from awaitly_nb.engine.summary import RunSummary, StepSummary
 from awaitly_nb.notebook.commands import Listing
 from awaitly_nb.notebook.html import cache_html, panel_html, result_html, run_html, state_html

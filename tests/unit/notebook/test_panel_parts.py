@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb import caches, events
-from awaitly_nb.caches import Listing
+from awaitly_nb import cache as caches
+from awaitly_nb import events
+from awaitly_nb.cache import Listing
 from awaitly_nb.notebook.html import run_html
 from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList

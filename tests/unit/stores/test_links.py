@@ -7,8 +7,8 @@ import warnings
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb import caches
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb import cache as caches
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.result import Ok
 from awaitly_nb.stores.disk import DiskStore
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from awaitly_nb import caches
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb import cache as caches
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.errors import DamagedEntryWarning, StoreError
 from awaitly_nb.result import Mark, Ok, with_mark
 from awaitly_nb.stores.disk import DiskStore

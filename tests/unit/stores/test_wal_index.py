@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from awaitly_nb import caches
-from awaitly_nb.caches.folder import forget_folders
+from awaitly_nb import cache as caches
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.result import Ok
 from awaitly_nb.stores.disk import DiskStore
 from awaitly_nb.stores.disk.wal_index import NOTHING, map_header

@@ -1,0 +1,308 @@
+"""`Stored`: a kept result without its value. It loads where it is used, in this process or in a worker's.
+
+A handle knows its cache. Sent to a worker it carries along how the worker opens that cache itself; kept on disk, as a
+part of another result, it does not, because the address of a server may hold a password.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import threading
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from awaitly_nb.cache.entry import Missed
+from awaitly_nb.cache.heads import entry_of
+from awaitly_nb.errors import NotCachedError, StoreError
+from awaitly_nb.result import Err, Mark, Ok, mark_of
+from awaitly_nb.stores import ABSENT
+from awaitly_nb.units import show_size
+
+if TYPE_CHECKING:
+    from awaitly_nb.cache.entry import StepCache
+    from awaitly_nb.result import Result
+
+__all__ = ["Recipe", "Stored", "glance", "handle_of", "holds_handles", "loaded", "look_up_in", "recipe_of"]
+
+_NOTHING: Final = object()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Stored:
+    """A result that is in the cache, to be loaded when it is needed. What a step with `lazy=True` returns.
+
+    Given to another step it arrives there as the value, loaded where that step runs; in its automatic key it counts as
+    the stored result, without being loaded.
+
+    Attributes
+    ----------
+    key
+        The key that it is kept under.
+    size_bytes
+        Size of the stored value; None where the cache does not tell.
+    digest
+        Tells it from another result under the same key.
+    cache
+        Where it lies.
+
+    Examples
+    --------
+    >>> import awaitly_nb as aw
+    >>> workflow = aw.create_workflow("big", cache={})
+    >>> def body(ctx):
+    ...     table = ctx.step("table", lambda: list(range(1000)), key="table", lazy=True)
+    ...     return table, ctx.step("sum", sum, table, key="sum")
+    >>> table, total = workflow.run_sync(body).unwrap()
+    >>> table, total, len(table.load())
+    (<stored 'table'>, 499500, 1000)
+    """
+
+    key: str
+    size_bytes: int | None = None
+    digest: str = ""
+    cache: Any = field(default=None, compare=False)  # Any: whichever cache
+    _value: Any = field(default=_NOTHING, compare=False)  # Any: a value that no cache has
+
+    def load(self) -> Any:  # Any: the user's value
+        """Return the value, a fresh one each time.
+
+        Raises
+        ------
+        NotCachedError
+            It is no longer there as it was, or cannot be read; running its step again helps.
+        """
+        if self._value is not _NOTHING:
+            return self._value
+        again = f"; run the step of {self.key!r} again"
+        if self.cache is None:
+            raise NotCachedError(f"this handle was kept without the address of its cache{again}")
+        found = look_up_in(self.cache, self.key)
+        if isinstance(found, Ok) and (not self.digest or _digest_of(self.cache, self.key, found) == self.digest):
+            return found.value
+        if isinstance(found, Ok):
+            raise NotCachedError(f"{self.key!r} was replaced since by another result{again}")
+        if isinstance(found, Missed) and found.reason != "absent":
+            _unreadable.add((self.key, self.digest))
+        why = found.detail or found.reason if isinstance(found, Missed) else "it is a failure now"
+        raise NotCachedError(f"{self.key!r} was kept and cannot be loaded ({why}){again}")
+
+    def is_there(self) -> bool:
+        """Tell whether there is something to load, without loading it."""
+        return self._value is not _NOTHING or (self.cache is not None and self.cache.has(self.key))
+
+    def __awaitly_key__(self) -> object:
+        return (self.key, self.digest) if self._value is _NOTHING else self._value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from awaitly_nb.codec import is_travelling
+
+        value = () if self._value is _NOTHING else (self._value,)
+        recipe = None if value else recipe_of(self.cache, travelling=is_travelling())
+        if is_travelling() and not value and recipe is None:
+            value = (self.load(),)  # nobody else can open this cache, so the value itself travels
+        return _arrived, (self.key, self.size_bytes, self.digest, recipe, *value)
+
+    def __deepcopy__(self, memo: object) -> Stored:
+        return self  # by way of `__reduce__` it would forget its cache
+
+    def __repr__(self) -> str:
+        size = "" if self.size_bytes is None else f", {show_size(self.size_bytes)}"
+        return f"<stored {self.key!r}{size}>"
+
+    def _repr_html_(self) -> str:
+        size = "" if self.size_bytes is None else f", {show_size(self.size_bytes)}"
+        return f"Stored result <code>{html.escape(self.key)}</code>{size}: <code>.load()</code> returns the value"
+
+
+def _arrived(key: str, size_bytes: int | None, digest: str, recipe: Recipe | None, value: object = _NOTHING) -> Stored:
+    return Stored(key, size_bytes, digest, None if recipe is None else recipe.cache(), value)
+
+
+_unreadable: set[tuple[str, str]] = set()
+"""What turned out damaged when it was loaded: its head looked well, and so it would be a hit for ever."""
+
+
+def look_up_in(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
+    """Ask any cache; one that cannot say why it has nothing says "absent"."""
+    if (lookup := getattr(cache, "lookup", None)) is not None:
+        found: Result[Any, Any] | Missed = lookup(key)
+        return found
+    kept = cache.get(key)
+    return kept if isinstance(kept, Ok | Err) else Missed()
+
+
+def _head_of(cache: Any, key: str) -> dict[str, Any] | None:  # Any: whichever cache
+    head_of = getattr(cache, "head_of", None)
+    return None if head_of is None else head_of(key)
+
+
+def _digest_of(cache: Any, key: str, found: Result[Any, Any]) -> str:  # Any: whichever cache
+    if (head := _head_of(cache, key)) is not None:
+        return str(head.get("signature", ""))
+    mark = mark_of(found)
+    return "" if mark is None or mark.at is None else mark.at.isoformat()
+
+
+def glance(cache: StepCache, key: str) -> Ok[Stored] | None:
+    """Return a kept success as a handle, from its head alone; None where only a whole look-up can say."""
+    head = _head_of(cache, key)
+    # Which files it depends on is told in the body.
+    if head is None or head.get("ok") is not True or head.get("files"):
+        return None
+    known = entry_of(key, head)  # not verified before it is loaded, so a stranger may have written it
+    stored = Stored(key, known.size_bytes, str(head.get("signature", "")), cache)
+    if (key, stored.digest) in _unreadable:
+        return None
+    code = head.get("code")
+    mark = Mark(
+        step_id=known.step_id,
+        workflow=known.workflow,
+        at=known.created_at,
+        duration_s=known.duration_s,
+        code=code if isinstance(code, str) else None,
+        origin="throw" if head.get("origin") == "throw" else "returned",
+        size_bytes=known.size_bytes,
+    )
+    return Ok(stored, _mark=mark)
+
+
+def handle_of(cache: StepCache | None, key: str, result: Ok[Any], *, kept: bool) -> Ok[Stored]:
+    """Return a success with a handle in place of its value; a handle that holds the value where no cache has it."""
+    mark = mark_of(result)
+    if isinstance(result.value, Stored):
+        stored = result.value
+        if stored.cache is None and kept:  # from a resume state
+            stored = replace(stored, cache=cache)
+    elif not kept or cache is None:
+        stored = Stored(key, _value=result.value)
+    else:
+        head = _head_of(cache, key) or {}
+        size = head.get("size_bytes", None if mark is None else mark.size_bytes)
+        stored = Stored(key, size, _digest_of(cache, key, result), cache)
+    return Ok(stored, _mark=mark)
+
+
+# Handles as arguments
+
+
+def holds_handles(*groups: Any) -> bool:  # Any: the arguments of a call
+    """Tell whether `loaded` would change one of these."""
+    return any(_holds(value) for group in groups for value in group)
+
+
+def _holds(value: object) -> bool:
+    if type(value) is Stored:
+        return True
+    if type(value) is list or type(value) is tuple:
+        return any(type(element) is Stored for element in value)
+    return type(value) is dict and any(type(element) is Stored for element in value.values())
+
+
+def loaded(value: Any) -> Any:  # Any: an argument of a step
+    """Return an argument with the handles in it loaded: itself, or those directly in a list, a tuple or a dict."""
+    if type(value) is Stored:
+        return value.load()
+    if not _holds(value):
+        return value
+    if type(value) is dict:
+        return {name: loaded(element) if type(element) is Stored else element for name, element in value.items()}
+    return type(value)(loaded(element) if type(element) is Stored else element for element in value)
+
+
+# The same cache in another process
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Recipe:
+    """How another process opens a cache: a folder by its path, a store by the call that opened it."""
+
+    store: Any  # Any: text, or `stores.again.Again`
+    namespace: str
+    ttl_s: float | None
+    verify: Any  # Any: one of three words
+    place: str = ""
+
+    def cache(self) -> Any:  # Any: a shared cache
+        """Return the cache, opened once in a process.
+
+        Raises
+        ------
+        StoreError
+            The same address leads to another place here, as that of a file on another machine does.
+        """
+        from awaitly_nb.cache.create import create_disk_cache, create_shared_cache
+
+        options: dict[str, Any] = {"namespace": self.namespace, "ttl": self.ttl_s, "verify": self.verify}
+        if isinstance(self.store, str):
+            return create_disk_cache(self.store, **options)
+        with _opening:
+            for recipe, cache in _opened:
+                if recipe == self:
+                    return cache
+            made = create_shared_cache(store := self.store(), **options)
+            if _place_of(store) != self.place:
+                raise StoreError(
+                    f"{store!r} is another place here than in the notebook; a cache that workers share lies on a "
+                    "server, or in a file that all of them see"
+                )
+            _opened.append((self, made))
+            return made
+
+
+_opening = threading.Lock()
+_opened: list[tuple[Recipe, Any]] = []
+
+
+def _after_fork() -> None:
+    global _opening  # noqa: PLW0603 - another thread of the parent may have held it
+    _opening = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def recipe_of(cache: object, *, travelling: bool = True) -> Recipe | None:
+    """Return how another process opens `cache`, or None where it could not, or must not be told.
+
+    Parameters
+    ----------
+    travelling
+        True for a worker, maybe on another machine, which has the same servers and other folders. False for what is
+        kept, where a folder is found again, and a server's address, maybe with a password, is not to be written down.
+    """
+    from awaitly_nb.cache.stored import StoredCache
+
+    if not isinstance(cache, StoredCache):
+        return None
+    folder, share = cache._folder, cache._store  # noqa: SLF001 - one package
+    options = cache.namespace, cache._ttl_s, cache._verify  # noqa: SLF001
+    if folder is not None:
+        return None if travelling else Recipe(str(folder.directory), *options)
+    if not travelling or (again := getattr(store := getattr(share, "store", None), "again", None)) is None:
+        return None
+    try:
+        return Recipe(again, *options, _place_of(store))
+    except StoreError:
+        return None  # it is away; whoever reads or writes tells
+
+
+_PLACE: Final = "\x1eplace"
+
+
+def _place_of(store: Any) -> str:  # Any: a store that can be opened again
+    """Return the name that a store was given when it was first asked for, and has for everybody who opens it."""
+    if getattr(store, "place", None) is None:
+        if (record := store.read(_PLACE)) is None:
+            with suppress(StoreError):  # not every storage can tell who was first
+                store.swap(_PLACE, json.dumps(uuid.uuid4().hex), [], expect=ABSENT)
+            record = store.read(_PLACE)
+        if record is None:
+            store.swap(_PLACE, json.dumps(uuid.uuid4().hex), [])
+            record = store.read(_PLACE)
+        store.place = "" if record is None else record.head
+    return str(store.place)

@@ -1,0 +1,170 @@
+"""Many entries at once, column by column: a hundred thousand in a third of the time that parsing each would take.
+
+Hides that heads are written with their members in one order (see `held`), so that one pattern finds what a listing
+tells of. A head in another order, or with an escape where the pattern wants none, is parsed as JSON.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from array import array
+from datetime import UTC, datetime
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from awaitly_nb.cache.entry import Entry
+from awaitly_nb.cache.folder import open_folder
+from awaitly_nb.cache.heads import entry_of, live_heads
+from awaitly_nb.cache.held import SEPARATOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["Listing", "folder_listing", "list_heads"]
+
+# Possessive, because what does not fit at once is parsed anyway. A quote inside a text is escaped, and does not fit.
+_HEAD: Final = re.compile(
+    r'\{"schema":1,"secret":"[^"]*+","namespace":"[^"]*+","key":"[^"]*+"(?:,"step_id":"([^"\\]*+)")?+'
+    r'(?:,"workflow":"[^"]*+")?+,"ok":(t)?+[a-z]*+,"codec":"[^"]*+","created_at":([0-9]++)[0-9.]*+'
+    r'(?:,"duration_s":([0-9.e+-]++))?+,"stored_at":([0-9.]++)(?:,"expires_at":([0-9.e+-]++))?+,"size_bytes":([0-9]++)'
+)
+_END: Final = '"}'
+_groups = re.Match.groups
+_BATCH: Final = 200  # what is made of a batch dies young, and costs the garbage collector next to nothing
+
+
+class Listing:
+    """What is known of many kept results, without decoding any. Row `i` is the entry with the name `names[i]`.
+
+    Attributes
+    ----------
+    names
+        The records' names: namespace, separator, key.
+    step_ids
+        Who computed them, or None.
+    ok
+        1, or 0 for a kept failure.
+    sizes, created, durations
+        Bytes, seconds since the epoch and seconds; -1 where not known.
+    hits
+        How often each was served, as far as was counted.
+    """
+
+    __slots__ = ("created", "durations", "hits", "names", "ok", "sizes", "step_ids")
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.step_ids: list[str | None] = []
+        self.ok = bytearray()
+        self.sizes = array("q")
+        self.created = array("q")
+        self.durations = array("d")
+        self.hits = array("q")
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Listing:
+        """Return the listing of these entries."""
+        listing = cls()
+        for entry in entries:
+            listing.add(entry)
+        return listing
+
+    def add(self, entry: Entry) -> None:
+        """Add one row; a number that is none, as in a planted head, counts as not known."""
+        created_at = entry.created_at
+        self.names.append(entry.namespace + SEPARATOR + entry.key)
+        self.step_ids.append(entry.step_id)
+        self.ok.append(bool(entry.ok))
+        self.sizes.append(_whole(entry.size_bytes, -1))
+        self.created.append(-1 if created_at is None else _whole(created_at.timestamp(), -1))
+        self.durations.append(_number(entry.duration_s))
+        self.hits.append(_whole(entry.hits, 0))
+
+    def extend(self, other: Listing) -> None:
+        """Add the rows of another listing."""
+        for name in Listing.__slots__:
+            column = getattr(self, name)
+            column += getattr(other, name)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def entry(self, row: int) -> Entry:
+        """Return one row as an entry, without what is no column here: workflow and expiry."""
+        namespace, _, key = self.names[row].partition(SEPARATOR)
+        size, created, duration = self.sizes[row], self.created[row], self.durations[row]
+        return Entry(
+            key=key,
+            namespace=namespace,
+            step_id=self.step_ids[row],
+            ok=bool(self.ok[row]),
+            size_bytes=None if size < 0 else size,
+            created_at=None if created < 0 else datetime.fromtimestamp(created, UTC),
+            duration_s=None if duration < 0 else duration,
+            hits=self.hits[row],
+        )
+
+
+def _whole(value: Any, otherwise: int) -> int:  # Any: as a stranger wrote it
+    try:
+        return array("q", [int(value)])[0]
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
+
+
+def _number(value: Any) -> float:  # Any: as a stranger wrote it
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return -1.0
+
+
+Row: TypeAlias = "tuple[str, str, int]"  # name, head, number of hits
+
+
+def list_heads(rows: Sequence[Row], now: float) -> Listing:
+    """Return the listing of the entries that may be served at `now`."""
+    listing = Listing()
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        try:
+            found = _read(batch, now)
+        except (TypeError, ValueError, OverflowError):  # a head that does not fit, or a number that cannot be
+            found = Listing.of(entry_of(*row) for row in live_heads(batch, now))
+        listing.extend(found)
+    return listing
+
+
+def _read(batch: Sequence[Row], now: float) -> Listing:
+    """Return the listing of rows whose heads all fit the pattern; raises TypeError where one does not."""
+    listing = Listing()
+    names, heads, hits = zip(*batch, strict=True)
+    if not all(head.endswith(_END) for head in heads):
+        raise ValueError("a head is cut short")
+    matches = [_HEAD.match(head) for head in heads]
+    columns: tuple[Sequence[Any], ...]  # Any: texts, most of them
+    columns = (names, hits, *zip(*map(_groups, matches), strict=True))  # type: ignore[arg-type]  # TypeError for None
+    if any(columns[-2]):
+        alive = [
+            ends is None or 2 * float(stored) - float(ends) <= now <= float(ends)
+            for stored, ends in zip(*columns[-3:-1], strict=True)
+        ]
+        columns = tuple([list(compress(column, alive)) for column in columns])
+    listing.names += columns[0]
+    listing.hits.extend(columns[1])
+    steps, oks, created, durations, _, _, sizes = columns[2:]
+    listing.step_ids += steps
+    listing.ok += bytes([ok is not None for ok in oks])
+    listing.sizes.extend(map(int, sizes))
+    listing.created.extend(map(int, created))
+    listing.durations.extend([-1.0 if text is None else float(text) for text in durations])
+    return listing
+
+
+def folder_listing(namespace: str | None = None) -> Listing:
+    """Return what is known of the live keys of the default folder, in all namespaces or in one."""
+    from awaitly_nb.config import cache_directory, settings
+
+    folder = open_folder(cache_directory(), mmap=settings().mmap)
+    return list_heads(folder.heads("" if namespace is None else namespace + SEPARATOR), time.time())

@@ -1,0 +1,255 @@
+"""Putting a folder right: orphan files of dead writers, and a database that is damaged or gone.
+
+A damaged database is renamed, never deleted, and the new one is filled with every row of the old that can still be
+read and with every value file, as far as they verify; those of a foreign secret or of a newer version are kept for
+whoever can read them. Only then does the new database say that it is whole: whoever opens one that does not goes on
+where another process was stopped. Kernels that have the old file open see at their next look that another one is at its
+place.
+
+All of it happens under a lock that one process at a time can hold. Nothing is removed while a database is being filled:
+a file that waits for its row looks like one that nobody needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from awaitly_nb.cache.heads import number_of
+from awaitly_nb.cache.writers import dead_writers, is_alive
+from awaitly_nb.codec import EnvelopeError, default_keyring, open_envelope, read_head
+from awaitly_nb.errors import CacheUnusableWarning, StoreError, warn
+from awaitly_nb.stores import ABSENT, DATABASE, DamagedDatabaseError, UnfilledDatabaseError, readable_rows, sound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from awaitly_nb.cache.folder import Folder
+    from awaitly_nb.stores import Body, Stray
+
+__all__ = ["fill", "rebuild", "remove_strays", "repairer", "set_aside", "settle", "tidy", "unfinished"]
+
+_REPAIR: Final = "repair"
+_WAIT_S: Final = 120.0
+_DAMAGED: Final = f"{DATABASE}.damaged-"
+_REBUILDING: Final = f"{DATABASE}.rebuilding-"
+_LOGS: Final = ("-wal", "-shm")
+
+
+def settle(folder: Folder) -> None:
+    """Do what an open finds to be done: fill a database that is not whole, remove the files of dead writers."""
+    with contextlib.suppress(OSError):
+        if os.name == "posix" and folder.directory.stat().st_mode & stat.S_IWOTH:
+            warn(
+                f"anybody on this machine can write to the cache {folder.directory}; what they put there is not used, "
+                f"but they can remove what you keep: chmod 700 {folder.directory}",
+                CacheUnusableWarning,
+            )
+    database = folder.store.database
+    if not database.whole:
+        try:
+            fill(folder)
+        except DamagedDatabaseError:
+            raise
+        except StoreError:
+            # Not to be written, or another process takes its time: what is there is served, the next open tries again.
+            database.whole = True
+            return
+    if dead := dead_writers(folder):
+        with contextlib.suppress(StoreError, OSError), _alone(folder, wait_s=0):  # else it waits until the next open
+            _sweep(folder)
+            for note in dead:
+                note.unlink(missing_ok=True)
+
+
+def fill(folder: Folder) -> int:
+    """Fill a database that does not say that it is whole; return how many entries were found again."""
+    with _alone(folder):
+        return _fill(folder)
+
+
+def rebuild(folder: Folder, reason: str) -> None:
+    """Set a damaged database aside and make a new one from what is left; raises StoreError where it cannot be done."""
+    with _alone(folder):
+        folder.store.close()
+        if not sound(folder.directory / DATABASE):  # else another process was faster
+            _set_aside(folder)
+        _fill(folder, reason)
+
+
+def tidy(folder: Folder) -> tuple[int, int]:
+    """Give files their rows again, remove the rest of dead writers; return how many of either."""
+    with _alone(folder):
+        return _adopt(folder), len(_sweep(folder))
+
+
+def remove_strays(folder: Folder, strays: Sequence[Stray]) -> int:
+    """Remove rows that are not ours, unless others have their numbers by now. Their files stay: a row may name any."""
+    sql = "DELETE FROM Cache WHERE rowid = ? AND coalesce(CAST(key AS BLOB), x'') = ?"
+    with folder.store.database.transaction() as connection:
+        return sum([connection.execute(sql, (number, name)).rowcount for number, name, _ in strays])
+
+
+def unfinished(folder: Folder) -> list[Path]:
+    """Return the databases that were set aside and not read to their end yet, oldest first."""
+    return _databases(folder, _REBUILDING)
+
+
+def set_aside(folder: Folder) -> list[Path]:
+    """Return the damaged databases that were read to their end and kept, oldest first."""
+    return _databases(folder, _DAMAGED)
+
+
+def _databases(folder: Folder, prefix: str) -> list[Path]:
+    return sorted(path for path in folder.directory.glob(f"{prefix}*") if not path.name.endswith(_LOGS))
+
+
+def repairer(folder: Folder) -> str | None:
+    """Return who repairs the folder at this moment, or None."""
+    lock = folder.locks.flight(_REPAIR)
+    if not folder.locks.path.exists():
+        return None  # nor is the file made by asking
+    if lock.try_acquire():
+        lock.release()
+        return None
+    return lock.holder() or "another kernel"
+
+
+@contextlib.contextmanager
+def _alone(folder: Folder, *, wait_s: float = _WAIT_S) -> Iterator[None]:
+    """Hold the lock for repairs; raises StoreError where somebody else keeps it for too long."""
+    lock = folder.locks.flight(_REPAIR)
+    until = time.monotonic() + wait_s
+    while not lock.try_acquire():
+        if time.monotonic() >= until:
+            raise StoreError(f"{lock.holder() or 'another kernel'} is repairing the cache {folder.directory}")
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fill(folder: Folder, reason: str | None = None) -> int:
+    store = folder.store
+    with contextlib.suppress(UnfilledDatabaseError):  # which is why we are here
+        store.database.fresh()
+    old = unfinished(folder)
+    if store.database.look_whole() and not old:
+        return 0  # Another process was faster.
+    lost = not store.filenames() and next(store.files.paths(), None) is not None
+    kept = sum([_salvage(folder, path) for path in old]) + _adopt(folder)
+    names = [_finish(path) for path in old]
+    store.database.mark_whole()
+    if old:
+        reason = reason or f"the database of the cache {folder.directory} was damaged"
+        rescued = f"it was kept as {', '.join(names)}, and {kept} entries were rescued into a new one"
+        warn(f"{reason}; {rescued}", CacheUnusableWarning)
+    elif lost:
+        found = f"{kept} entries were found again in their files"
+        warn(f"the database of the cache {folder.directory} was gone; {found}", CacheUnusableWarning)
+    return kept
+
+
+def _sweep(folder: Folder) -> list[str]:
+    """Remove the files that have no row and whose writer is dead; return them."""
+    files = folder.store.files
+    # Files first, then who lives, then the rows: a dead writer adds no row, and one that lives is left alone.
+    found = [(path, token) for path in files.paths() if (token := files.token_of(path)) is not None]
+    alive = {token: is_alive(folder, token) for token in {token for _, token in found}}
+    files.remove_empty()
+    if all(alive.values()):
+        return []
+    named = folder.store.filenames(of_whole=True)
+    orphans = [path for path, token in found if not alive[token] and path not in named]
+    for path in orphans:
+        files.remove(path)
+    return orphans
+
+
+def _set_aside(folder: Folder) -> None:
+    """Rename the database with its write-ahead log, so that both stay together."""
+    stamp = datetime.fromtimestamp(time.time()).astimezone().strftime("%Y%m%d-%H%M%S-%f")
+    _rename(folder.directory / DATABASE, f"{_REBUILDING}{stamp}")
+
+
+def _finish(path: Path) -> str:
+    """Give a database that was read to its end the name that it keeps, and return that."""
+    name = _DAMAGED + path.name.removeprefix(_REBUILDING)
+    _rename(path, name)
+    return name
+
+
+def _rename(path: Path, name: str) -> None:
+    try:
+        # The database first: SQLite removes a log that it finds beside a database that is not there.
+        path.rename(path.with_name(name))
+    except OSError as exc:
+        raise StoreError(f"the damaged database {path} cannot be renamed ({exc})") from exc
+    for suffix in _LOGS:
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + suffix).rename(path.with_name(name + suffix))
+
+
+def _salvage(folder: Folder, aside: Path) -> int:
+    """Copy the small entries that can still be read, as they are, where there is none yet; return how many."""
+    kept = 0
+    for name, head, body, written_at, expires_at in readable_rows(aside):
+        if _worth_keeping(name, head, body):
+            version = folder.store.swap(name, head, [body], expect=ABSENT, written_at=written_at, expires_at=expires_at)
+            kept += version is not None
+    return kept
+
+
+class _Found(NamedTuple):
+    """A value file that has no row. Of two with one name the greater is kept: what verifies here, then the newer."""
+
+    trusted: bool
+    stored_at: float
+    expires_at: float | None
+    path: str
+    size: int
+    head: str
+
+
+def _adopt(folder: Folder) -> int:
+    """Give every value file that is worth it and has no row its row again; return how many."""
+    store = folder.store
+    named = store.filenames()
+    best: dict[str, _Found] = {}
+    for path in store.files.paths():
+        if path in named:
+            continue
+        try:
+            name, head, size = store.files.front(path)
+            body = store.files.read(path, size)
+        except (StoreError, OSError):
+            continue
+        if verdict := _worth_keeping(name, head, body):
+            found = _Found(verdict == "trusted", *_times(head), path, size, head)
+            if name not in best or found[:2] > best[name][:2]:
+                best[name] = found
+    # A planted file gets a row as well, but only of a name that has none: a look-up verifies it, and tells of a miss.
+    return sum(
+        store.adopt(name, found.head, found.path, found.size, written_at=found.stored_at, expires_at=found.expires_at)
+        for name, found in sorted(best.items(), key=lambda item: item[1].stored_at)
+    )
+
+
+def _times(head: str) -> tuple[float, float | None]:
+    members = read_head(head) or {}
+    return number_of(members.get("stored_at")) or 0.0, number_of(members.get("expires_at"))
+
+
+def _worth_keeping(name: str, head: str, body: Body) -> str | None:
+    """Tell whether an entry is trusted here or may be of use elsewhere, by a foreign secret or a newer version."""
+    try:
+        open_envelope(name, head, body, default_keyring())
+    except EnvelopeError as exc:
+        return exc.reason if exc.reason in ("foreign", "newer") else None
+    return "trusted"

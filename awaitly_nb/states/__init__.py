@@ -1,0 +1,83 @@
+"""What lets a run go on where another one stopped: the state of finished steps, and the stores that keep it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from awaitly_nb.doors import door
+
+if TYPE_CHECKING:
+    from awaitly_nb.states.blocking import (
+        SavedState as SavedState,
+    )
+    from awaitly_nb.states.collector import (
+        ResumeStateCollector as ResumeStateCollector,
+    )
+    from awaitly_nb.states.collector import (
+        create_resume_state_collector as create_resume_state_collector,
+    )
+    from awaitly_nb.states.databases import (
+        libsql as libsql,
+    )
+    from awaitly_nb.states.databases import (
+        mongo as mongo,
+    )
+    from awaitly_nb.states.databases import (
+        objects as objects,
+    )
+    from awaitly_nb.states.databases import (
+        postgres as postgres,
+    )
+    from awaitly_nb.states.databases import (
+        redis as redis,
+    )
+    from awaitly_nb.states.databases import (
+        sqlite as sqlite,
+    )
+    from awaitly_nb.states.leases import (
+        Lease as Lease,
+    )
+    from awaitly_nb.states.outlines import (
+        StepOutline as StepOutline,
+    )
+    from awaitly_nb.states.outlines import (
+        outline as outline,
+    )
+    from awaitly_nb.states.session import (
+        Session as Session,
+    )
+    from awaitly_nb.states.state import (
+        ResumeState as ResumeState,
+    )
+    from awaitly_nb.states.state import (
+        StepEntry as StepEntry,
+    )
+    from awaitly_nb.states.store import (
+        StateStore as StateStore,
+    )
+    from awaitly_nb.states.wire import (
+        as_resume_state as as_resume_state,
+    )
+else:
+    __getattr__ = door(
+        __name__,
+        {
+            "Lease": "leases",
+            "ResumeState": "state",
+            "ResumeStateCollector": "collector",
+            "SavedState": "blocking",
+            "Session": "session",
+            "StateStore": "store",
+            "StepEntry": "state",
+            "StepOutline": "outlines",
+            "as_resume_state": "wire",
+            "create_resume_state_collector": "collector",
+            "libsql": "databases",
+            "mongo": "databases",
+            "objects": "databases",
+            "outline": "outlines",
+            "postgres": "databases",
+            "redis": "databases",
+            "sqlite": "databases",
+        },
+    )
