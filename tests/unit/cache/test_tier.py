@@ -131,7 +131,7 @@ def test_hits_of_what_is_too_large_for_the_tier_are_counted_too(tmp_path):
 def test_what_another_process_keeps_replacing_is_served_as_it_is_now(tmp_path):
     ours = caches.create_disk_cache(tmp_path)
     for number in range(6):
-        write = f"from awaitly_nb import Ok, caches; caches.create_disk_cache({str(tmp_path)!r}).set('k', Ok({number}))"
+        write = f"import awaitly_nb as aw; aw.create_disk_cache({str(tmp_path)!r}).set('k', aw.Ok({number}))"
         subprocess.run([sys.executable, "-c", write], check=True)
         for _ in range(number):
             assert ours.get("k") == Ok(number)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 ANOTHER = """
 import sys
-from awaitly_nb import Ok, caches
+from awaitly_nb import Ok, cache as caches
 cache = caches.create_disk_cache(sys.argv[1])
 for line in sys.stdin:
     cache.set("k", Ok(int(line)))
