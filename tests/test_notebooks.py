@@ -20,10 +20,21 @@ VARYING = re.compile(r"0x[0-9a-f]{6,}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22,}")
 
 def shown(notebook):
     """Return what each cell of an executed notebook showed to the user, without what tells of the run itself."""
-    return [
-        [found for output in cell.get("outputs", ()) if (found := _shown(output)) is not None]
-        for cell in nbformat.read(notebook, as_version=4).cells
-    ]
+    return [_joined(cell.get("outputs", ())) for cell in nbformat.read(notebook, as_version=4).cells]
+
+
+def _joined(outputs):
+    """Return what `outputs` show. How a printed text was cut into messages says how busy the machine was: join them."""
+    found = []
+    for output in outputs:
+        match _shown(output):
+            case None:
+                pass
+            case str(text) if found and isinstance(found[-1], str):
+                found[-1] += text
+            case content:
+                found.append(content)
+    return found
 
 
 def _shown(output):
@@ -45,6 +56,25 @@ def test_as_committed_a_notebook_is_clean(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [(c.outputs, c.execution_count) for c in code] == [([], None)] * len(code)
     assert notebook.cells[0].cell_type == "markdown", "a notebook begins with what it is about"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_its_links_and_pictures_are_where_jupyterlab_serves_them(path):
+    text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+    local = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    assert [link for link in local if not (FOLDER / link).exists()] == []
+    # Its server shows no hidden files, and a notebook's pictures travel with the folder.
+    assert [link for link in local if link.endswith(".png") and not link.startswith("pictures/")] == []
+
+
+def test_how_a_printed_text_was_cut_into_messages_does_not_count():
+    def stream(text, name="stdout"):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    picture = nbformat.v4.new_output("display_data", data={"text/plain": "a picture"})
+    cut = [stream("one\ntw"), stream("badge", "stderr"), stream("o\n"), picture, stream("three\n")]
+    assert _joined(cut) == _joined([stream("one\ntwo\n"), picture, stream("three\n")])
+    assert _joined(cut) != _joined([stream("one\n"), picture, stream("two\nthree\n")])
 
 
 @pytest.mark.slow

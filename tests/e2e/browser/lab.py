@@ -33,7 +33,7 @@ CHROMIUM_FLAGS = [
     "--no-first-run",
 ]
 
-PICTURES = Path(__file__).parents[3] / ".github" / "screenshots"
+PICTURES = Path(__file__).parents[3] / "notebooks" / "pictures"
 TAKE_PICTURES = os.environ.get("AWAITLY_NB_SCREENSHOT") == "1"  # now: the tests' own settings replace ours later
 
 SETTINGS = {

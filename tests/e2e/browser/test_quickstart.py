@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.browser.lab import TAKE_PICTURES, shrink
 
 ROOT = Path(__file__).parents[3]
-PICTURE = ROOT / ".github" / "screenshot.png"
+PICTURE = ROOT / "notebooks" / "pictures" / "jupyterlab.png"
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(3000)]
 
