@@ -51,6 +51,8 @@ class Mark:
         Files that were read while it was computed, as plain data (see `keys.files`).
     size_bytes
         Size of the stored value; None where the result was never encoded.
+    traces
+        What it used of the process while it was computed, by tracer, as plain data (see `keys.traces`); None: nothing.
     """
 
     step_id: str | None = None
@@ -63,6 +65,7 @@ class Mark:
     parts: Mapping[str, Any] | None = None  # Any: plain JSON data
     files: tuple[Any, ...] = ()  # Any: plain JSON data
     size_bytes: int | None = None
+    traces: Mapping[str, Any] | None = None  # Any: plain JSON data
 
 
 @dataclass(frozen=True, slots=True)

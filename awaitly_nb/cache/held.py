@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,7 +44,7 @@ _from_timestamp = datetime.fromtimestamp
 _new = object.__new__
 _set_value = Ok.__dict__["value"].__set__
 _set_mark = Ok.__dict__["_mark"].__set__
-_setters = tuple(Mark.__dict__[field.name].__set__ for field in fields(Mark))
+_setters = tuple(Mark.__dict__[name].__set__ for name in Mark.__slots__)
 
 
 def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
@@ -193,6 +192,7 @@ def hold(
         mark.parts,
         mark.files,
         encoded.size_bytes,
+        mark.traces,
     )
     expires_at = None if ttl_s is None else now + ttl_s
     held = Held(
@@ -229,6 +229,8 @@ def seal_held(name: str, held: Held, encoded: Encoded, keyring: Keyring) -> tupl
         members["origin"] = mark.origin
     if mark.files:
         members["files"] = len(mark.files)  # who reads heads alone learns that there is more to ask
+    if mark.traces:
+        members["traces"] = dict(mark.traces)
     notes = b""
     if mark.parts is not None or mark.files:
         parts = mark.parts.data if isinstance(mark.parts, _Parts) else mark.parts and dict(mark.parts)
@@ -269,6 +271,7 @@ def _opened(opened: Opened) -> Held:
         parts,
         files,
         get("size_bytes"),
+        get("traces"),
     )
     return Held(
         opened.stream,

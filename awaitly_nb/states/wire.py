@@ -94,6 +94,8 @@ def _mark_to_data(mark: Mark | None) -> Data | None:
         data["origin"] = mark.origin
     if mark.files:
         data["files"] = list(mark.files)
+    if mark.traces:
+        data["traces"] = dict(mark.traces)
     return data or None
 
 
@@ -108,6 +110,7 @@ def _mark_from_data(data: Mapping[str, Json], at: datetime | None) -> Mark:
         ttl_s=mark.get("ttl_s"),
         origin=mark.get("origin", "returned"),
         files=tuple(mark.get("files", ())),
+        traces=mark.get("traces"),
     )
 
 

@@ -136,6 +136,7 @@ class StepCacheSuite(Gaps):
             origin="throw",
             parts={"name": "s", "parts": [{"kind": "code", "shown": "def s(): ..."}]},
             files=({"path": "data.csv", "size": 3},),
+            traces={"environment": {"MODE": "7f"}},
         )
         cache.set("k", with_mark(Err("E"), mark))
         for _ in range(2):
@@ -147,6 +148,7 @@ class StepCacheSuite(Gaps):
                 assert getattr(back, name) == getattr(mark, name)
             assert dict(back.parts or {}) == mark.parts
             assert list(back.files) == list(mark.files)
+            assert dict(back.traces or {}) == mark.traces
 
     def test_writing_to_a_value_never_changes_the_cache(self, cache: StepCache) -> None:
         value = {"list": [1]}
