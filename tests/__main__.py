@@ -5,8 +5,11 @@
     python -m tests unit types      some of them
     python -m tests unit -- -k key  what follows `--` goes to pytest
     python -m tests --strict        a test that is skipped because something is missing has failed
+    python -m tests docs            the documentation site, in build/docs
+    python -m tests coverage        unit and contract with the lines they reach; below the floor it has failed
     python -m tests bench           the benchmarks, as ratios to a yardstick measured beside them
 
+Says what runs and how far it is: on a terminal in one line that changes, else every ten seconds in a line per check.
 Ends with the number of tests that passed and failed, alone on a line, and with exit code 1 if anything failed.
 """
 
@@ -14,10 +17,12 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -48,6 +53,9 @@ ORDER = (
     "lint",
     "format",
 )
+# Only where they are named: they repeat what others do.
+ON_DEMAND = ("coverage",)
+COVERED = ("unit", "contract")
 # Checks whose tests lie in one place; a marker can put a test of any folder into one of the others.
 PATHS = {
     "readme": ["tests/test_readme.py", "awaitly_nb", "--doctest-modules"],
@@ -55,6 +63,9 @@ PATHS = {
     "browser": ["tests/e2e/browser"],
 }
 LIMIT_S = 1500
+CLEAR = "\r\x1b[K"
+# How often it is told what runs: a terminal has a line to write over, a log grows.
+EVERY_S = {True: 1.0, False: 10.0}
 NO_TESTS = 5  # pytest's exit code
 
 
@@ -68,12 +79,82 @@ class Outcome:
     output: str
     counts: dict[str, int] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
+    note: str = ""
 
     @property
     def line(self) -> str:
         """One line for the reader."""
-        told = ", ".join(f"{n} {what}" for what, n in self.counts.items() if n or what == "passed")
+        told = ", ".join([f"{n} {what}" for what, n in self.counts.items() if n or what == "passed"] + [self.note])
+        told = told.removesuffix(", ")
         return f"{'PASS' if self.ok else 'FAIL'}  {self.name:<10} {self.seconds:7.1f} s  {told}".rstrip()
+
+
+class Progress:
+    """What runs at the moment, and the lines that tell of it.
+
+    Parameters
+    ----------
+    terminal
+        Whether the lines go to a terminal, where one line is written over.
+    clock
+        Seconds, from any beginning.
+    """
+
+    def __init__(self, *, terminal: bool, clock=time.monotonic) -> None:
+        self._terminal = terminal
+        self._clock = clock
+        self._running: dict[str, tuple[float, Path | None]] = {}
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def of(self, name: str, file: Path | None = None):
+        """Count `name` as running in this block; pytest writes to `file` how far it is."""
+        with self._lock:
+            self._running[name] = (self._clock(), file)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._running[name]
+
+    def lines(self) -> list[str]:
+        """Return a line for each check that runs."""
+        with self._lock:
+            running = dict(self._running)
+        return [self._line(name, self._clock() - began, file) for name, (began, file) in running.items()]
+
+    def _line(self, name: str, seconds: float, file: Path | None) -> str:
+        told = ""
+        # Nothing is there before the first test, and half of it while pytest writes.
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(file.read_text()) if file else {}
+            told = "{done} of {total} tests, now {test}".format(**found) if found else ""
+        return f"....  {name:<10} {seconds:7.1f} s  {told}".rstrip()
+
+    @contextlib.contextmanager
+    def shown(self):
+        """Tell what runs, from time to time, while this block lasts."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._show, args=(ended,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _show(self, ended: threading.Event) -> None:
+        while not ended.wait(EVERY_S[self._terminal]):
+            lines = self.lines()
+            if self._terminal:
+                parts = [" ".join(line.removeprefix("....").split()).partition(", now")[0] for line in lines]
+                _over("; ".join(parts))
+            else:
+                for line in lines:
+                    _say(line)
+
+
+PROGRESS = Progress(terminal=sys.stdout.isatty())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -92,8 +173,8 @@ def main(argv: list[str] | None = None) -> int:
     system.provide(names, _say)
     outcomes = []
     began = time.monotonic()
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for done in as_completed([pool.submit(_run, name, options) for name in ORDER if name in names]):
+    with PROGRESS.shown(), ThreadPoolExecutor(options.jobs) as pool:
+        for done in as_completed([pool.submit(_run, name, options) for name in (*ORDER, *ON_DEMAND) if name in names]):
             outcomes.append(done.result())
             _tell(outcomes[-1])
     for reason in sorted({r for o in outcomes for r in o.reasons}):
@@ -120,44 +201,45 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="check", help=f"{', '.join(ORDER)}; or bench")
+    parser.add_argument("names", nargs="*", metavar="check", help=f"{', '.join((*ORDER, *ON_DEMAND))}; or bench")
     parser.add_argument("--fast", action="store_true", help="leave out what is slow, and servers, kernels, browser")
     parser.add_argument("--strict", action="store_true", help="a skipped test has failed")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="checks at a time")
     options = parser.parse_args(argv[:at])
-    if options.names != ["bench"] and (unknown := set(options.names) - set(ORDER)):
-        parser.error(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(ORDER)}, and bench alone")
+    known = (*ORDER, *ON_DEMAND)
+    if options.names != ["bench"] and (unknown := set(options.names).difference(known)):
+        parser.error(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(known)}, and bench alone")
     options.rest = argv[at + 1 :]
     return options
 
 
 def _run(name: str, options: argparse.Namespace) -> Outcome:
     if name in STATIC:
-        ok, seconds, output = _call(STATIC[name])
+        with PROGRESS.of(name):
+            ok, seconds, output = _call(STATIC[name])
         return Outcome(name, ok, seconds, output)
     with tempfile.TemporaryDirectory() as folder:
-        counts = Path(folder) / "counts.json"
-        command = [
-            PYTHON,
-            "-m",
-            "pytest",
-            "-q",
-            "--continue-on-collection-errors",
-            "-p",
-            "tests.selection",
-            "--check",
-            name,
-            "--count-into",
-            str(counts),
-        ]
+        counts, progress = Path(folder) / "counts.json", Path(folder) / "progress.json"
+        measured = COVERED if name == "coverage" else (name,)
+        data = f"--data-file={Path(folder) / 'coverage'}"
+        command = [PYTHON, "-m", *(["coverage", "run", data, "-m"] if name == "coverage" else []), "pytest", "-q"]
+        command += ["--continue-on-collection-errors", "-p", "tests.selection"]
+        command += [f"--check={check}" for check in measured]
+        command += ["--count-into", str(counts), "--progress-into", str(progress)]
         command += ["--without-slow"] * options.fast + ["--skips-fail"] * options.strict
         command += [*PATHS.get(name, ["tests"]), *options.rest]
         # A full check without any test has lost its tests; a narrowed one may well have none.
-        ok, seconds, output = _call(command, allow={0, NO_TESTS} if options.rest or options.fast else {0})
+        with PROGRESS.of(name, progress):
+            ok, seconds, output = _call(command, allow={0, NO_TESTS} if options.rest or options.fast else {0})
         if not counts.exists():  # pytest itself died
             return Outcome(name, ok=False, seconds=seconds, output=output)
         found = json.loads(counts.read_text())
-        return Outcome(name, ok, seconds, output, reasons=found.pop("reasons"), counts=found)
+        outcome = Outcome(name, ok, seconds, output, reasons=found.pop("reasons"), counts=found)
+        if name == "coverage":
+            enough, _, report = _call([PYTHON, "-m", "coverage", "report", data])
+            outcome.note = report.strip().splitlines()[-1]
+            outcome.ok, outcome.output = ok and enough, f"{output}\n{report}"
+        return outcome
 
 
 def _call(command: list[str], *, allow: set[int] = frozenset({0})) -> tuple[bool, float, str]:
@@ -225,7 +307,13 @@ def _bench() -> int:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    # On a terminal the line that changes is cleared first.
+    print(f"{CLEAR}{text}" if sys.stdout.isatty() else text, flush=True)
+
+
+def _over(text: str) -> None:
+    """Write one line over the last one; it is cut to the width, since a wrapped one could not be written over."""
+    print(f"{CLEAR}{text[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
 
 
 if __name__ == "__main__":

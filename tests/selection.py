@@ -35,10 +35,11 @@ def check_of(path: str, markers: set[str]) -> str:
 
 def pytest_addoption(parser):
     group = parser.getgroup("awaitly_nb")
-    group.addoption("--check", choices=CHECKS, help="run the tests of this check only")
+    group.addoption("--check", choices=CHECKS, action="append", help="run the tests of this check (or these) only")
     group.addoption("--without-slow", action="store_true", help="leave out tests marked slow")
     group.addoption("--skips-fail", action="store_true", help="a test that is skipped has failed")
     group.addoption("--count-into", type=Path, help="write the counts to this file, as JSON")
+    group.addoption("--progress-into", type=Path, help="write to this file how far it is, as JSON, before each test")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,10 +49,12 @@ def pytest_configure(config):
 
 class _Session:
     def __init__(self, config):
-        self.check = config.getoption("--check")
+        self.checks = config.getoption("--check")
         self.without_slow = config.getoption("--without-slow")
         self.skips_fail = config.getoption("--skips-fail")
         self.count_into = config.getoption("--count-into")
+        self.progress_into = config.getoption("--progress-into")
+        self.done, self.total = 0, 0
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config, items):
@@ -59,11 +62,19 @@ class _Session:
         for item in items:
             markers = {m.name for m in item.iter_markers()}
             path = item.path.relative_to(config.rootpath).as_posix()
-            here = self.check is None or check_of(path, markers) == self.check
+            here = self.checks is None or check_of(path, markers) in self.checks
             (chosen if here and not (self.without_slow and "slow" in markers) else rest).append(item)
         if rest:
             config.hook.pytest_deselected(items=rest)
             items[:] = chosen
+        self.total = len(items)
+
+    def pytest_runtest_logstart(self, nodeid):
+        if self.progress_into is not None:
+            self.progress_into.write_text(json.dumps({"done": self.done, "total": self.total, "test": nodeid}))
+
+    def pytest_runtest_logfinish(self):
+        self.done += 1
 
     # First, so that the wrapper which marks expected failures is inside this one.
     @pytest.hookimpl(wrapper=True, tryfirst=True)

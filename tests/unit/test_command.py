@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -52,7 +53,46 @@ def test_each_test_belongs_to_one_check(path, markers, check):
 
 def test_every_check_has_a_command():
     assert set(command.ORDER) == {*command.STATIC, *selection.CHECKS}
+    assert not set(command.ORDER) & set(command.ON_DEMAND)
     assert set(selection.FAST) < set(selection.CHECKS)
+
+
+class Seconds:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_what_runs_is_told_with_how_far_it_is(tmp_path):
+    clock, file = Seconds(), tmp_path / "progress.json"
+    progress = command.Progress(terminal=False, clock=clock)
+    with progress.of("unit", file), progress.of("types"):
+        clock.now += 12
+        assert progress.lines() == ["....  unit          12.0 s", "....  types         12.0 s"]
+        file.write_text('{"done": 3, "total": 40, "test": "tests/unit/test_a.py::test_b"}')
+        assert progress.lines()[0] == "....  unit          12.0 s  3 of 40 tests, now tests/unit/test_a.py::test_b"
+        file.write_text('{"done": 3, "to')  # pytest is writing
+        assert progress.lines()[0] == "....  unit          12.0 s"
+    assert progress.lines() == []
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_it_is_told_again_and_again_while_it_runs(monkeypatch, terminal):
+    said, twice = [], threading.Event()
+
+    def tell(text):
+        said.append(text)
+        if len(said) == 2:
+            twice.set()
+
+    monkeypatch.setattr(command, "_over" if terminal else "_say", tell)
+    monkeypatch.setattr(command, "EVERY_S", {terminal: 0.01})
+    progress = command.Progress(terminal=terminal, clock=Seconds())
+    with progress.of("types"), progress.shown():
+        assert twice.wait(60)
+    assert said[0] == ("types 0.0 s" if terminal else "....  types          0.0 s")
 
 
 def run(folder, *options):
@@ -111,6 +151,17 @@ def test_under_strict_a_skip_is_a_failure_but_a_declared_gap_is_not(suite):
 
 def test_slow_tests_can_be_left_out(suite):
     assert run(suite, "--without-slow")[1]["passed"] == 1
+
+
+def test_how_far_it_is_is_written_before_each_test(suite):
+    (suite / "test_c.py").write_text(
+        "import pathlib\ndef test_c(): assert 'test_c' in pathlib.Path('{}').read_text()\n".replace(
+            "{}", str(suite / "progress.json")
+        )
+    )
+    code, _ = run(suite, "--progress-into", str(suite / "progress.json"))
+    assert code == 0
+    assert json.loads((suite / "progress.json").read_text())["total"] == 5
 
 
 def test_an_error_in_a_fixture_is_a_failure(suite):
