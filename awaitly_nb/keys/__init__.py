@@ -74,6 +74,24 @@ if TYPE_CHECKING:
     from awaitly_nb.keys.registry import (
         register_key as register_key,
     )
+    from awaitly_nb.keys.traces import (
+        Tracer as Tracer,
+    )
+    from awaitly_nb.keys.traces import (
+        apply_traces as apply_traces,
+    )
+    from awaitly_nb.keys.traces import (
+        begin_traces as begin_traces,
+    )
+    from awaitly_nb.keys.traces import (
+        changed_traces as changed_traces,
+    )
+    from awaitly_nb.keys.traces import (
+        end_traces as end_traces,
+    )
+    from awaitly_nb.keys.traces import (
+        register_tracer as register_tracer,
+    )
     from awaitly_nb.keys.values import (
         fingerprint as fingerprint,
     )
@@ -92,11 +110,16 @@ else:
             "FileTracker": "files",
             "Part": "parts",
             "Parts": "parts",
+            "Tracer": "traces",
+            "apply_traces": "traces",
+            "begin_traces": "traces",
             "cell_parts": "recipe",
             "changed_files": "files",
+            "changed_traces": "traces",
             "class_digest": "code",
             "code_mark": "code",
             "diff": "parts",
+            "end_traces": "traces",
             "file": "registry",
             "fingerprint": "values",
             "function_digest": "code",
@@ -108,6 +131,7 @@ else:
             "outline_diff": "values",
             "read_names": "recipe",
             "register_key": "registry",
+            "register_tracer": "traces",
             "step_parts": "recipe",
             "track_files": "files",
             "tracked_from": "files",

@@ -23,6 +23,7 @@ __all__ = [
     "is_installed_path",
     "is_named_after_maker",
     "is_own_path",
+    "is_standard_path",
     "is_user_class",
     "is_user_code",
     "is_user_function",
@@ -53,6 +54,12 @@ def is_installed_path(filename: str) -> bool:
     if filename.startswith("<frozen"):
         return True
     return any(marker in filename for marker in _MARKERS) or filename.startswith(_installed_roots())
+
+
+@lru_cache(maxsize=4096)
+def is_standard_path(filename: str) -> bool:
+    """Tell whether a file belongs to the standard library."""
+    return is_installed_path(filename) and not is_own_path(filename) and not any(m in filename for m in _MARKERS)
 
 
 def is_own_path(filename: str) -> bool:
