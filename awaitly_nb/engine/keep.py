@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.codec import copied_if_light, is_heavy, is_used_up, refuse_used_up
 from awaitly_nb.engine.decide import may_keep
 from awaitly_nb.engine.effects import Effect, Save
-from awaitly_nb.errors import PersistWarning, UncachedWarning, warn
+from awaitly_nb.errors import LeaseHeldError, PersistWarning, UncachedWarning, warn
 from awaitly_nb.events import PersistFailed
-from awaitly_nb.result import Ok, mark_of
+from awaitly_nb.result import Err, Ok, mark_of
 from awaitly_nb.states import StepEntry
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from awaitly_nb.engine.run import Run
     from awaitly_nb.result import Result
 
-__all__ = ["checkpoint", "keep"]
+__all__ = ["checkpoint", "hold_lease", "keep"]
 
 
 def keep(run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool) -> Generator[Effect, Any, bool]:
@@ -75,9 +75,21 @@ def checkpoint(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator[
     )
     try:
         yield Save(lambda: session.record(key, entry), heavy=True)  # a server may take its time
+    except LeaseHeldError as exc:  # another run does the same steps: this one must not go on
+        raise run.fail(Err(exc, exc)) from None
     except Exception as exc:
         # The stranger is the store's server. The session keeps what was not saved, and saves it with the next step.
         run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
         if run.raise_persist_errors:
             raise
         warn(f"the checkpoint after step {spec.step_id!r} was not saved, and is tried again: {exc}", PersistWarning)
+
+
+def hold_lease(run: Run) -> Generator[Effect, Any, None]:
+    """Renew the lease of the run's id where it is due, before a step starts; without it the run ends here."""
+    if run.session is None or not run.session.is_due:
+        return
+    try:
+        yield Save(run.session.check_lease, heavy=True)
+    except LeaseHeldError as exc:
+        raise run.fail(Err(exc, exc)) from None

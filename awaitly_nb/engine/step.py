@@ -19,7 +19,7 @@ from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve
 from awaitly_nb.engine.effects import Pause, Wait
 from awaitly_nb.engine.elsewhere import arrived, as_called
 from awaitly_nb.engine.explain import explain_miss, forget_failure, note_failure, note_parts
-from awaitly_nb.engine.keep import checkpoint, keep
+from awaitly_nb.engine.keep import checkpoint, hold_lease, keep
 from awaitly_nb.engine.run import Course, Leave, as_wanted, look_up
 from awaitly_nb.errors import MisuseError, NotCachedError, UnstableKeyWarning, warn
 from awaitly_nb.events import StepCacheMiss, StepComplete, StepFailed, StepStart, StepSuccess, StepWaiting
@@ -179,6 +179,7 @@ def _served(run: Run, spec: StepSpec, decision: Serve, started: float) -> Steps:
 
 def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
     where = {"step_id": spec.step_id, "step_key": spec.key}
+    yield from hold_lease(run)
     if reason is not None and run.cache is not None:
         run.emit(StepCacheMiss, reason=reason, **where)
     run.emit(StepStart, **where)

@@ -1,8 +1,9 @@
-"""Leases over any store: who is running an id, until when, by the store's own clock.
+"""Leases over any store: who runs an id, until when, by the store's own clock.
 
-A lease is a chain of numbered records, and the highest number holds. Taking it means to write the next number where
-nothing is yet, which is atomic even on stores whose conditional updates are not (FerretDB reads, then writes); a second
-look afterwards settles the one race that deleting the old numbers leaves.
+A lease is a chain of numbered records, and the highest number holds. Every change takes the next number where nothing
+is yet: taking a lease, renewing it, giving it back. So a holder who renews and another who takes over compete for one
+name, and one of them gets it, on every store: creating a name is atomic also where conditional updates are not
+(FerretDB reads, then writes). A second look settles the one race that deleting old numbers leaves.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores import ABSENT
 from awaitly_nb.units import parse_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from awaitly_nb.stores import Record, Store
 
 __all__ = ["Lease", "Leases", "this_process"]
@@ -34,11 +37,13 @@ class Lease:
     id
         What it is for.
     owner
-        Who holds it, for people.
+        Who has it, for people.
     since, expires_at
         When it was taken and when it runs out, aware UTC, by the store's clock.
     token
         Proves the ownership to `renew` and `release`.
+    number
+        Fences what its owner writes: whoever has it later has a higher one.
     """
 
     id: str
@@ -46,6 +51,17 @@ class Lease:
     since: datetime
     expires_at: datetime
     token: str = field(repr=False)
+    number: int = field(default=0, compare=False)
+
+
+class _Link(NamedTuple):
+    """One record of a chain."""
+
+    number: int
+    head: dict[str, Any]
+
+    def holds(self, now: datetime) -> bool:
+        return datetime.fromisoformat(self.head["expires_at"]) > now
 
 
 class Leases:
@@ -64,13 +80,12 @@ class Leases:
         self._prefix = prefix
 
     def acquire(self, id: str, ttl: float | timedelta | str, *, owner: str | None = None) -> Lease | None:  # noqa: A002
-        """Take the lease of `id`, or return None where somebody holds it."""
+        """Take the lease of `id`, or return None where somebody has it."""
         ttl_s = parse_duration(ttl, name="ttl")
         chain = self._chain(id)
         now = self._records.now()
-        if chain and _holds(chain[-1][1], now) and not _is_dead(chain[-1][1]):
+        if chain and chain[-1].holds(now) and not _is_dead(chain[-1].head):
             return None
-        number = chain[-1][0] + 1 if chain else 1
         expires_at, token = now + timedelta(seconds=ttl_s), os.urandom(16).hex()
         head = {
             "owner": owner or this_process()["owner"],
@@ -79,65 +94,68 @@ class Leases:
             "expires_at": expires_at.isoformat(),
             "token": token,
         }
-        if self._records.swap(self._name(id, number), json.dumps(head), [], expect=ABSENT) is None:
-            return None
-        after = self._chain(id)
-        if after[-1][1]["token"] != token:
-            self._records.delete([self._name(id, number)])
-            return None
-        self._records.delete([self._name(id, n) for n, _, _ in after if n < number])
-        return Lease(id, str(head["owner"]), now, expires_at, token)
+        number = self._take(id, chain, head)
+        return None if number is None else Lease(id, str(head["owner"]), now, expires_at, token, number)
 
     def renew(self, id: str, token: str | Lease, ttl: float | timedelta | str) -> bool:  # noqa: A002
-        """Hold the lease for another `ttl` from now; False where it is no longer this owner's."""
+        """Extend the lease to `ttl` from now; False where somebody else had it since, or it was given back.
+
+        One that ran out, and that nobody else has taken, is this owner's still.
+        """
         ttl_s = parse_duration(ttl, name="ttl")
-        return self._rewrite(id, token, timedelta(seconds=ttl_s))
+        return self._change(id, token, lambda now: {"expires_at": (now + timedelta(seconds=ttl_s)).isoformat()})
 
     def release(self, id: str, token: str | Lease) -> bool:  # noqa: A002
         """Give the lease back; do nothing and return False where it is not this owner's."""
-        return self._rewrite(id, token, timedelta(0))
+        # A record stays: the next number must follow the last one that was ever given.
+        return self._change(id, token, lambda now: {"expires_at": now.isoformat(), "token": ""})
 
     def holder(self, id: str) -> Lease | None:  # noqa: A002
-        """Return the lease of `id` as it stands, or None where nobody holds it."""
+        """Return the lease of `id` as it stands, or None where nobody has it."""
         chain = self._chain(id)
-        if not chain or not _holds(chain[-1][1], self._records.now()):
+        if not chain or not chain[-1].holds(self._records.now()):
             return None
-        head = chain[-1][1]
+        number, head = chain[-1]
         since, expires_at = datetime.fromisoformat(head["since"]), datetime.fromisoformat(head["expires_at"])
-        return Lease(id, head["owner"], since, expires_at, token="")  # only its owner knows the token
+        return Lease(id, head["owner"], since, expires_at, "", number)  # only its owner knows the token
 
-    def _rewrite(self, id: str, token: str | Lease, ttl: timedelta) -> bool:  # noqa: A002
+    def _change(self, id: str, token: str | Lease, changes: Callable[[datetime], dict[str, Any]]) -> bool:  # noqa: A002
         token = token.token if isinstance(token, Lease) else token
-        chain, now = self._chain(id), self._records.now()
-        if not chain:
+        chain = self._chain(id)
+        if not token or not chain or chain[-1].head["token"] != token:
             return False
-        number, head, version = chain[-1]
-        if head["token"] != token or not _holds(head, now):
-            return False
-        # The record is not deleted on release: the next number must follow the last one that was ever held.
-        changed = json.dumps({**head, "expires_at": (now + ttl).isoformat()})
-        return self._records.swap(self._name(id, number), changed, [], expect=version) is not None
+        head = {**chain[-1].head, **changes(self._records.now())}
+        return self._take(id, chain, head) is not None
 
-    def _chain(self, id: str) -> list[tuple[int, dict[str, Any], str]]:  # noqa: A002
-        chain = [self._link(id, record) for record in self._records.scan(self._name(id))]
-        return sorted(chain, key=lambda link: link[0])
+    def _take(self, id: str, chain: list[_Link], head: dict[str, Any]) -> int | None:  # noqa: A002
+        """Write the next number after `chain`, and return it; None where somebody else did."""
+        number = chain[-1].number + 1 if chain else 1
+        if self._records.swap(self._name(id, number), json.dumps(head), [], expect=ABSENT) is None:
+            return None
+        after = self._chain(id)
+        if after[-1].number != number:
+            self._records.delete([self._name(id, number)])
+            return None
+        self._records.delete([self._name(id, link.number) for link in after if link.number < number])
+        return number
 
-    def _link(self, id: str, record: Record) -> tuple[int, dict[str, Any], str]:  # noqa: A002
+    def _chain(self, id: str) -> list[_Link]:  # noqa: A002
+        return sorted(
+            (self._link(id, record) for record in self._records.scan(self._name(id))), key=lambda link: link.number
+        )
+
+    def _link(self, id: str, record: Record) -> _Link:  # noqa: A002
         try:
             head = json.loads(record.head)
             if not isinstance(head["token"], str):
                 raise TypeError(head)  # noqa: TRY301 - one place tells of damage
             datetime.fromisoformat(head["expires_at"])
-            return int(record.name.rpartition("\x1f")[2]), head, record.version
+            return _Link(int(record.name.rpartition("\x1f")[2]), head)
         except (ValueError, KeyError, TypeError) as exc:
             raise StoreError(f"the lease of {id!r} is unreadable; delete the record {record.name!r}") from exc
 
     def _name(self, id: str, number: int | None = None) -> str:  # noqa: A002
         return f"{self._prefix}{id}\x1f{'' if number is None else number}"
-
-
-def _holds(head: dict[str, Any], now: datetime) -> bool:
-    return datetime.fromisoformat(head["expires_at"]) > now
 
 
 def _is_dead(head: dict[str, Any]) -> bool:

@@ -1,6 +1,8 @@
-"""One run on one stored id: take the lease, load, keep each step before the next one begins, give the lease back.
+"""One run on one stored id: take the lease, load, store each step before the next one starts, give the lease back.
 
-Synchronous; the async driver calls it in a thread. A daemon thread renews the lease, however long a step takes.
+Synchronous; the async driver calls it in a thread. A daemon thread renews the lease, however long a step takes. A
+process that is stopped, or whose step holds the interpreter's lock, cannot renew: so the lease is checked before each
+step, and what is written is fenced by its number.
 """
 
 from __future__ import annotations
@@ -16,17 +18,27 @@ from awaitly_nb.states.state import later_than
 from awaitly_nb.states.store import StateStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from awaitly_nb.states.leases import Lease
     from awaitly_nb.states.state import ResumeState, StepEntry
 
-__all__ = ["Session"]
+__all__ = ["Session", "clocks"]
 
 _log = logging.getLogger(__name__)
 
+
+def clocks() -> tuple[float, float]:
+    """Return the seconds since this machine was started, those with its lid closed included; and the wall clock's."""
+    # `time.monotonic` stands still while a machine sleeps, on Linux and macOS; these do not.
+    clock = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+    return time.monotonic() if clock is None else time.clock_gettime(clock), time.time()
+
+
 _LAST_TRIES_S = 5.0
-"""For so long what could not be saved before is tried again at the end of a run: a server restarts in that time."""
+"""For so long the store is asked once more, where a run must not go on or end without an answer: a server restarts
+in that time."""
 
 _PAUSE_S = 0.25
 
@@ -35,21 +47,31 @@ _SPARE_SEGMENTS = 64
 
 
 class Session:
-    """What `run(body, store=store, id=id)` does with the store.
+    """One run on one stored id. Safe to call from several threads.
 
     Parameters
     ----------
     store
-        Where the state is kept.
+        Where the state is stored.
     id
         Under which id.
     owner
         Who runs it, for those who find it taken; None means this process and host.
     ttl_s
-        Seconds until the lease of an owner that vanished runs out.
+        Seconds until the lease of an owner that vanished runs out; None means what the store says.
+    now
+        Tells the time twice, as `clocks` does, which is the default.
     """
 
-    def __init__(self, store: StateStore, id: str, *, owner: str | None = None, ttl_s: float = 60.0) -> None:  # noqa: A002
+    def __init__(
+        self,
+        store: StateStore,
+        id: str,  # noqa: A002
+        *,
+        owner: str | None = None,
+        ttl_s: float | None = None,
+        now: Callable[[], tuple[float, float]] | None = None,
+    ) -> None:
         if not isinstance(store, StateStore):
             raise MisuseError(
                 f"store={store!r} is no StateStore: use aw.sqlite(path) or one of the others, or aw.StateStore(adapter)"
@@ -57,15 +79,19 @@ class Session:
         self._states = store.blocking
         self._id = id
         self._owner = owner
-        self._ttl_s = ttl_s
+        self._ttl_s = store.lease_ttl_s if ttl_s is None else ttl_s
+        self._now = now or clocks
         self._lease: Lease | None = None
+        self._renewed_at = self._now()
+        self._lost: LeaseHeldError | None = None
         self._pending: dict[str, StepEntry] = {}
         self._finished_at: dict[str, datetime] = {}
         self._lock = threading.Lock()
+        self._renewing = threading.Lock()
         self._ended = threading.Event()
 
     def open(self) -> ResumeState | None:
-        """Take the lease of the id and return the state kept under it, or None.
+        """Take the lease of the id and return the state stored under it, or None.
 
         Raises
         ------
@@ -79,6 +105,7 @@ class Session:
             return self._open()
 
     def _open(self) -> ResumeState | None:
+        self._renewed_at = self._now()
         self._lease = self._states.acquire(self._id, self._ttl_s, owner=self._owner)
         if self._lease is None:
             holder = self._states.holder(self._id)
@@ -86,7 +113,7 @@ class Session:
                 self._lease = self._states.acquire(self._id, self._ttl_s, owner=self._owner)
                 holder = self._states.holder(self._id)
             if self._lease is None:
-                raise LeaseHeldError(holder.owner if holder else "another run", holder.since if holder else None)
+                raise _held_by(holder)
         try:
             folded = self._states.load_folded(self._id)
             if folded is not None and folded.segments > _SPARE_SEGMENTS + 2 * len(folded.state):
@@ -96,19 +123,49 @@ class Session:
             self._release()
             raise
         self._ended.clear()
-        threading.Thread(target=self._renew, name=f"awaitly-lease {self._id}", daemon=True).start()
+        threading.Thread(target=self._renew_always, name=f"awaitly-lease {self._id}", daemon=True).start()
         if folded is None:
             return None
         self._finished_at = {key: entry.at for key, entry in folded.state.steps.items() if entry.at is not None}
         return folded.state
 
-    def record(self, key: str, entry: StepEntry) -> None:
-        """Keep one finished step, and those that could not be kept before it.
+    @property
+    def is_due(self) -> bool:
+        """True where `check_lease` has something to do: half of the lease is over, or a clock jumped, or it is lost."""
+        return self._lost is not None or self._unrenewed_s() >= self._ttl_s / 2
+
+    def check_lease(self) -> None:
+        """Renew the lease where it is due; what holds it no longer must not start a step.
 
         Raises
         ------
+        LeaseHeldError
+            Somebody else has taken the id over; or may have: the store has not answered for longer than the lease.
+        """
+        deadline = time.monotonic() + _LAST_TRIES_S
+        while self._lost is None and self._unrenewed_s() >= self._ttl_s / 2:
+            try:
+                self._renew()
+            except StoreError as exc:
+                away_s = self._unrenewed_s()
+                if away_s < self._ttl_s:
+                    _log.warning("the lease of %r could not be renewed, and is tried again: %s", self._id, exc)
+                    return  # it holds for a while
+                if time.monotonic() > deadline:
+                    raise LeaseHeldError(f"nobody knows whom: the store has been away for {away_s:.0f} s") from exc
+                time.sleep(_PAUSE_S)
+        if self._lost is not None:
+            raise LeaseHeldError(self._lost.owner, self._lost.since)
+
+    def record(self, key: str, entry: StepEntry) -> None:
+        """Store one finished step, and those that could not be stored before it.
+
+        Raises
+        ------
+        LeaseHeldError
+            Somebody else has taken the id over; nothing was written.
         AwaitlyError
-            It could not be kept; it is tried again with the next step and when the session closes.
+            It could not be stored; it is tried again with the next step and when the session closes.
         """
         with self._lock:
             if entry.at is not None:
@@ -120,12 +177,14 @@ class Session:
             self._flush()
 
     def close(self) -> None:
-        """Keep what is not kept yet, and give the lease back; harmless twice.
+        """Store what is not stored yet, and give the lease back; harmless twice.
 
         Raises
         ------
+        LeaseHeldError
+            Somebody else has taken the id over.
         AwaitlyError
-            Something could not be kept, after several attempts.
+            Something could not be stored, after several attempts.
         """
         try:
             with self._lock:
@@ -136,12 +195,14 @@ class Session:
 
     @property
     def pending(self) -> list[str]:
-        """Keys of finished steps that are not kept yet."""
+        """Keys of finished steps that are not stored yet."""
         return list(self._pending)
 
     def _flush(self) -> None:
         failure: AwaitlyError | None = None
         for key, entry in list(self._pending.items()):
+            if self.is_due:
+                self.check_lease()
             try:
                 self._states.add(self._id, key, entry)
             except StoreError:
@@ -159,6 +220,8 @@ class Session:
         while True:
             try:
                 self._flush()
+            except LeaseHeldError:
+                raise
             except StoreError:
                 if time.monotonic() > deadline:
                     raise
@@ -166,27 +229,32 @@ class Session:
             else:
                 return
 
+    def _unrenewed_s(self) -> float:
+        """Return how long ago the lease was renewed: by the clock that says more, in case one of them jumped."""
+        passed, wall = self._now()
+        return max(passed - self._renewed_at[0], abs(wall - self._renewed_at[1]))
+
     def _renew(self) -> None:
-        while not self._ended.wait(self._ttl_s / 3):
+        with self._renewing:
+            if self._lease is None or self._unrenewed_s() < self._ttl_s / 3:
+                return  # given back, or renewed by another thread
+            began = self._now()
+            if self._states.renew(self._id, self._lease, self._ttl_s):
+                self._renewed_at = began
+            else:
+                self._lost = _held_by(self._states.holder(self._id))
+                _log.warning("the lease of %r was lost to another run", self._id)
+
+    def _renew_always(self) -> None:
+        while not self._ended.wait(self._ttl_s / 3) and self._lost is None:
             try:
-                if not self._holds():
-                    _log.warning("the lease of %r was lost to another run", self._id)
-                    return
+                self._renew()
             except StoreError as exc:
                 _log.warning("the lease of %r could not be renewed, and is tried again: %s", self._id, exc)
 
-    def _holds(self) -> bool:
-        """Renew the lease; take it again where it ran out unnoticed (a laptop that slept) and nobody else has it."""
-        if self._lease is None:
-            return False
-        if self._states.renew(self._id, self._lease, self._ttl_s):
-            return True
-        again = self._states.acquire(self._id, self._ttl_s, owner=self._owner)
-        self._lease = again or self._lease
-        return again is not None
-
     def _release(self) -> None:
-        lease, self._lease = self._lease, None
+        with self._renewing:
+            lease, self._lease = self._lease, None
         if lease is None:
             return
         try:
@@ -194,3 +262,7 @@ class Session:
         except StoreError as exc:
             # The work is done; a lease that is not given back runs out by itself.
             _log.warning("the lease of %r could not be given back: %s", self._id, exc)
+
+
+def _held_by(holder: Lease | None) -> LeaseHeldError:
+    return LeaseHeldError(holder.owner if holder else "another run", holder.since if holder else None)

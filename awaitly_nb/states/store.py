@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from awaitly_nb.states.blocking import BlockingStates, SavedState
+from awaitly_nb.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,9 @@ class StateStore:
         Begins every id, so that several applications can share one database without seeing each other's.
     size_limit
         Largest state to accept, in bytes or as text such as "50 MB"; None means none.
+    lease_ttl
+        Seconds, or text such as "5m", after which a run that has vanished, or that was stopped, no longer has its id,
+        so that another one may take it over.
 
     Attributes
     ----------
@@ -45,6 +49,8 @@ class StateStore:
         The same verbs as plain calls, for code without an event loop.
     records
         The store underneath; a shared step cache can lie in it too.
+    lease_ttl_s
+        As given, in seconds.
 
     Examples
     --------
@@ -59,8 +65,16 @@ class StateStore:
     (<ResumeState of 1 step>, None)
     """
 
-    def __init__(self, records: Store, *, prefix: str = "", size_limit: int | str | None = None) -> None:
+    def __init__(
+        self,
+        records: Store,
+        *,
+        prefix: str = "",
+        size_limit: int | str | None = None,
+        lease_ttl: float | timedelta | str = 60.0,
+    ) -> None:
         self.records = records
+        self.lease_ttl_s = parse_duration(lease_ttl, name="lease_ttl")
         self.blocking = BlockingStates(records, prefix=prefix, size_limit=size_limit)
         self._worker: ThreadPoolExecutor | None = None
         self._worker_pid = 0

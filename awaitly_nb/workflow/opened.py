@@ -14,6 +14,7 @@ from awaitly_nb.engine import RECENT, Leave, Run, parse_cache_errors, unexpected
 from awaitly_nb.errors import (
     AwaitlyError,
     InvalidOptionError,
+    LeaseHeldError,
     MisuseError,
     PersistWarning,
     StateError,
@@ -152,7 +153,7 @@ class Opened:
         except AwaitlyError as exc:
             lost = self.session.pending
             self.run.emit(PersistFailed, step_id=self._workflow.name, step_key=lost[0] if lost else None, error=exc)
-            if self._raise_persist_errors:
+            if self._raise_persist_errors or isinstance(exc, LeaseHeldError):
                 self.run.fail(Err(exc, exc))
                 return
             warn(f"the results of {', '.join(lost) or 'the run'} were not saved in the store: {exc}", PersistWarning)
