@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
+    from awaitly_nb.keys.cell_names import (
+        cell_reads as cell_reads,
+    )
     from awaitly_nb.keys.code import (
         class_digest as class_digest,
     )
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.keys.code import (
         function_digest as function_digest,
+    )
+    from awaitly_nb.keys.code_origin import (
+        package_version as package_version,
+    )
+    from awaitly_nb.keys.code_tree import (
+        tree_digest as tree_digest,
     )
     from awaitly_nb.keys.files import (
         FileTracker as FileTracker,
@@ -58,6 +67,9 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.keys.recipe import (
         cell_parts as cell_parts,
+    )
+    from awaitly_nb.keys.recipe import (
+        part_digest as part_digest,
     )
     from awaitly_nb.keys.recipe import (
         read_names as read_names,
@@ -105,6 +117,10 @@ else:
     __getattr__ = door(
         __name__,
         {
+            "part_digest": "recipe",
+            "cell_reads": "cell_names",
+            "tree_digest": "code_tree",
+            "package_version": "code_origin",
             "Change": "parts",
             "File": "registry",
             "FileTracker": "files",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.keys.cell_names import Reads
 
-__all__ = ["cell_parts", "read_names", "step_parts"]
+__all__ = ["cell_parts", "part_digest", "read_names", "step_parts"]
 
 _Value: TypeAlias = "tuple[str, str, str, object]"
 """Kind, name and digest of a part, and the value that it stands for."""
@@ -150,6 +150,17 @@ def _read(graph: Graph, *, ignorable: bool = True) -> list[_Value]:
         digest = "absent" if value is ABSENT else _digest(value, f"{kind} {name}", read=not ignorable)
         values.append((kind, name, digest, value))
     return values
+
+
+def part_digest(name: str, value: object) -> str:
+    """Return the digest that a value has as a part of a key: what a cell leaves is told by it, and met by it later.
+
+    Raises
+    ------
+    UnkeyableError
+        The value has no fingerprint.
+    """
+    return named_token(name, value) or _digest(value, name)
 
 
 def _digest(value: object, path: str, *, read: bool = False) -> str:

@@ -1,0 +1,161 @@
+"""What a plan says: one row per cell, one line of totals, and the same as JSON data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.drawing import html_of
+from awaitly_nb.units import show_duration, show_size
+
+if TYPE_CHECKING:
+    from awaitly_nb.plan.walk import CellPlan, Edge
+
+__all__ = ["SCHEMA_VERSION", "Plan", "Total"]
+
+SCHEMA_VERSION = 1
+_WIDTH = 78
+_WOULD_RUN = frozenset({"run", "new"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """A plan in numbers.
+
+    Attributes
+    ----------
+    hit, run, new, depends, live, unknown
+        How many cells are in each state.
+    run_s
+        Seconds that the cells which run are expected to take, as far as that is known.
+    load_s
+        Seconds that the hits are expected to take.
+    saved_s
+        Seconds that running the hits would take, less `load_s`.
+    size_bytes
+        Bytes that the hits read.
+    """
+
+    hit: int = 0
+    run: int = 0
+    new: int = 0
+    depends: int = 0
+    live: int = 0
+    unknown: int = 0
+    run_s: float = 0.0
+    load_s: float = 0.0
+    saved_s: float = 0.0
+    size_bytes: int = 0
+
+    def __str__(self) -> str:
+        told = [f"{self.hit} hit"]
+        running = self.run + self.new
+        if running:
+            told.append(f"{running} run" + (f" (about {show_duration(self.run_s)})" if self.run_s else ""))
+        told += [f"{count} {word}" for count, word in ((self.depends, "depend"), (self.unknown, "unknown")) if count]
+        line = ", ".join(told)
+        gains = []
+        if self.saved_s > 0:
+            gains.append(f"saves {show_duration(self.saved_s)}")
+        if self.size_bytes:
+            gains.append(f"reads {show_size(self.size_bytes)}")
+        return f"{line}; {', '.join(gains)}" if gains else line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What *Run All* would do to a notebook, cell by cell.
+
+    Attributes
+    ----------
+    notebook
+        The path of the notebook; "" for one that is not saved.
+    cells
+        One `CellPlan` per code cell, in order: `name`, `index`, `state`, `reason`, `seconds`, `size_bytes`.
+    edges
+        Which cell feeds which.
+    note
+        What a reader has to know of where the text came from; "" mostly.
+    """
+
+    notebook: str = ""
+    cells: tuple[CellPlan, ...] = ()
+    edges: tuple[Edge, ...] = field(default=(), repr=False)
+    note: str = ""
+
+    @property
+    def total(self) -> Total:
+        """The plan in numbers; as text it is one line."""
+        count = dict.fromkeys(("hit", "run", "new", "depends", "live", "unknown"), 0)
+        for cell in self.cells:
+            count[cell.state] += 1
+        hits = [cell for cell in self.cells if cell.state == "hit"]
+        load_s = sum(cell.load_s or 0.0 for cell in hits)
+        return Total(
+            **count,
+            run_s=sum(cell.seconds or 0.0 for cell in self.cells if cell.state in _WOULD_RUN),
+            load_s=load_s,
+            saved_s=sum(cell.seconds or 0.0 for cell in hits) - load_s,
+            size_bytes=sum(cell.size_bytes for cell in hits),
+        )
+
+    @property
+    def complete(self) -> bool:
+        """True when nothing that is cached would run: all its cells hit or always run."""
+        return all(cell.state in ("hit", "live") for cell in self.cells)
+
+    def to_dict(self) -> dict[str, Any]:  # Any: plain JSON data
+        """Return this as plain JSON data, as the schema that ships with the package says."""
+        total = self.total
+        return {
+            "schema": SCHEMA_VERSION,
+            "kind": "plan",
+            "notebook": self.notebook,
+            "note": self.note,
+            "cells": [
+                {
+                    "name": cell.name,
+                    "index": cell.index,
+                    "id": cell.cell_id,
+                    "state": cell.state,
+                    "reason": cell.reason,
+                    "seconds": cell.seconds,
+                    "load_s": cell.load_s,
+                    "size_bytes": cell.size_bytes,
+                    "key": cell.key,
+                    "differs": cell.differs,
+                }
+                for cell in self.cells
+            ],
+            "edges": [
+                {"source": e.source, "target": e.target, "variable": e.variable, "differs": e.differs}
+                for e in self.edges
+            ],
+            "total": {name: getattr(total, name) for name in Total.__slots__} | {"text": str(total)},
+        }
+
+    def graph(self) -> Any:  # Any: the class is loaded when it is asked for
+        """Return which cell feeds which, as a picture that needs no program and no kernel."""
+        from awaitly_nb.plan.graph import Graph
+
+        return Graph(self)
+
+    def __str__(self) -> str:
+        shown = [cell for cell in self.cells if cell.state != "live"]
+        width = max([len(cell.name) for cell in shown], default=4)
+        width = min(width, 28)
+        lines = []
+        for cell in shown:
+            name = cell.name if len(cell.name) <= width else cell.name[: width - 1] + "…"
+            took = "" if cell.seconds is None else show_duration(cell.seconds)
+            lines.append(f"{cell.state:<8} {name:<{width}} {took:>8}  {cell.reason}".rstrip()[: _WIDTH + 40])
+        live = sum(cell.state == "live" for cell in self.cells)
+        if live:
+            lines.append(f"{'live':<8} {live} {'cell' if live == 1 else 'cells'} always run")
+        if self.note:
+            lines.append(self.note)
+        lines.append(str(self.total))
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)

@@ -1,0 +1,569 @@
+"""The walk over a notebook's cells, from fingerprint to fingerprint: what will hit, what will run, and why.
+
+Nothing runs here and no value is decoded. A name stands for what is known of it: the fingerprint that a hit leaves, a
+definition or a literal in the text, "comes from a cell that will run", or "cannot be known". A cell is compared part by
+part with the records of earlier runs of the same code; the first part that differs is the reason why it runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from awaitly_nb.plan.statics import Constant, Definition, Imported, Statics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from awaitly_nb.plan.records import History, Record
+
+__all__ = ["CellPlan", "CellText", "Checks", "Edge", "walk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value that is known by its fingerprint."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Something that a cell which will run makes."""
+
+    maker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Something that a text cannot tell."""
+
+    why: str
+
+
+Symbol: TypeAlias = "Value | Pending | Unknown | Definition | Imported | Constant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellText:
+    """A cell as the walk needs it.
+
+    Attributes
+    ----------
+    index, cell_id, name
+        Its place among all cells, its id, and what it is called.
+    tree, python
+        Its syntax tree after IPython's transformations, and the text of that; the tree is None where it does not parse.
+    code
+        The digest of its code.
+    statics
+        What its text binds, changes and deletes.
+    reads
+        Names that it reads.
+    cached
+        True for a cell that the cache looks after: under `%%awaitly`, or by automatic mode.
+    own_name
+        The name that its key holds; None in automatic mode, whose keys hold no name.
+    live
+        Why it always runs, or "".
+    key
+        Its explicit key, or None.
+    variables, ignore
+        What `--vars` and `--ignore` name.
+    force
+        True when it asks to be run in any case.
+    problem
+        Why it cannot be read, or "".
+    """
+
+    index: int
+    name: str
+    cell_id: str = ""
+    tree: ast.Module | None = None
+    python: str = ""
+    code: str = ""
+    statics: Statics = field(default_factory=Statics)
+    reads: tuple[str, ...] = ()
+    cached: bool = True
+    own_name: str | None = None
+    live: str = ""
+    key: str | None = None
+    variables: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    force: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A variable that one cell makes and another one reads.
+
+    Attributes
+    ----------
+    source, target
+        Places of the two cells.
+    variable
+        Its name.
+    differs
+        True where it is why the target runs.
+    """
+
+    source: int
+    target: int
+    variable: str
+    differs: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellPlan:
+    """What will happen to one cell.
+
+    Attributes
+    ----------
+    name, index, cell_id
+        Which cell.
+    state
+        `hit`, `run`, `depends` (on a cell that will run), `live` (always runs), `new` or `unknown`.
+    reason
+        Why, in one line.
+    seconds
+        What running it is expected to take, for a hit what running it would have taken; None where nobody knows.
+    load_s
+        What a hit is expected to take.
+    size_bytes
+        Bytes that a hit reads.
+    key
+        Of the entry that is served, or None.
+    differs
+        The variable that differs, where one does.
+    """
+
+    name: str
+    index: int
+    state: str
+    reason: str = ""
+    seconds: float | None = None
+    load_s: float | None = None
+    size_bytes: int = 0
+    cell_id: str = ""
+    key: str | None = None
+    differs: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checks:
+    """What the walk has to ask of the world; everything else is text.
+
+    Attributes
+    ----------
+    digest
+        The digest that a part of a key has for a literal: `digest(name, value)`.
+    tree
+        The digest of a syntax tree.
+    files, traces
+        Why what a run read beside its inputs is not as it was, or None.
+    module
+        What a module of the user's says, by name; None for an installed one.
+    now
+        The time.
+    """
+
+    digest: Callable[[str, object], str]
+    tree: Callable[[Sequence[ast.AST]], str]
+    files: Callable[[Sequence[Any]], str | None]  # Any: plain JSON data
+    traces: Callable[[Mapping[str, Any]], str | None]  # Any: plain JSON data
+    module: Callable[[str], Statics | None]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What comparing a record with the present says, the worst part deciding."""
+
+    state: str
+    reason: str
+    differs: str = ""
+    weight: int = 0
+
+
+_RANK = {"run": 3, "unknown": 2, "depends": 1, "hit": 0}
+
+
+def walk(
+    cells: Sequence[CellText], history: History, checks: Checks, known: Mapping[str, str] | None = None
+) -> tuple[list[CellPlan], list[Edge]]:
+    """Return what will happen to each cell, and which cell feeds which.
+
+    Parameters
+    ----------
+    cells
+        The code cells in order.
+    history
+        What earlier runs left.
+    checks
+        Questions to the file system, the environment and the clock.
+    known
+        Fingerprints of variables that are there before the first cell, as in a living kernel.
+    """
+    steps = _Walk(history, checks)
+    steps.names.update({name: Value(digest) for name, digest in (known or {}).items()})
+    return [steps.cell(cell) for cell in cells], steps.edges
+
+
+class _Walk:
+    def __init__(self, history: History, checks: Checks) -> None:
+        self.names: dict[str, Symbol] = {}
+        self.edges: list[Edge] = []
+        self._history = history
+        self._checks = checks
+        self._makers: dict[str, int] = {}
+        self._anything = ""  # why any name may be anything from here on
+
+    def cell(self, cell: CellText) -> CellPlan:
+        """Decide one cell, and let it leave its names."""
+        plan, record = self._decide(cell)
+        for name in dict.fromkeys(cell.reads):
+            if (maker := self._makers.get(name)) is not None and maker != cell.index:
+                differs = plan.state == "run" and name == plan.differs.partition(".")[0]
+                self.edges.append(Edge(maker, cell.index, name, differs=differs))
+        self._leave(cell, plan, record)
+        for name in (*cell.statics.bound, *cell.statics.changed):
+            if not isinstance(self.names.get(name), Imported):
+                self._makers[name] = cell.index
+        return plan
+
+    def _decide(self, cell: CellText) -> tuple[CellPlan, Record | None]:
+        plan = CellPlan(name=cell.name, index=cell.index, cell_id=cell.cell_id, state="live", reason=cell.live)
+        if cell.problem:
+            return replace(plan, state="unknown", reason=cell.problem), None
+        if cell.live or not cell.cached:
+            return replace(plan, reason=cell.live or "not cached"), None
+        if cell.key is not None:
+            return self._decide_by_key(cell, plan)
+        same = self._history.of_code(cell.code, cell.own_name)
+        named = self._history.of_name(cell.name)
+        plan = replace(plan, seconds=self._history.seconds(same or named))
+        if cell.force:
+            return replace(plan, state="run", reason="recomputed, as asked (--force)"), same[0] if same else None
+        if not same:
+            state, reason = ("run", f"code of {cell.name} edited") if named else ("new", "first run")
+            return replace(plan, state=state, reason=reason), None
+        findings = [(self._compare(cell, record), record) for record in same]
+        # The nearest: a hit if there is one, else what differs in the fewest parts.
+        finding, record = min(findings, key=lambda item: (_RANK[item[0].state], item[0].weight))
+        plan = replace(plan, state=finding.state, reason=finding.reason, differs=finding.differs)
+        if finding.state == "hit":
+            plan = replace(
+                plan,
+                seconds=record.seconds,
+                load_s=record.load_s,
+                size_bytes=record.size_bytes,
+                key=record.key,
+                reason=finding.reason,
+            )
+        return plan, record
+
+    def _decide_by_key(self, cell: CellText, plan: CellPlan) -> tuple[CellPlan, Record | None]:
+        key = cell.key or ""
+        named = self._history.of_name(cell.name)
+        plan = replace(plan, seconds=self._history.seconds(named))
+        if "{" in key:
+            filled = self._filled(key)
+            if filled is None:
+                return replace(plan, state="unknown", reason=f"the key {key!r} names what only a run knows"), None
+            key = filled
+        record = self._history.of_key(cell.name, key)
+        if cell.force:
+            return replace(plan, state="run", reason="recomputed, as asked (--force)"), record
+        if record is None:
+            state, reason = ("run", f"nothing is stored under {key!r}") if named else ("new", "first run")
+            return replace(plan, state=state, reason=reason), None
+        late = self._late(cell, record)
+        if late is not None:
+            return replace(plan, state="run", reason=late), record
+        return (
+            replace(
+                plan, state="hit", seconds=record.seconds, load_s=record.load_s, size_bytes=record.size_bytes, key=key
+            ),
+            record,
+        )
+
+    def _filled(self, key: str) -> str | None:
+        values = {name: symbol.value for name, symbol in self.names.items() if isinstance(symbol, Constant)}
+        try:
+            return key.format(**values)
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError):
+            return None
+
+    def _late(self, cell: CellText, record: Record) -> str | None:
+        """Return why an entry cannot be served although it is the right one."""
+        if not record.stored:
+            return "its result was not stored"
+        if record.ttl_s is not None and record.at is not None:
+            age = (self._checks.now - record.at).total_seconds()
+            if age > record.ttl_s:
+                return "its time to live is over"
+        if cell.variables is not None:
+            missing = [name for name in cell.variables if name not in record.variables]
+            if missing:
+                return f"the entry does not hold {missing[0]}"
+        return self._checks.files(record.files)
+
+    def _compare(self, cell: CellText, record: Record) -> _Finding:
+        worst = _Finding("hit", "")
+        count = 0
+        for kind, name, digest, shown in record.parts[1:]:
+            if name.partition(".")[0] in cell.ignore:
+                continue
+            state, reason = self._part(kind, name, digest, shown)
+            count += state == "run"
+            if _RANK[state] > _RANK[worst.state]:
+                worst = _Finding(state, reason, name)
+        if worst.state == "hit" and (late := self._late(cell, record)) is not None:
+            return _Finding("run", late)
+        if worst.state == "hit" and (changed := self._traced(record)) is not None:
+            return changed
+        return replace(worst, weight=count)
+
+    def _traced(self, record: Record) -> _Finding | None:
+        changed = self._checks.traces(record.traces)
+        return None if changed is None else _Finding("run", changed)
+
+    # -- the parts of a key ----------------------------------------------------------------------------------------
+
+    def _part(self, kind: str, name: str, digest: str, shown: Any) -> tuple[str, str]:  # Any: plain JSON data
+        match kind:
+            case "package":
+                return self._package(name, digest, shown)
+            case "import":
+                return self._import(name, digest)
+            case "helper" | "class":
+                return self._definition(kind, name, shown)
+            case "default":
+                return self._default(name, digest)
+            case "global" | "builtin":
+                return self._global(kind, name, digest)
+        return "unknown", f"{kind} {name} is known to a run only"
+
+    def _package(self, name: str, digest: str, shown: Any) -> tuple[str, str]:  # Any: plain JSON data
+        from awaitly_nb.keys import package_version
+
+        version = package_version(name)
+        if version is None:
+            return "run", f"package {name} is gone"
+        if ".".join(version.split(".")[:2]) == digest:
+            return "hit", ""
+        return "run", f"{name} {shown} -> {version}"
+
+    def _import(self, name: str, label: str) -> tuple[str, str]:
+        symbol, rest = self._symbol(name)
+        match symbol:
+            case Imported(module=module, attribute=attribute, level=0):
+                wanted = [module, *([attribute] if attribute else []), *rest]
+                had = label.split(".")
+                # A label says where a thing is defined, which may be deeper than where it is imported from.
+                if wanted == had or (wanted[0] == had[0] and wanted[-1] == had[-1]) or (rest == [] and not attribute):
+                    return ("hit", "") if wanted[0] == had[0] else ("run", f"import {name}: {label} -> {module}")
+                return "run", f"import {name}: {label} -> {'.'.join(wanted)}"
+            case Definition() | Constant() | Value():
+                return "run", f"{name} is no import now"
+            case Pending(maker):
+                return "depends", f"{name} comes from {maker}, which will run"
+            case Unknown(why):
+                return "unknown", why
+            case None if hasattr(builtins, name.partition(".")[0]):
+                return "hit", ""
+        return "unknown", f"{name} cannot be found in the text"
+
+    def _definition(self, kind: str, label: str, shown: Any) -> tuple[str, str]:  # Any: plain JSON data
+        label = label.partition("#")[0]
+        symbol, rest = self._symbol(label)
+        match symbol:
+            case Pending(maker):
+                return "depends", f"{label} comes from {maker}, which will run"
+            case Unknown(why):
+                return "unknown", why
+            case Definition():
+                found = _inner(symbol.node, rest)
+                if found is None:
+                    return "run", f"{kind} {label} is gone"
+                was = _parsed(shown)
+                if was is None:
+                    return "unknown", f"the source of {label} was not recorded"
+                if self._checks.tree([was]) == self._checks.tree([found]):
+                    return "hit", ""
+                return "run", f"{kind} {label} edited"
+            case Value():
+                return "unknown", f"{label} is made by a call, which only a run can follow"
+            case Constant() | Imported():
+                return "run", f"{kind} {label} is something else now"
+        return ("run", f"{kind} {label} is gone") if not self._anything else ("unknown", self._anything)
+
+    def _default(self, name: str, digest: str) -> tuple[str, str]:
+        owner, _, argument = name.rpartition(".")
+        symbol, rest = self._symbol(owner)
+        if not isinstance(symbol, Definition):
+            return "unknown", f"default {name} is known to a run only"
+        node = _inner(symbol.node, rest)
+        value = _default_of(node, argument)
+        if value is None:
+            return "unknown", f"default {name} is known to a run only"
+        if isinstance(value, ast.Name):
+            return self._global("global", value.id, digest)
+        try:
+            literal = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError):
+            return "unknown", f"default {name} is known to a run only"
+        same = self._checks.digest(argument, literal) == digest
+        return ("hit", "") if same else ("run", f"default {name} changed")
+
+    def _global(self, kind: str, name: str, digest: str) -> tuple[str, str]:
+        symbol, rest = self._symbol(name)
+        if symbol is None:
+            if self._anything:
+                return "unknown", self._anything
+            if digest == "absent" or (kind == "builtin" or hasattr(builtins, name)):
+                return "hit", ""
+            return "run", f"{name} is not defined now"
+        match symbol:
+            case Pending(maker):
+                return "depends", f"{name} comes from {maker}, which will run"
+            case Unknown(why):
+                return "unknown", why
+            case Value(now) if not rest:
+                return ("hit", "") if now == digest else ("run", f"{name} changed")
+            case Constant(value) if not rest:
+                same = self._checks.digest(name, value) == digest
+                return ("hit", "") if same else ("run", f"{name} changed")
+            case Definition(node=ast.ClassDef() as node) if len(rest) == 1:
+                return self._class_attribute(node, name, rest[0], digest)
+        return "unknown", f"{name} is known to a run only"
+
+    def _class_attribute(self, node: ast.ClassDef, name: str, attribute: str, digest: str) -> tuple[str, str]:
+        if (value := self.names.get(name)) is not None:
+            return self._global("global", name, digest) if isinstance(value, Value) else ("unknown", f"{name} changes")
+        for statement in node.body:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=found)], value=literal) if found == attribute:
+                    break
+                case ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as literal) if found == attribute:
+                    break
+        else:
+            return "unknown", f"{name} is known to a run only"
+        try:
+            same = self._checks.digest(name, ast.literal_eval(literal)) == digest
+        except (ValueError, TypeError, SyntaxError):
+            return "unknown", f"{name} is known to a run only"
+        return ("hit", "") if same else ("run", f"{name} changed")
+
+    def _symbol(self, name: str) -> tuple[Symbol | None, list[str]]:
+        """Return what a dotted name begins with, and the rest of it; modules of the user's are gone through."""
+        if name in self.names:
+            return self.names[name], []
+        first, *rest = name.split(".")
+        symbol = self.names.get(first)
+        if symbol is None and rest and (statics := self._checks.module(first)) is not None:
+            return self._in_module(statics, rest)
+        if isinstance(symbol, Imported) and symbol.attribute is not None:
+            statics = self._checks.module(symbol.module)
+            if statics is not None:
+                return self._in_module(statics, [symbol.attribute, *rest])
+        if isinstance(symbol, Imported) and rest and (statics := self._checks.module(symbol.module)) is not None:
+            return self._in_module(statics, rest)
+        return symbol, rest
+
+    def _in_module(self, statics: Statics, rest: list[str]) -> tuple[Symbol | None, list[str]]:
+        found = statics.known.get(rest[0])
+        if found is None and rest[0] in statics.bound:
+            return Unknown(f"{'.'.join(rest)} is computed when its module is imported"), []
+        return found, rest[1:]
+
+    # -- what a cell leaves ----------------------------------------------------------------------------------------
+
+    def _leave(self, cell: CellText, plan: CellPlan, record: Record | None) -> None:
+        statics = cell.statics
+        if plan.state == "hit" and record is not None:
+            self._leave_hit(cell, record)
+            return
+        runs = plan.state in ("run", "new", "depends", "unknown")
+        made = Pending(cell.name) if runs and plan.state != "unknown" else Unknown(self._told(cell, plan))
+        for name in statics.bound:
+            self.names[name] = statics.known.get(name, made)
+        changed = set(statics.changed)
+        if runs and record is not None:
+            changed.update(record.changed)
+        for name in changed:
+            if name in self.names and not isinstance(self.names[name], Imported) and name not in statics.known:
+                self.names[name] = made
+        for name in statics.deleted:
+            self.names.pop(name, None)
+        if plan.state == "live" and (statics.dynamic or statics.starred):
+            why = statics.dynamic or f"`from {statics.starred[0]} import *` may bind any name"
+            self._anything = f"cell {cell.index}: {why}"
+
+    def _leave_hit(self, cell: CellText, record: Record) -> None:
+        statics = cell.statics
+        for name in statics.bound:
+            known = statics.known.get(name)
+            if isinstance(known, Definition | Imported):
+                self.names[name] = known
+            elif record.made is None:
+                self.names[name] = Unknown(f"the entry of {cell.name} is of an older version and does not tell {name}")
+            elif name not in record.made and name not in record.deleted:
+                self.names[name] = Unknown(f"{name} of {cell.name} has no fingerprint")
+        for name, digest in (record.made or {}).items():
+            if not isinstance(statics.known.get(name), Definition | Imported):
+                self.names[name] = Value(digest)
+        for name in record.unknown:
+            if not isinstance(self.names.get(name), Definition | Imported):
+                self.names[name] = Unknown(f"{name} of {cell.name} has no fingerprint")
+        for name in record.deleted:
+            self.names.pop(name, None)
+
+    def _told(self, cell: CellText, plan: CellPlan) -> str:
+        if plan.state == "unknown":
+            return f"{cell.name} is not known to hit or run: {plan.reason}"
+        return f"it comes from cell {cell.index}, which is not cached"
+
+
+def _parsed(shown: Any) -> ast.AST | None:  # Any: plain JSON data
+    import textwrap
+
+    if not isinstance(shown, str) or not shown.strip():
+        return None
+    try:
+        tree = ast.parse(textwrap.dedent(shown))
+    except SyntaxError:
+        return None
+    if len(tree.body) != 1:
+        return None
+    statement = tree.body[0]
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Lambda):
+        return statement.value
+    return statement
+
+
+def _inner(node: ast.AST, path: Sequence[str]) -> ast.AST | None:
+    """Return the definition inside another one that a dotted name leads to."""
+    found: ast.AST | None = node
+    for name in path:
+        if found is None or name == "<locals>":
+            continue
+        inside = (n for n in ast.walk(found) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef))
+        found = next((child for child in inside if child.name == name), None)
+    return found
+
+
+def _default_of(node: ast.AST | None, argument: str) -> ast.expr | None:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return None
+    arguments = node.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    for found, value in zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True):
+        if found.arg == argument:
+            return value
+    named = {found.arg: value for found, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)}
+    return named.get(argument)

@@ -1,0 +1,61 @@
+"""The picture of a plan is a plain document, and says what the plan says."""
+
+import xml.etree.ElementTree as ET
+
+from awaitly_nb.plan.graph import FOLD_ABOVE, Graph
+from awaitly_nb.plan.result import Plan
+from awaitly_nb.plan.walk import CellPlan, Edge
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def plan_of(count, *, state="hit", name="cell {}"):
+    cells = [
+        CellPlan(name=name.format(i), index=i, state="live" if i % 3 else state, seconds=0.1) for i in range(count)
+    ]
+    cells[-1] = CellPlan(name="stale", index=count - 1, state="run", seconds=90.0, reason="n changed", differs="n")
+    edges = [Edge(i, i + 1, "x") for i in range(count - 2)] + [Edge(count - 2, count - 1, "n", differs=True)]
+    return Plan(cells=tuple(cells), edges=tuple(edges))
+
+
+def test_every_cell_and_edge_is_drawn():
+    tree = ET.fromstring(Graph(plan_of(6)).to_svg())
+    texts = [node.text for node in tree.iter(f"{SVG}text")]
+    assert "stale" in texts
+    assert any("runs, 1m 30s" in (text or "") or "90" in (text or "") or "1 min" in (text or "") for text in texts)
+    assert len(list(tree.iter(f"{SVG}rect"))) == 6
+    assert any("n changed" in (node.text or "") for node in tree.iter(f"{SVG}title"))
+
+
+def test_boxes_of_a_layer_do_not_overlap():
+    cells = [CellPlan(name=f"a rather long name {i}", index=i, state="hit", seconds=5.0) for i in range(12)]
+    edges = [Edge(0, i, "x") for i in range(1, 12)]
+    tree = ET.fromstring(Graph(Plan(cells=tuple(cells), edges=tuple(edges))).to_svg())
+    boxes = sorted(
+        (float(box.get("y")), float(box.get("x")), float(box.get("x")) + float(box.get("width")))
+        for box in tree.iter(f"{SVG}rect")
+    )
+    for (y, _, end), (next_y, begin, _) in zip(boxes, boxes[1:], strict=False):
+        assert y != next_y or end < begin
+
+
+def test_a_hostile_name_is_inert():
+    graph = Graph(plan_of(3, name='<script>alert(1)</script>" onload="x'))
+    tree = ET.fromstring(graph.to_svg())
+    assert not list(tree.iter(f"{SVG}script"))
+    assert all("onload" not in node.attrib for node in tree.iter())
+    assert '"' not in graph.to_mermaid().split("[", 1)[1].split("]")[0].strip('"')
+
+
+def test_above_sixty_cells_cheap_ones_fold_and_stale_ones_do_not():
+    tree = ET.fromstring(Graph(plan_of(FOLD_ABOVE + 20)).to_svg())
+    assert len(list(tree.iter(f"{SVG}circle"))) == FOLD_ABOVE + 19
+    assert [node.text for node in tree.iter(f"{SVG}text") if node.text == "stale"]
+
+
+def test_mermaid_text_names_cells_edges_and_classes():
+    text = Graph(plan_of(3)).to_mermaid()
+    assert text.startswith("flowchart TD\n")
+    assert ":::run" in text
+    assert '==>|"n"|' in text
+    assert "classDef hit" in text
