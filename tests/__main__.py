@@ -38,6 +38,7 @@ STATIC = {
     "lint": [PYTHON, "-m", "ruff", "check", "."],
     "layers": [str(BIN / "lint-imports"), "--no-cache", "--no-logo"],
     "types": [PYTHON, "-m", "mypy"],
+    "docs": [PYTHON, "-m", "tests.docs"],
 }
 # The longest first, so that two cores end at about the same time.
 ORDER = (
@@ -48,11 +49,13 @@ ORDER = (
     "unit",
     "contract",
     "readme",
+    "docs",
     "types",
     "layers",
     "lint",
     "format",
 )
+FAST = ("unit", "contract", "readme", "types", "layers", "lint", "format")
 # Only where they are named: they repeat what others do.
 ON_DEMAND = ("coverage",)
 COVERED = ("unit", "contract")
@@ -169,7 +172,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if options.strict:
         os.environ["AWAITLY_NB_TESTS_STRICT"] = "1"
-    names = options.names or [n for n in ORDER if not options.fast or n in (*STATIC, *selection.FAST)]
+    names = options.names or [n for n in ORDER if not options.fast or n in FAST]
     system.provide(names, _say)
     outcomes = []
     began = time.monotonic()

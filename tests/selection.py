@@ -21,7 +21,6 @@ FOLDERS = {
     "awaitly_nb": "readme",
 }
 CHECKS = ("unit", "contract", "readme", "notebooks", "services", "kernel", "browser")
-FAST = ("unit", "contract", "readme")
 ROOT = Path(__file__).resolve().parent.parent
 
 
