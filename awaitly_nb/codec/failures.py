@@ -136,12 +136,13 @@ def _construct(kind: type[BaseException], data: dict[str, Any], keyring: Keyring
     return kind(*(from_json(data["args"], keyring=keyring) if "args" in data else [data["message"]]))
 
 
-def _find_type(module: str, qualname: str) -> type[BaseException] | None:
+def _find_type(module: str, qualname: str) -> type[Exception] | None:
     """Return the exception class of that name, if its module is loaded: a cache must not import what it is told to."""
     found: Any = sys.modules.get(module)  # Any: a module, then its attributes
     for part in qualname.split("."):
         found = getattr(found, part, None)
-    return found if isinstance(found, type) and issubclass(found, BaseException) else None
+    # What is no `Exception` would end the process, or pass through the user's handlers, as no failure of a step may.
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
 
 
 def _text(exc: BaseException) -> str:

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
-    from awaitly_nb.states.blocking import (
-        SavedState as SavedState,
-    )
     from awaitly_nb.states.collector import (
         ResumeStateCollector as ResumeStateCollector,
     )
@@ -37,11 +34,8 @@ if TYPE_CHECKING:
     from awaitly_nb.states.leases import (
         Lease as Lease,
     )
-    from awaitly_nb.states.outlines import (
+    from awaitly_nb.states.log import (
         StepOutline as StepOutline,
-    )
-    from awaitly_nb.states.outlines import (
-        outline as outline,
     )
     from awaitly_nb.states.session import (
         Session as Session,
@@ -53,7 +47,13 @@ if TYPE_CHECKING:
         StepEntry as StepEntry,
     )
     from awaitly_nb.states.store import (
+        SavedState as SavedState,
+    )
+    from awaitly_nb.states.store import (
         StateStore as StateStore,
+    )
+    from awaitly_nb.states.store import (
+        outline as outline,
     )
     from awaitly_nb.states.wire import (
         as_resume_state as as_resume_state,
@@ -65,17 +65,17 @@ else:
             "Lease": "leases",
             "ResumeState": "state",
             "ResumeStateCollector": "collector",
-            "SavedState": "blocking",
+            "SavedState": "store",
             "Session": "session",
             "StateStore": "store",
             "StepEntry": "state",
-            "StepOutline": "outlines",
+            "StepOutline": "log",
             "as_resume_state": "wire",
             "create_resume_state_collector": "collector",
             "libsql": "databases",
             "mongo": "databases",
             "objects": "databases",
-            "outline": "outlines",
+            "outline": "store",
             "postgres": "databases",
             "redis": "databases",
             "sqlite": "databases",

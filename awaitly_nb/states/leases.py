@@ -44,6 +44,8 @@ class Lease:
         Proves the ownership to `renew` and `release`.
     number
         Fences what its owner writes: whoever has it later has a higher one.
+    taken_over
+        True where the one before ran out and was not given back, so that its owner may still be at work.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Lease:
     expires_at: datetime
     token: str = field(repr=False)
     number: int = field(default=0, compare=False)
+    taken_over: bool = field(default=False, compare=False)
 
 
 class _Link(NamedTuple):
@@ -95,7 +98,10 @@ class Leases:
             "token": token,
         }
         number = self._take(id, chain, head)
-        return None if number is None else Lease(id, str(head["owner"]), now, expires_at, token, number)
+        if number is None:
+            return None
+        taken_over = bool(chain) and bool(chain[-1].head["token"])
+        return Lease(id, str(head["owner"]), now, expires_at, token, number, taken_over)
 
     def renew(self, id: str, token: str | Lease, ttl: float | timedelta | str) -> bool:  # noqa: A002
         """Extend the lease to `ttl` from now; False where somebody else had it since, or it was given back.

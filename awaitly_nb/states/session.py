@@ -42,9 +42,6 @@ in that time."""
 
 _PAUSE_S = 0.25
 
-_SPARE_SEGMENTS = 64
-"""So many segments beyond two for each step are left as they are; a state above that is written anew as one."""
-
 
 class Session:
     """One run on one stored id. Safe to call from several threads.
@@ -83,6 +80,7 @@ class Session:
         self._now = now or clocks
         self._lease: Lease | None = None
         self._renewed_at = self._now()
+        self._run: int | None = None
         self._lost: LeaseHeldError | None = None
         self._pending: dict[str, StepEntry] = {}
         self._finished_at: dict[str, datetime] = {}
@@ -115,19 +113,16 @@ class Session:
             if self._lease is None:
                 raise _held_by(holder)
         try:
-            folded = self._states.load_folded(self._id)
-            if folded is not None and folded.segments > _SPARE_SEGMENTS + 2 * len(folded.state):
-                # At the beginning, when the whole state is at hand; what is written anew is what was just read.
-                self._states.save(self._id, folded.state, replace=True)
+            state = self._states.begin(self._id, self._lease.number, fence=self._lease.taken_over)
         except BaseException:
             self._release()
             raise
+        self._run = self._lease.number
         self._ended.clear()
         threading.Thread(target=self._renew_always, name=f"awaitly-lease {self._id}", daemon=True).start()
-        if folded is None:
-            return None
-        self._finished_at = {key: entry.at for key, entry in folded.state.steps.items() if entry.at is not None}
-        return folded.state
+        if state is not None:
+            self._finished_at = {key: entry.at for key, entry in state.steps.items() if entry.at is not None}
+        return state
 
     @property
     def is_due(self) -> bool:
@@ -204,7 +199,10 @@ class Session:
             if self.is_due:
                 self.check_lease()
             try:
-                self._states.add(self._id, key, entry)
+                self._states.add(self._id, key, entry, run=self._run)
+            except LeaseHeldError as exc:
+                self._lost = exc
+                raise
             except StoreError:
                 raise  # the database is away: it will be for the others too
             except AwaitlyError as exc:  # this one value cannot be written: the others must not suffer

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from awaitly_nb.errors import AwaitlyError, StateError, StateRecoveredWarning, StateVersionError, warn
 from awaitly_nb.result import Err, Mark, Ok, Result, mark_of, with_mark
@@ -24,7 +24,19 @@ from awaitly_nb.states.state import Log, ResumeState, StepEntry, content_of, fol
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-__all__ = ["SCHEMA_VERSION", "as_resume_state", "entry_from_data", "entry_to_data", "state_from_data", "state_to_data"]
+    from awaitly_nb.codec import Keyring, Secret
+
+    Body: TypeAlias = "bytes | bytearray | memoryview"
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "as_resume_state",
+    "entry_from_data",
+    "entry_to_data",
+    "holds_pickle",
+    "state_from_data",
+    "state_to_data",
+]
 
 SCHEMA_VERSION = 1
 
@@ -36,8 +48,65 @@ _ENTRY_FIELDS = frozenset({"key", "step_id", "at", "duration_s", "ok", "value", 
 _STATE_FIELDS = frozenset({"schema_version", "steps"})
 
 
-def entry_to_data(key: str, entry: StepEntry) -> Data:
-    """Return one step as plain JSON data."""
+class _Place:
+    """The user's keyring, whose signatures hold for one step of one stored state: a pickle cannot be moved to another.
+
+    Parameters
+    ----------
+    name
+        Name of the state's log; empty for a state as text.
+    key
+        Key of the step.
+    """
+
+    def __init__(self, name: str, key: str) -> None:
+        self._place = (name, key)
+
+    @property
+    def own(self) -> _Here:
+        """The secret that signs."""
+        from awaitly_nb.codec import default_keyring
+
+        return _Here(default_keyring().own, self._place)
+
+    def find(self, secret_id: str) -> _Here | None:
+        """Return the secret of that id if it is trusted."""
+        from awaitly_nb.codec import default_keyring
+
+        secret = default_keyring().find(secret_id)
+        return None if secret is None else _Here(secret, self._place)
+
+
+class _Here:
+    """A secret that signs for one place."""
+
+    def __init__(self, secret: Secret, place: tuple[str, str]) -> None:
+        self.id = secret.id
+        self._secret = secret
+        self._place = (b"awaitly_nb state 1", *(part.encode(errors="surrogatepass") for part in place))
+
+    def sign(self, *parts: Body) -> str:
+        """Return the signature of `parts` in this place."""
+        return self._secret.sign(*self._place, *parts)
+
+    def verify(self, signature: str, *parts: Body) -> bool:
+        """Tell whether `signature` is that of `parts` in this place."""
+        return self._secret.verify(signature, *self._place, *parts)
+
+
+def _keyring_of(name: str, key: str) -> Keyring:
+    return cast("Keyring", _Place(name, key))
+
+
+def holds_pickle(data: Json) -> bool:
+    """Tell whether decoding this written form of a value would unpickle something."""
+    if isinstance(data, list):
+        return any(map(holds_pickle, data))
+    return isinstance(data, dict) and (data.get("$awaitly") == "pickle" or any(map(holds_pickle, data.values())))
+
+
+def entry_to_data(key: str, entry: StepEntry, *, name: str = "") -> Data:
+    """Return one step of the log called `name`, or of a state as text, as plain JSON data."""
     from awaitly_nb import codec
 
     data: Data = {
@@ -49,9 +118,9 @@ def entry_to_data(key: str, entry: StepEntry) -> Data:
     }
     try:
         if isinstance(entry.result, Ok):
-            data["value"] = codec.to_json(entry.result.value)
+            data["value"] = codec.to_json(entry.result.value, keyring=_keyring_of(name, key))
         else:
-            data["failure"] = codec.failure_to_data(entry.result)
+            data["failure"] = codec.failure_to_data(entry.result, keyring=_keyring_of(name, key))
     except (AwaitlyError, TypeError, ValueError, RecursionError) as exc:
         raise StateError(f"the result of step {key!r} cannot be written down: {exc}") from exc
     if (mark := _mark_to_data(mark_of(entry.result))) is not None:
@@ -59,22 +128,25 @@ def entry_to_data(key: str, entry: StepEntry) -> Data:
     return {**data, **(entry.extra or {})}
 
 
-def entry_from_data(data: Mapping[str, Json]) -> _Step:
+def entry_from_data(data: Mapping[str, Json], *, name: str = "") -> _Step:
     """Return the key and the entry that `entry_to_data` wrote."""
     from awaitly_nb import codec
 
     key = data.get("key") if isinstance(data, Mapping) else None
     if not isinstance(key, str) or not key:
         raise StateError(f"a step of a resume state has no key: {_shown(data)}")
+    keyring = _keyring_of(name, key)
     try:
         result: Result[Any, Any] = (
-            Ok(codec.from_json(data["value"])) if data["ok"] else codec.failure_from_data(data["failure"])
+            Ok(codec.from_json(data["value"], keyring=keyring))
+            if data["ok"]
+            else codec.failure_from_data(data["failure"], keyring=keyring)
         )
         at = None if data["at"] is None else datetime.fromisoformat(data["at"])
         mark = _mark_from_data(data, at)
     except StateError:
         raise
-    except Exception as exc:  # the strangers are the constructors of the user's own types
+    except Exception as exc:  # user code may raise anything: here, the constructors of the user's own types
         raise StateError(f"step {key!r} of the resume state cannot be read: {type(exc).__name__}: {exc}") from exc
     extra = {name: value for name, value in data.items() if name not in _ENTRY_FIELDS}
     entry = StepEntry(with_mark(result, mark), data.get("step_id"), at, data.get("duration_s"), extra=extra or None)
