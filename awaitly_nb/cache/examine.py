@@ -143,7 +143,7 @@ def _about_entries(
             # Head and body of one look: somebody may have replaced the entry since it was listed.
             check_buffers(open_envelope(name, found[0], found[1], folder.keyring))
         except EnvelopeError as exc:
-            if exc.reason == "foreign":
+            if exc.reason in ("foreign", "outdated"):
                 foreign += 1
             elif exc.reason != "newer":
                 bad[name] = str(exc)
@@ -157,7 +157,7 @@ def _about_entries(
     if planted and mend:
         mended.append(f"{remove_strays(folder, planted)} rows that awaitly_nb did not write were removed")
     if foreign:
-        notes.append(f"{foreign} entries were signed with a secret that is not trusted here: `awaitly-nb trust`")
+        notes.append(f"{foreign} entries have a secret that is not trusted here, or an old format: `awaitly-nb trust`")
     return entries, size
 
 

@@ -150,8 +150,9 @@ def _digest_of(cache: Any, key: str, found: Result[Any, Any]) -> str:  # Any: wh
 def glance(cache: StepCache, key: str) -> Ok[Stored] | None:
     """Return a kept success as a handle, from its head alone; None where only a whole look-up can say."""
     head = _head_of(cache, key)
-    # Which files it depends on is told in the body.
-    if head is None or head.get("ok") is not True or head.get("files"):
+    # Which files it depends on is told in the body; and what it used of the process must not be taken from a head that
+    # nobody has verified.
+    if head is None or head.get("ok", True) is not True or head.get("files") or head.get("traces"):
         return None
     known = entry_of(key, head)  # not verified before it is loaded, so a stranger may have written it
     stored = Stored(key, known.size_bytes, str(head.get("signature", "")), cache)

@@ -69,7 +69,7 @@ def entry_of(name: str, head: dict[str, Any], hits: int = 0) -> Entry:
         namespace=namespace,
         step_id=step_id if type(step_id) is str else None,
         workflow=workflow if type(workflow) is str else None,
-        ok=get("ok") is True,
+        ok=get("ok", True) is True,
         size_bytes=size if type(size) is int and 0 <= size < _TOO_LARGE else None,
         created_at=_instant(get("created_at")),
         duration_s=number_of(get("duration_s")),

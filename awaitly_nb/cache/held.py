@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec import (
@@ -26,25 +27,35 @@ from awaitly_nb.codec import (
 from awaitly_nb.result import Err, Mark, Ok, mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from awaitly_nb.codec import Keyring, Shape
     from awaitly_nb.result import Result
     from awaitly_nb.stores import Body
 
-__all__ = ["SEPARATOR", "Held", "fresh_ok", "hold", "open_held", "seal_held"]
+__all__ = ["SEPARATOR", "Held", "fresh_ok", "hold", "name_digest", "open_held", "seal_held"]
 
 SEPARATOR: Final = "\x1f"
 """Between namespace and key in a record's name."""
 
-_FAILURE: Final = "failure"
+_MEMBERS: Final[tuple[tuple[str, object], ...]] = (
+    ("step_id", None),
+    ("workflow", None),
+    ("duration_s", None),
+    ("code", None),
+    ("origin", "returned"),
+    ("traces", None),
+)
+"""Fields of a mark that are members of the head, each with the value that is left out; a further one is a line here."""
+
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _from_timestamp = datetime.fromtimestamp
 
 _new = object.__new__
 _set_value = Ok.__dict__["value"].__set__
 _set_mark = Ok.__dict__["_mark"].__set__
-_setters = tuple(Mark.__dict__[name].__set__ for name in Mark.__slots__)
+_set_members = tuple((Mark.__dict__[name].__set__, name, default) for name, default in _MEMBERS)
+_set_others = {name: Mark.__dict__[name].__set__ for name in ("at", "ttl_s", "parts", "files", "size_bytes")}
 
 
 def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
@@ -55,11 +66,13 @@ def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
     return result
 
 
-def fresh_mark(*values: Any) -> Mark:  # Any: each field has its own type
-    """Return a mark of these values, in the order of its fields, in a third of the constructor's time."""
+def fresh_mark(get: Callable[[str, Any], Any], **others: Any) -> Mark:  # Any: each field has its own type
+    """Return a mark, in half of the constructor's time; what `_MEMBERS` names is asked of `get`."""
     mark = _new(Mark)
-    for set_field, value in zip(_setters, values, strict=True):
-        set_field(mark, value)
+    for set_field, name, default in _set_members:
+        set_field(mark, get(name, default))
+    for name, value in others.items():
+        _set_others[name](mark, value)
     return mark
 
 
@@ -182,17 +195,12 @@ def hold(
     mark = mark_of(result) or _NO_MARK
     at = mark.at or _from_timestamp(now, UTC)
     mark = fresh_mark(
-        mark.step_id,
-        mark.workflow,
-        at,
-        mark.duration_s,
-        None if ttl_s is None else now + ttl_s - at.timestamp(),
-        mark.code,
-        mark.origin,
-        mark.parts,
-        mark.files,
-        encoded.size_bytes,
-        mark.traces,
+        lambda name, default: getattr(mark, name, default),
+        at=at,
+        ttl_s=None if ttl_s is None else now + ttl_s - at.timestamp(),
+        parts=mark.parts,
+        files=mark.files,
+        size_bytes=encoded.size_bytes,
     )
     expires_at = None if ttl_s is None else now + ttl_s
     held = Held(
@@ -207,35 +215,37 @@ _NO_MARK = Mark()
 def seal_held(name: str, held: Held, encoded: Encoded, keyring: Keyring) -> tuple[str, list[Body]]:
     """Return head and body of the entry called `name`."""
     mark = held.mark
-    namespace, _, key = name.partition(SEPARATOR)
-    members: dict[str, Any] = {"namespace": namespace, "key": key}
-    # What is absent or as usual is left out: heads are parsed by the hundred thousand.
-    if mark.step_id is not None:
-        members["step_id"] = mark.step_id
-    if mark.workflow is not None:
-        members["workflow"] = mark.workflow
-    members["ok"] = held.ok
-    members["codec"] = "pickle5" if held.ok else _FAILURE
+    # Not a proof, which is the signature: for who has lost the secret, and would find entries under another name.
+    members: dict[str, Any] = {"name": name_digest(name)}
+    # What is absent or as usual is left out: heads are stored and parsed by the hundred thousand.
+    if not held.ok:
+        members["ok"] = False
     members["created_at"] = held.stored_at if mark.at is None else mark.at.timestamp()
-    if mark.duration_s is not None:
-        members["duration_s"] = mark.duration_s
-    members["stored_at"] = held.stored_at
     if held.expires_at is not None:
-        members["expires_at"] = held.expires_at
+        members["stored_at"], members["expires_at"] = held.stored_at, held.expires_at
     members["size_bytes"] = mark.size_bytes
-    if mark.code is not None:
-        members["code"] = mark.code
-    if mark.origin != "returned":
-        members["origin"] = mark.origin
+    for field, default in _MEMBERS:
+        if (value := getattr(mark, field)) != default:
+            members[field] = dict(value) if isinstance(value, Mapping) else value
     if mark.files:
         members["files"] = len(mark.files)  # who reads heads alone learns that there is more to ask
-    if mark.traces:
-        members["traces"] = dict(mark.traces)
-    notes = b""
-    if mark.parts is not None or mark.files:
-        parts = mark.parts.data if isinstance(mark.parts, _Parts) else mark.parts and dict(mark.parts)
-        notes = f"{_to_json(list(mark.files))}\n{_to_json(parts)}".encode("ascii")
-    return seal(name, members, notes, encoded, keyring.own)
+    return seal(name, members, _notes_of(mark), encoded, keyring.own)
+
+
+def _notes_of(mark: Mark) -> bytes:
+    """Return what only a reader of the whole entry wants: a line of JSON each, after its name."""
+    lines = []
+    if mark.files:
+        lines.append(f"files {_to_json(list(mark.files))}")
+    if mark.parts is not None:
+        parts = mark.parts.data if isinstance(mark.parts, _Parts) else dict(mark.parts)
+        lines.append(f"parts {_to_json(parts)}")
+    return "\n".join(lines).encode("ascii")
+
+
+def name_digest(name: str) -> str:
+    """Return a short digest of a record's name."""
+    return blake2b(name.encode("utf-8"), digest_size=4).hexdigest()
 
 
 def open_held(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool, checked: bool = False) -> Held:
@@ -247,7 +257,7 @@ def open_held(name: str, head: str, body: Body, keyring: Keyring, *, verify: boo
         It cannot be read or does not verify.
     """
     opened = open_envelope(name, head, body, keyring, verify=verify)
-    if opened.buffers and not checked:
+    if verify and not checked:
         check_buffers(opened)
     try:
         return _opened(opened)
@@ -259,27 +269,22 @@ def open_held(name: str, head: str, body: Body, keyring: Keyring, *, verify: boo
 def _opened(opened: Opened) -> Held:
     get = opened.head.get
     created, expires = get("created_at"), get("expires_at")
-    parts, files = _read_notes(bytes(opened.notes)) if opened.notes else _NO_NOTES
+    parts, files = _read_notes(opened) if opened.notes else _NO_NOTES
     mark = fresh_mark(
-        get("step_id"),
-        get("workflow"),
-        None if created is None else _from_timestamp(created, UTC),
-        get("duration_s"),
-        None if expires is None else expires - created,
-        get("code"),
-        get("origin", "returned"),
-        parts,
-        files,
-        get("size_bytes"),
-        get("traces"),
+        get,
+        at=None if created is None else _from_timestamp(created, UTC),
+        ttl_s=None if expires is None else expires - created,
+        parts=parts,
+        files=files,
+        size_bytes=get("size_bytes"),
     )
     return Held(
         opened.stream,
         opened.buffers,
         opened.shapes if "shapes" in opened.head else (),
         mark,
-        ok=get("ok") is True,
-        stored_at=get("stored_at") or 0.0,
+        ok=get("ok", True) is True,
+        stored_at=get("stored_at") or created or 0.0,
         expires_at=expires,
     )
 
@@ -287,9 +292,14 @@ def _opened(opened: Opened) -> Held:
 _NO_NOTES: tuple[None, tuple[()]] = (None, ())
 
 
-def _read_notes(notes: bytes) -> tuple[Mapping[str, Any] | None, tuple[Any, ...]]:
-    files, parts = notes.split(b"\n", 1)
-    return None if parts == b"null" else _Parts(parts), () if files == b"[]" else tuple(json.loads(files))
+def _read_notes(opened: Opened) -> tuple[Mapping[str, Any] | None, tuple[Any, ...]]:
+    notes = bytes(opened.notes)
+    if opened.head["schema"] == 1:
+        files, parts = notes.split(b"\n", 1)
+        return None if parts == b"null" else _Parts(parts), tuple(json.loads(files))
+    found = dict(line.split(b" ", 1) for line in notes.split(b"\n"))
+    parts = found.get(b"parts", b"")
+    return _Parts(parts) if parts else None, tuple(json.loads(found.get(b"files", b"[]")))
 
 
 class _Parts(Mapping[str, Any]):

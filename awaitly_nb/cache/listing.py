@@ -25,9 +25,9 @@ __all__ = ["Listing", "folder_listing", "list_heads"]
 
 # Possessive, because what does not fit at once is parsed anyway. A quote inside a text is escaped, and does not fit.
 _HEAD: Final = re.compile(
-    r'\{"schema":1,"secret":"[^"]*+","namespace":"[^"]*+","key":"[^"]*+"(?:,"step_id":"([^"\\]*+)")?+'
-    r'(?:,"workflow":"[^"]*+")?+,"ok":(t)?+[a-z]*+,"codec":"[^"]*+","created_at":([0-9]++)[0-9.]*+'
-    r'(?:,"duration_s":([0-9.e+-]++))?+,"stored_at":([0-9.]++)(?:,"expires_at":([0-9.e+-]++))?+,"size_bytes":([0-9]++)'
+    r'\{"schema":2,"secret":"[^"]*+","name":"[^"]*+"(?:,"ok":(f)alse)?+,"created_at":([0-9]++)[0-9.]*+'
+    r'(?:,"stored_at":([0-9.]++),"expires_at":([0-9.e+-]++))?+,"size_bytes":([0-9]++)(?:,"step_id":"([^"\\]*+)")?+'
+    r'(?:,"workflow":"[^"]*+")?+(?:,"duration_s":([0-9.e+-]++))?+(?=,"(?!step_id"|workflow"|duration_s"))'
 )
 _END: Final = '"}'
 _groups = re.Match.groups
@@ -145,17 +145,17 @@ def _read(batch: Sequence[Row], now: float) -> Listing:
     matches = [_HEAD.match(head) for head in heads]
     columns: tuple[Sequence[Any], ...]  # Any: texts, most of them
     columns = (names, hits, *zip(*map(_groups, matches), strict=True))  # type: ignore[arg-type]  # TypeError for None
-    if any(columns[-2]):
+    if any(columns[5]):
         alive = [
             ends is None or 2 * float(stored) - float(ends) <= now <= float(ends)
-            for stored, ends in zip(*columns[-3:-1], strict=True)
+            for stored, ends in zip(*columns[4:6], strict=True)
         ]
         columns = tuple([list(compress(column, alive)) for column in columns])
     listing.names += columns[0]
     listing.hits.extend(columns[1])
-    steps, oks, created, durations, _, _, sizes = columns[2:]
+    failed, created, _, _, sizes, steps, durations = columns[2:]
     listing.step_ids += steps
-    listing.ok += bytes([ok is not None for ok in oks])
+    listing.ok += bytes([word is None for word in failed])
     listing.sizes.extend(map(int, sizes))
     listing.created.extend(map(int, created))
     listing.durations.extend([-1.0 if text is None else float(text) for text in durations])

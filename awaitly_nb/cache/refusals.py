@@ -58,6 +58,10 @@ class Refusals:
                 "they stay, and are computed again when needed. If they are yours: `awaitly-nb trust`",
                 ForeignSecretWarning,
             )
+        elif reason == "outdated":
+            self._tell(
+                "outdated", f"entries of {self._where} are not served, {_key(name)!r} first: {exc}", DamagedEntryWarning
+            )
         else:
             self._tell_damage(name, exc)
         return Missed("damaged" if reason == "damaged" else "unverified", str(exc))

@@ -251,5 +251,5 @@ def _worth_keeping(name: str, head: str, body: Body) -> str | None:
     try:
         open_envelope(name, head, body, default_keyring())
     except EnvelopeError as exc:
-        return exc.reason if exc.reason in ("foreign", "newer") else None
+        return exc.reason if exc.reason in ("foreign", "newer", "outdated") else None
     return "trusted"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache.heads import number_of
-from awaitly_nb.cache.held import SEPARATOR
-from awaitly_nb.codec import EnvelopeError, check_buffers, open_envelope, read_head, reseal
+from awaitly_nb.cache.held import SEPARATOR, name_digest
+from awaitly_nb.codec import Encoded, EnvelopeError, check_buffers, open_envelope, read_head, reseal
 from awaitly_nb.codec import resign as resign_json
 from awaitly_nb.stores import DamagedRecordError
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from awaitly_nb.cache.folder import Folder
     from awaitly_nb.codec import Opened
-    from awaitly_nb.stores import Body
 
 __all__ = ["Foreign", "Resigned", "foreign", "objections", "resign"]
 
@@ -37,7 +36,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """The entries of a folder that one secret signed which is not trusted here.
+    """Entries that are not served, by secret: it is not trusted here, or their format is one that could be forged.
 
     Attributes
     ----------
@@ -80,7 +79,7 @@ def foreign(folder: Folder) -> list[Foreign]:
     for _, head, size in folder.store.sizes():
         members = read_head(head) or {}
         secret = members.get("secret")
-        if isinstance(secret, str) and folder.keyring.find(secret) is None:
+        if isinstance(secret, str) and (folder.keyring.find(secret) is None or _is_outdated(members)):
             counts[secret] += 1
             sizes[secret] += size
             at = number_of(members.get("stored_at")) or 0.0
@@ -96,6 +95,11 @@ def foreign(folder: Folder) -> list[Foreign]:
         )
         for secret, count in counts.most_common()
     ]
+
+
+def _is_outdated(members: dict[str, Any]) -> bool:
+    """Tell whether an entry has a format whose buffers could be forged, so that only its owner can vouch for it."""
+    return members.get("schema") == 1 and bool(members.get("buffers"))
 
 
 def objections(directory: Path) -> list[str]:
@@ -153,7 +157,7 @@ def resign(folder: Folder, lost: Collection[str], *, on_entry: Callable[[Resigne
     hits: dict[str, int] = {}
     try:
         for name, head, count in folder.heads():
-            if (read_head(head) or {}).get("secret") not in lost:
+            if not _is_meant(folder, read_head(head) or {}, lost):
                 continue
             try:
                 if not _resign_one(folder, name, lost):
@@ -177,29 +181,37 @@ def _resign_one(folder: Folder, name: str, lost: Collection[str]) -> bool:
         return False
     head, body, version, written_at = found
     opened = open_envelope(name, head, body, folder.keyring, verify=False)
-    if opened.head.get("secret") not in lost:
+    if not _is_meant(folder, opened.head, lost):
         return False
     _check(name, opened)
     check_buffers(opened)
-    stream: Body = opened.stream
-    parts: list[Body] = [body]
-    if opened.head.get("ok") is not True and not opened.buffers:
+    stream = bytes(opened.stream)
+    if opened.head.get("ok", True) is not True and not opened.buffers:
         # A failure is JSON, and pickles in it are signed by themselves.
-        stream = _failure(bytes(opened.stream), lost, folder)
-        parts = [opened.notes, stream]
+        stream = _failure(stream, lost, folder)
+    new, parts = reseal(name, opened, Encoded(stream, opened.buffers, tuple(opened.shapes)), folder.keyring.own)
     expires_at = opened.head.get("expires_at")
-    new = reseal(name, opened, stream, folder.keyring.own)
     expires_at = float(expires_at) if isinstance(expires_at, int | float) else None
     kept = folder.swap(name, new, parts, expect=version, written_at=written_at, expires_at=expires_at)
     return kept is not None
+
+
+def _is_meant(folder: Folder, members: dict[str, Any], lost: Collection[str]) -> bool:
+    secret = members.get("secret")
+    return secret in lost and (folder.keyring.find(str(secret)) is None or _is_outdated(members))
 
 
 def _check(name: str, opened: Opened) -> None:
     head = opened.head
     if not isinstance(head.get("signature"), str):
         raise EnvelopeError("it is not signed", reason="unverified")
-    if f"{head.get('namespace')}{SEPARATOR}{head.get('key')}" != name:
+    outdated = head["schema"] == 1
+    if (f"{head.get('namespace')}{SEPARATOR}{head.get('key')}" if outdated else head.get("name")) != (
+        name if outdated else name_digest(name)
+    ):
         raise EnvelopeError("it was written under another key", reason="unverified")
+    if head.get("size_bytes") != len(opened.stream) + sum(map(len, opened.buffers)):
+        raise EnvelopeError("it has not the size that was written", reason="damaged")
 
 
 def _failure(stream: bytes, lost: Collection[str], folder: Folder) -> bytes:

@@ -1,23 +1,31 @@
 """The layout of an entry: a readable, signed head, and a body of notes, one pickle stream and aligned buffers.
 
-    head   one line of JSON; its last member is the signature of all before it, of the record's name, the notes and the
-           stream. The buffers are in it by length and checksum, so that they are covered too.
+    head   one line of JSON; its last member is the signature of all before it, of the record's name, the notes, the
+           stream and the buffers.
     body   notes | stream | padding to 64 | buffer | padding to 64 | buffer ...
 
-Listing needs the head alone. `open_envelope` verifies before it hands out anything that could be unpickled. A value
-moved to another name, cut short, extended or altered does not verify.
+Every byte is bound by a key. Small buffers are part of the signature itself. Those of a large value have an AES-GMAC
+each, under a key of this entry alone, and the signature covers these: hashing hundreds of megabytes with BLAKE2b would
+take longer than reading them. All have a checksum without a key as well: it proves nothing, and finds damage for an
+owner whose secret is lost. Listing needs the head alone. `open_envelope` verifies before it hands out anything that
+could be unpickled. A value moved to another name, cut short, extended or altered does not verify.
+
+Entries of format 1 bound buffers by xxh3, which is no cryptographic hash: with buffers they are `"outdated"` and are
+not served, until their owner vouches for the folder and they are signed anew (see decision 15).
 """
 
 from __future__ import annotations
 
 import json
+import os
+from hashlib import blake2b
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from awaitly_nb.codec.checksums import checksums
 from awaitly_nb.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from awaitly_nb.codec.pickling import Encoded
     from awaitly_nb.codec.secrets import Keyring, Secret
@@ -27,15 +35,24 @@ __all__ = ["SCHEMA", "EnvelopeError", "Opened", "check_buffers", "open_envelope"
 
 Body: TypeAlias = "bytes | bytearray | memoryview"
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 ALIGNMENT: Final = 64
 """What vector instructions and Arrow like best."""
 
-_DOMAIN = "awaitly_nb entry 1"
-_SIGNATURE = ',"signature":"'
-_TAIL = len(_SIGNATURE) + 32 + len('"}')
-_PADDING = bytes(ALIGNMENT)
-_NO_SPANS: list[tuple[int, int]] = []
+MAC_FROM: Final = 1 << 20
+"""From so many bytes of buffers they have an AES-GMAC; below it, loading the cryptography would take longer."""
+
+PIECE: Final = 16 << 20
+"""Part of the format: a larger buffer is authenticated in pieces of this size, so that several cores can share them."""
+
+_MAX_THREADS: Final = 4
+_DOMAINS: Final = {1: "awaitly_nb entry 1", SCHEMA: "awaitly_nb entry 2"}
+_SIGNATURE: Final = ',"signature":"'
+_TAIL: Final = len(_SIGNATURE) + 32 + len('"}')
+_PADDING: Final = bytes(ALIGNMENT)
+_LAYOUT: Final = frozenset(
+    {"schema", "secret", "signature", "stream_bytes", "notes_bytes", "buffers", "nonce", "macs", "sums", "shapes"}
+)
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # `json.loads` spends as much again on looking for white space
 
@@ -47,7 +64,8 @@ class EnvelopeError(CacheError):
     ----------
     reason
         `"foreign"` for a secret that is not trusted here, `"unverified"` for a signature that is missing or does not
-        fit, `"damaged"` for what cannot be read at all, `"newer"` for a schema of a later version.
+        fit, `"outdated"` for one of an old format that could be forged, `"damaged"` for what cannot be read at all,
+        `"newer"` for a format of a later version.
     secret
         Id of the foreign secret.
     """
@@ -55,7 +73,11 @@ class EnvelopeError(CacheError):
     fields = ("reason", "secret")
 
     def __init__(
-        self, message: str, *, reason: Literal["foreign", "unverified", "damaged", "newer"], secret: str = ""
+        self,
+        message: str,
+        *,
+        reason: Literal["foreign", "unverified", "outdated", "damaged", "newer"],
+        secret: str = "",
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -63,7 +85,7 @@ class EnvelopeError(CacheError):
 
 
 class Opened(NamedTuple):
-    """A verified entry, its buffers not yet checked (see `check_buffers`).
+    """A verified entry. Where it has `macs`, its buffers are not checked yet (see `check_buffers`).
 
     Attributes
     ----------
@@ -71,12 +93,21 @@ class Opened(NamedTuple):
         The head's members.
     notes, stream, buffers
         Parts of the body, as views of it.
+    macs
+        The MACs of the buffers, where the signature does not cover these directly.
+    sums
+        Their checksums.
+    secret
+        Who signed it; None where that was not looked at.
     """
 
     head: dict[str, Any]
     notes: memoryview
     stream: memoryview
-    buffers: tuple[memoryview, ...]
+    buffers: tuple[memoryview, ...] = ()
+    macs: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()
+    secret: Secret | None = None
 
     @property
     def shapes(self) -> list[Shape]:
@@ -85,7 +116,7 @@ class Opened(NamedTuple):
 
 
 def seal(
-    name: str, members: Mapping[str, Any], notes: bytes, encoded: Encoded, secret: Secret
+    name: str, members: Mapping[str, Any], notes: Body, encoded: Encoded, secret: Secret
 ) -> tuple[str, list[Body]]:
     """Return head and body of an entry; the body's parts are views of the value's own memory, nothing is copied.
 
@@ -99,46 +130,39 @@ def seal(
         Bytes that only a reader of the whole entry wants.
     """
     stream = encoded.stream
-    head: dict[str, Any] = {"schema": SCHEMA, "secret": secret.id, **members, "stream_bytes": len(stream)}
-    body: list[Body] = [stream]
+    head: dict[str, Any] = {"schema": SCHEMA, "secret": secret.id, **members}
+    body: list[Body] = [notes, stream] if notes else [stream]
+    signed = tuple(body) if notes else (b"", stream)
     if notes:
         head["notes_bytes"] = len(notes)
-        body = [notes, stream]
+    if notes or encoded.buffers:
+        head["stream_bytes"] = len(stream)
     if encoded.buffers:
+        head["buffers"] = [buffer.nbytes for buffer in encoded.buffers]
+        if sum(head["buffers"]) < MAC_FROM:
+            signed += encoded.buffers
+        else:
+            nonce = os.urandom(16)
+            head["nonce"] = nonce.hex()
+            head["macs"] = _macs(secret.derive(nonce), encoded.buffers)
+        head["sums"] = _checksums(encoded.buffers)
         offset = len(notes) + len(stream)
-        head["buffers"] = buffers = []
-        for buffer, digest in zip(encoded.buffers, checksums(encoded.buffers), strict=True):
-            buffers.append([buffer.nbytes, digest])
+        for buffer in encoded.buffers:
             if gap := -offset % ALIGNMENT:
                 body.append(_PADDING[:gap])
             body.append(buffer)
             offset += gap + buffer.nbytes
     if encoded.shapes:
         head["shapes"] = encoded.shapes
-    return _signed(name, head, notes, stream, secret), body
-
-
-def reseal(name: str, opened: Opened, stream: Body, secret: Secret) -> str:
-    """Return the head of an entry signed anew, whoever signed it before: the caller vouches for what it holds.
-
-    Parameters
-    ----------
-    stream
-        Its stream; where it has buffers, of the length it had.
-    """
-    head = {member: value for member, value in opened.head.items() if member != "signature"}
-    return _signed(name, {**head, "secret": secret.id, "stream_bytes": len(stream)}, opened.notes, stream, secret)
-
-
-def _signed(name: str, head: Mapping[str, Any], notes: Body, stream: Body, secret: Secret) -> str:
     text = _to_json(head)
-    signature = secret.sign(_front(name, text), notes, stream)
-    return f'{text[:-1]}{_SIGNATURE}{signature}"}}'
+    signature = secret.sign(_front(SCHEMA, name, text), *signed)
+    return f'{text[:-1]}{_SIGNATURE}{signature}"}}', body
 
 
-def _front(name: str, text: str) -> bytes:
-    # The length keeps a name from passing as the beginning of another head.
-    return f"{_DOMAIN} {len(name)} {name} {text}".encode()
+def reseal(name: str, opened: Opened, encoded: Encoded, secret: Secret) -> tuple[str, list[Body]]:
+    """Return head and body of an entry signed anew, whoever signed it before: the caller vouches for what it holds."""
+    members = {member: value for member, value in opened.head.items() if member not in _LAYOUT}
+    return seal(name, members, opened.notes, encoded, secret)
 
 
 def read_head(head: str) -> dict[str, Any] | None:
@@ -151,39 +175,78 @@ def read_head(head: str) -> dict[str, Any] | None:
 
 
 def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool = True) -> Opened:
-    """Return the parts of an entry, verified.
+    """Return the parts of an entry, verified; only buffers that have MACs are still to be checked.
 
     Raises
     ------
     EnvelopeError
-        It is damaged, unsigned, altered, signed by somebody who is not trusted here, or of a later schema.
+        It is damaged, unsigned, altered, signed by somebody who is not trusted here, or of another format.
     """
     members = read_head(head)
     if members is None:
         raise EnvelopeError("its head is not readable", reason="damaged")
     schema = members.get("schema")
-    if schema != SCHEMA:
+    if schema not in _DOMAINS:
         if isinstance(schema, int) and schema > SCHEMA:
             raise EnvelopeError(f"it was written by a newer awaitly_nb (schema {schema})", reason="newer")
         raise EnvelopeError(f"its head has no known schema ({schema!r})", reason="damaged")
     view = memoryview(body)
-    if "buffers" not in members and "notes_bytes" not in members and members.get("stream_bytes") == view.nbytes:
+    if "buffers" not in members and "notes_bytes" not in members:
         # The usual small entry: one stream and nothing else.
-        notes, stream, spans = view[:0], view, _NO_SPANS
+        opened = Opened(members, view[:0], view)
+        if view.nbytes != members.get("stream_bytes", view.nbytes):
+            raise EnvelopeError(f"it holds {view.nbytes} bytes, and not what was written", reason="damaged")
     else:
-        notes_end, stream_end, spans = _layout(members, view.nbytes)
-        notes, stream = view[:notes_end], view[notes_end:stream_end]
-    if verify:
-        secret = _secret_of(members, keyring)
-        if not (head.startswith(_SIGNATURE, -_TAIL) and head.isascii()):
-            raise EnvelopeError("it is not signed", reason="unverified")
-        if not secret.verify(head[-34:-2], _front(name, head[:-_TAIL] + "}"), notes, stream):
-            raise EnvelopeError("its signature does not fit its bytes", reason="unverified")
-    return Opened(members, notes, stream, tuple([view[start:end] for start, end in spans]) if spans else ())
+        opened = _parts_of(members, view)
+    if not verify:
+        return opened
+    secret = _secret_of(members, keyring)
+    if not (head.startswith(_SIGNATURE, -_TAIL) and head.isascii()):
+        raise EnvelopeError("it is not signed", reason="unverified")
+    front = _front(schema, name, head[:-_TAIL] + "}")
+    direct = () if opened.macs or schema == 1 else opened.buffers
+    if not secret.verify(head[-34:-2], front, opened.notes, opened.stream, *direct):
+        raise EnvelopeError("its signature does not fit its bytes", reason="unverified")
+    if schema == 1 and opened.buffers:
+        raise EnvelopeError(
+            "an older awaitly_nb wrote it, whose checksums of arrays can be forged; if nobody else could write to the "
+            "folder, `awaitly-nb trust folder` signs it anew",
+            reason="outdated",
+        )
+    return opened._replace(secret=secret)
+
+
+def check_buffers(opened: Opened) -> None:
+    """Authenticate the buffers of a large entry; those of any other were part of what was signed.
+
+    Of an entry that was opened without verification, they are compared with their checksums instead: who vouches for a
+    folder learns of damage, and of nothing else.
+
+    Raises
+    ------
+    EnvelopeError
+        One differs, or belongs to another entry.
+    """
+    if opened.secret is None:
+        if opened.buffers and _checksums(opened.buffers) != list(opened.sums):
+            raise EnvelopeError("a buffer does not match its checksum", reason="damaged")
+        return
+    if not opened.macs:
+        return
+    found = _macs(opened.secret.derive(bytes.fromhex(opened.head["nonce"])), opened.buffers)
+    if not compare_digest("".join(found), "".join(opened.macs)):
+        raise EnvelopeError("a buffer is not the one that was signed", reason="unverified")
+
+
+def _front(schema: int, name: str, text: str) -> bytes:
+    # The length keeps a name from passing as the beginning of another head.
+    return f"{_DOMAINS[schema]} {len(name)} {name} {text}".encode()
 
 
 def _secret_of(members: dict[str, Any], keyring: Keyring) -> Secret:
-    secret_id = str(members.get("secret"))
+    secret_id = members.get("secret")
+    if type(secret_id) is not str:
+        raise EnvelopeError("its head does not tell who signed it", reason="unverified")
     secret = keyring.find(secret_id)
     if secret is None:
         raise EnvelopeError(
@@ -194,39 +257,97 @@ def _secret_of(members: dict[str, Any], keyring: Keyring) -> Secret:
     return secret
 
 
-def _layout(members: dict[str, Any], size: int) -> tuple[int, int, list[tuple[int, int]]]:
-    """Return where notes and stream end, and where each buffer lies, in a body of `size` bytes."""
+def _parts_of(members: dict[str, Any], view: memoryview) -> Opened:
+    """Return the parts of an entry, by what its head tells of their lengths."""
     notes, stream = members.get("notes_bytes", 0), members.get("stream_bytes")
-    if type(notes) is not int or type(stream) is not int or notes < 0 or stream < 0:
+    lengths, macs, sums = _buffers_of(members) if "buffers" in members else ([], [], [])
+    if not all(type(length) is int and length >= 0 for length in (notes, stream, *lengths)):
         raise EnvelopeError("its head does not tell the lengths of its parts", reason="damaged")
     end = notes + stream
     spans = []
-    for length, _ in _buffers_of(members) if "buffers" in members else ():
+    for length in lengths:
         start = end + -end % ALIGNMENT
         end = start + length
         spans.append((start, end))
-    if end != size:
-        raise EnvelopeError(f"it holds {size} bytes where {end} were written", reason="damaged")
-    return notes, notes + stream, spans
+    if end != view.nbytes:
+        raise EnvelopeError(f"it holds {view.nbytes} bytes where {end} were written", reason="damaged")
+    buffers = tuple([view[start:end] for start, end in spans])
+    return Opened(members, view[:notes], view[notes : notes + stream], buffers, tuple(macs), tuple(sums))
 
 
-def _buffers_of(members: dict[str, Any]) -> list[tuple[int, str]]:
+def _buffers_of(members: dict[str, Any]) -> tuple[list[Any], list[str], list[str]]:  # Any: as anybody may have written
+    """Return the lengths of the buffers, and their MACs and checksums where they have any."""
+    macs: list[Any] = []
+    sums: list[Any] = []
     try:
-        buffers = [(length, digest) for length, digest in members["buffers"]]
-    except (TypeError, ValueError):
-        buffers = [(-1, "")]
-    if not all(type(length) is int and length >= 0 and type(digest) is str for length, digest in buffers):
+        if members["schema"] == 1:
+            lengths = [length for length, _ in members["buffers"]]
+            sums = [digest for _, digest in members["buffers"]]
+        else:
+            lengths, sums = list(members["buffers"]), list(members["sums"])
+            if "nonce" in members:
+                bytes.fromhex(members["nonce"])
+                macs = list(members["macs"])
+        # Each of them has its own: with fewer, the last buffers would be bound by nothing.
+        sound = len(sums) == len(lengths) and len(macs) == (len(lengths) if "nonce" in members else 0)
+        sound = sound and all(type(text) is str and text.isascii() for text in (*macs, *sums))
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:
         raise EnvelopeError("its head tells of buffers that cannot be", reason="damaged")
-    return buffers
+    return lengths, macs, sums
 
 
-def check_buffers(opened: Opened) -> None:
-    """Compare every buffer with its checksum.
+def _macs(key: bytes, buffers: Sequence[memoryview]) -> list[str]:
+    """Return the MAC of each buffer, as 32 hexadecimal digits.
 
-    Raises
-    ------
-    EnvelopeError
-        One differs.
+    The key is used for one entry only, so the number of a buffer and of its piece is all that a GCM nonce needs.
     """
-    if opened.buffers and checksums(opened.buffers) != [digest for _, digest in _buffers_of(opened.head)]:
-        raise EnvelopeError("a buffer does not match its checksum", reason="damaged")
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    def mac(piece: tuple[int, int, memoryview]) -> bytes:
+        number, start, view = piece
+        # Nothing is encrypted: the buffer is associated data, and what comes out is its tag.
+        return AESGCM(key).encrypt(number.to_bytes(4, "big") + start.to_bytes(8, "big"), b"", view)
+
+    pieces = [
+        (number, start, view)
+        for number, buffer in enumerate(buffers)
+        for start, view in enumerate(_pieces(buffer.cast("B")))
+    ]
+    found: dict[int, list[bytes]] = {}
+    for (number, _, _), tag in zip(pieces, _shared_out(mac, pieces, buffers), strict=True):
+        found.setdefault(number, []).append(tag)
+    return [
+        (tags[0] if len(tags) == 1 else blake2b(b"".join(tags), key=key, digest_size=16).digest()).hex()
+        for tags in found.values()
+    ]
+
+
+def _checksums(buffers: Sequence[memoryview]) -> list[str]:
+    """Return the checksum that format 1 has for each buffer."""
+    from xxhash import xxh3_128_digest
+
+    pieces = [_pieces(buffer.cast("B")) for buffer in buffers]
+    found = iter(_shared_out(xxh3_128_digest, [piece for group in pieces for piece in group], buffers))
+    digests = [[next(found) for _ in group] for group in pieces]
+    return [(group[0] if len(group) == 1 else xxh3_128_digest(b"".join(group))).hex() for group in digests]
+
+
+def _pieces(buffer: memoryview) -> list[memoryview]:
+    return [buffer[start : start + PIECE] for start in range(0, buffer.nbytes or 1, PIECE)]
+
+
+def _shared_out(
+    work: Callable[[Any], bytes],
+    pieces: Sequence[Any],  # Any: what `work` takes
+    buffers: Sequence[memoryview],
+) -> Iterable[bytes]:
+    """Do the work on all pieces of `buffers`, where they are large on several cores: it lets go of the interpreter."""
+    threads = min(_MAX_THREADS, os.cpu_count() or 1, len(pieces))
+    if threads < 2 or sum([buffer.nbytes for buffer in buffers]) < PIECE:  # noqa: PLR2004 - one works alone
+        return map(work, pieces)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, pieces))

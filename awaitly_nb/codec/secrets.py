@@ -55,6 +55,10 @@ class Secret:
             digest.update(part)
         return digest.hexdigest()
 
+    def derive(self, nonce: bytes) -> bytes:
+        """Return a key for whatever has this `nonce`, from which nothing can be learned of this one."""
+        return blake2b(nonce, key=self.key, digest_size=_SIZE, person=b"awaitly buffers").digest()
+
     def verify(self, signature: str, *parts: bytes | bytearray | memoryview) -> bool:
         """Tell whether `signature` is that of `parts`."""
         return signature.isascii() and compare_digest(signature, self.sign(*parts))

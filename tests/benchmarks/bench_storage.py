@@ -106,7 +106,7 @@ def large_array(folder: Path, megabytes: int = 256) -> list[Row]:
         cache.get("array").unwrap().sum()
 
     measured = compare(load, lambda: np.load(file, mmap_mode="c").sum(), rounds=9)
-    rows.append(row(f"{megabytes} MB array, fresh load and sum, checksummed", 1.8, measured))
+    rows.append(row(f"{megabytes} MB array, fresh load and sum, verified", 1.8, measured))
     return rows
 
 
@@ -173,7 +173,7 @@ def frames(folder: Path) -> Iterator[Row]:
             yield row(f"DataFrame, {kind}, store", 1.3, measured)
         loads = [in_process(_LOAD, folder, number) for number in range(12)]
         measured = ratio_of([(load[0], load[1]) for load in loads])
-        yield row(f"DataFrame, {kind}, fresh load and use, checksummed", at_most, measured)
+        yield row(f"DataFrame, {kind}, fresh load and use, verified", at_most, measured)
 
 
 _PEAK = """

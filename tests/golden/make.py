@@ -18,7 +18,7 @@ AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 def results():
-    """The results of format version 1, by key."""
+    """The results that each format version has, by key."""
     from awaitly_nb.result import Err, Mark, Ok, with_mark
 
     mark = Mark(step_id="fetch", workflow="report", at=AT, duration_s=1.5, code="c0de", parts={"name": "fetch"})
@@ -29,6 +29,7 @@ def results():
         "instants": Ok(np.arange(9000).astype("datetime64[s]")),
         "err": with_mark(Err("NOT_FOUND", cause=ValueError("no such user")), mark),
         "err dict": Err({"type": "NOT_FOUND", "ids": (1, 2)}),
+        "large": Ok(np.zeros(140_000)),
         "parted": with_mark(Ok("x"), Mark(at=AT, files=({"path": "data.csv", "size": 3},))),
     }
 

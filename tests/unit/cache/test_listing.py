@@ -67,8 +67,8 @@ ODD = [
     '{"ok":true,"size_bytes":' + "9" * 400 + ',"duration_s":' + "9" * 400 + ',"created_at":1e300}',
 ]
 REGULAR = (
-    '{"schema":1,"secret":"s","namespace":"n","key":"k","step_id":"x","workflow":"n","ok":true,"codec":"pickle5",'
-    '"created_at":1.5,"duration_s":2.5,"stored_at":1.5,"size_bytes":21,"stream_bytes":21,"signature":"0"}'
+    '{"schema":2,"secret":"s","name":"n","created_at":1.5,"stored_at":1.5,"expires_at":9e9,"size_bytes":21,'
+    '"step_id":"x","workflow":"n","duration_s":2.5,"signature":"0"}'
 )
 
 
