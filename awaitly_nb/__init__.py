@@ -91,7 +91,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-drawn_by("awaitly_nb.notebook.drawings")
+drawn_by("awaitly_nb.notebook.html")
 
 # Where the names live that are loaded on first use.
 _LAZY = {

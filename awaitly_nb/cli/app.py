@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import add_completion_class, get_completion_class
 
 from awaitly_nb.cli import show
-from awaitly_nb.cli.completing import Bash
-from awaitly_nb.cli.options import FAILED, INTERRUPTED, WOULD_COMPUTE, Group, as_json, complete_keys, duration
-from awaitly_nb.cli.state_commands import state_group
-from awaitly_nb.cli.trust_commands import trust_group
+from awaitly_nb.cli.options import (
+    FAILED,
+    INTERRUPTED,
+    WOULD_COMPUTE,
+    Bash,
+    Group,
+    as_json,
+    complete_keys,
+    complete_names,
+    duration,
+)
+from awaitly_nb.cli.state import state_group
+from awaitly_nb.cli.trust import trust_group
+from awaitly_nb.units import show_duration
+
+if TYPE_CHECKING:
+    from awaitly_nb.manage import Removal
 
 __all__ = ["app"]
 
@@ -25,7 +40,7 @@ __all__ = ["app"]
 )
 @click.version_option(package_name="awaitly-nb")
 def app(*, cache_dir: Path | None) -> None:
-    """Notebook steps that are kept on disk: look at them, manage them, and run notebooks without a browser."""
+    """Notebook steps that are cached on disk: look at them, manage them, and run notebooks without a browser."""
     if cache_dir is not None:
         # The environment, because kernels that are started here are to use it too.
         os.environ["AWAITLY_NB_CACHE_DIR"] = str(cache_dir.absolute())
@@ -52,23 +67,23 @@ def demo(*, folder: Path | None, as_json: bool) -> None:
         show.data(done.to_dict())
     else:
         show.demo(done)
-    if not done.kept:
+    if not done.resumed:
         raise SystemExit(FAILED)
 
 
 @app.command()
 @click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--check", is_flag=True, help="Compute nothing that can be kept; fail where something would be computed.")
+@click.option("--check", is_flag=True, help="Compute nothing that has a key; fail where something would be computed.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it with its outputs.")
 @as_json
 def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> None:
-    """Run NOTEBOOK from top to bottom without a browser; what is kept is not computed again.
+    """Run NOTEBOOK from top to bottom without a browser; what is cached is not computed again.
 
     --check stops at the first step or cell that would be computed, and names it: what comes after depends on its
-    result. Steps without a key and plain cells run with --check too, since nothing of them is ever kept.
+    result. Steps without a key and plain cells run with --check too, since nothing of them is ever cached.
 
     Exit codes: 0 all cells ran; 1 a cell failed or the kernel died; 3 --check found a step that would be computed;
-    130 stopped from the keyboard, which ends the kernel too; what was finished is kept.
+    130 stopped from the keyboard, which ends the kernel too; what was finished is stored.
     """
     from awaitly_nb.cli.headless import run_notebook
 
@@ -84,31 +99,48 @@ def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> N
 
 
 @app.command()
-@click.argument("glob", default="*", shell_complete=complete_keys)
 @as_json
-def keys(*, glob: str, as_json: bool) -> None:
-    """List the kept keys that match GLOB, of every workflow, function and cell; decodes no value.
+def status(*, as_json: bool) -> None:
+    """Show one line for each cell, function and step: its latest result, its size, and what its hits saved."""
+    from awaitly_nb import manage
+
+    found = manage.status()
+    if as_json:
+        show.data([one.to_dict() for one in found])
+    else:
+        show.statuses(found)
+
+
+@app.command()
+@click.argument("glob", default="*", shell_complete=complete_keys)
+@click.option("--all", "everything", is_flag=True, help="All of them, with whole keys, and not only the first fifty.")
+@as_json
+def keys(*, glob: str, everything: bool, as_json: bool) -> None:
+    """List the cached keys that match GLOB, of every workflow, function and cell, the newest first; decodes no value.
 
     A word without * and ? that is no key lists all keys of the workflow, function or cell of that name, and those that
     have it in them.
     """
-    from awaitly_nb.cli import kept
+    from awaitly_nb import manage
 
-    found = kept.listed(glob)
+    found = manage.listed(glob)
     if as_json:
-        show.data([kept.entry_data(entry) for entry in found])
+        show.data([manage.entry_data(entry) for entry in found])
     else:
-        show.entries(found)
+        show.entries(found, everything=everything)
 
 
 @app.command("show")
 @click.argument("key", shell_complete=complete_keys)
 @as_json
 def show_key(*, key: str, as_json: bool) -> None:
-    """Show what is kept under KEY: its value, where it came from, and what its key is made of."""
-    from awaitly_nb.cli import kept
+    """Show what is cached under KEY: its value, where it came from, and what its key is made of.
 
-    found = kept.details(key)
+    The first letters of a key will do, if there are at least eight and no other key begins so.
+    """
+    from awaitly_nb import manage
+
+    found = manage.show(key)
     if as_json:
         show.data([one.to_dict() for one in found])
     else:
@@ -116,56 +148,142 @@ def show_key(*, key: str, as_json: bool) -> None:
 
 
 @app.command()
+@click.argument("name", shell_complete=complete_names)
+@as_json
+def why(*, name: str, as_json: bool) -> None:
+    """Say why the cell, step or function NAME was computed last: which part of its key was new."""
+    from awaitly_nb import manage
+
+    found = manage.why(name)
+    if as_json:
+        show.data(found.to_dict())
+    else:
+        show.explanation(found)
+
+
+@app.command()
 @click.argument("glob", required=False, shell_complete=complete_keys)
 @click.option("--older-than", metavar="AGE", callback=duration, help='Only what is older than this: "7d", "12h".')
-@click.option("--errors", is_flag=True, help="Only kept failures.")
+@click.option("--errors", is_flag=True, help="Only cached failures.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
-def rm(*, glob: str | None, older_than: float | None, errors: bool, dry_run: bool, as_json: bool) -> None:
-    """Remove the kept keys that match GLOB; they are computed again when they are needed."""
-    from awaitly_nb.cli import kept
+def rm(*, glob: str | None, older_than: float | None, errors: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove the cached keys that match GLOB; they are computed again when they are needed.
+
+    The first letters of a key will do, if there are at least eight and no other key begins so. On a terminal this asks
+    before it removes more than ten seconds of work.
+    """
+    from awaitly_nb import manage
 
     if glob is None and older_than is None and not errors:
         raise click.UsageError("say which: a GLOB ('*' for all), --older-than AGE or --errors")
-    found = kept.find(glob or "*", errors=errors, older_than_s=older_than, expired=True)
-    removed = 0 if dry_run else kept.remove(found)
-    if as_json:
-        show.data({"removed": removed, "dry_run": dry_run, "keys": [kept.entry_data(entry) for entry in found]})
-    else:
-        show.removed(found, None if dry_run else removed)
+    done = manage.remove(
+        glob, errors=errors, older_than_s=older_than, dry_run=dry_run, confirm=None if yes or as_json else _confirm
+    )
+    _show_removal(done, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
+@click.option("--superseded", is_flag=True, help="Results for which the same call has a newer one.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
-def stats(*, as_json: bool) -> None:
-    """Show how much is kept, what it took to compute, and what it saved."""
-    from dataclasses import asdict
+def prune(*, superseded: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove what is not needed any more.
 
-    from awaitly_nb.cli import kept
+    --superseded removes results under automatic keys for which the same step or cell, called with the same arguments,
+    has a newer one: those of code, globals or files of before. To go back to that code computes them again.
+    """
+    from awaitly_nb import manage
 
-    found = kept.statistics()
-    if as_json:
-        show.data([asdict(one) for one in found])
-    else:
-        show.statistics(found)
+    if not superseded:
+        raise click.UsageError("say what: --superseded")
+    done = manage.remove(superseded=True, dry_run=dry_run, confirm=None if yes or as_json else _confirm)
+    _show_removal(done, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
-@click.option("--mend", is_flag=True, help="Put right what can be put right: orphan files, a damaged database.")
+@click.argument("key", required=False, shell_complete=complete_keys)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @as_json
-def doctor(*, mend: bool, as_json: bool) -> None:
+def retry(*, key: str | None, dry_run: bool, as_json: bool) -> None:
+    """Remove cached failures (all, or KEY), so that their steps run again."""
+    from awaitly_nb import manage
+
+    _show_removal(manage.retry(key, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+
+
+def _show_removal(done: Removal, *, dry_run: bool, as_json: bool) -> None:
+    from awaitly_nb import manage
+
+    if as_json:
+        told = [manage.entry_data(entry) for entry in done.entries]
+        show.data({"removed": done.removed, "dry_run": dry_run, "keys": told})
+    else:
+        show.removal(done, dry_run=dry_run)
+
+
+_MUCH_WORK_S = 10.0
+
+
+def _confirm(asked: Removal) -> bool:
+    """Ask, where there is somebody to ask and much to lose."""
+    if asked.work_s < _MUCH_WORK_S or not sys.stdin.isatty():
+        return True
+    show.entries(asked.entries)
+    many = "this key" if len(asked.entries) == 1 else f"these {len(asked.entries):,} keys"
+    return click.confirm(f"Remove {many}? {show_duration(asked.work_s)} of work", abort=True)
+
+
+@app.command()
+@click.option("--fix", is_flag=True, help="Repair what can be repaired: orphan files, damaged entries, the database.")
+@as_json
+def doctor(*, fix: bool, as_json: bool) -> None:
     """Look for what may be wrong with the installation or the cache; exit code 1 if something should be done."""
     from dataclasses import asdict
 
-    from awaitly_nb.cli.doctor import examine
+    from awaitly_nb import manage
 
-    found = examine(mend=mend)
+    found = manage.doctor(fix=fix)
     if as_json:
         show.data([asdict(one) for one in found])
     else:
         show.findings(found)
     if not all(one.ok for one in found):
         raise SystemExit(FAILED)
+
+
+@app.command()
+@as_json
+def config(*, as_json: bool) -> None:
+    """Show each setting, its value and where it came from."""
+    from awaitly_nb import manage
+
+    found = manage.config()
+    if as_json:
+        show.data([{"name": one.name, "value": _plain(one.value), "source": one.source} for one in found])
+    else:
+        show.settings(found)
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+@app.command("help")
+@click.argument("command", required=False)
+@click.pass_context
+def show_help(ctx: click.Context, *, command: str | None) -> None:
+    """Show what COMMAND does, or which commands there are."""
+    assert ctx.parent is not None
+    if command is None:
+        click.echo(ctx.parent.get_help())
+        return
+    _, found, _ = app.resolve_command(ctx.parent, [command])
+    assert found is not None
+    with click.Context(found, info_name=command, parent=ctx.parent) as told:
+        click.echo(found.get_help(told))
 
 
 @app.command()

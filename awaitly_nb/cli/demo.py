@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.cli.headless import Report, Step, run_notebook
+from awaitly_nb.cli.headless import RunReport, RunStep, run_notebook
 from awaitly_nb.errors import MisuseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Demo", "Row", "run_demo"]
+__all__ = ["Demo", "DemoRow", "run_demo"]
 
 _KILLED = "fit"
 """The longest step of the notebook, and its last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class DemoRow:
     """One step of the notebook in both runs; the calls of one step are taken together.
 
     Attributes
@@ -60,19 +60,19 @@ class Demo:
     """Both runs, and the folder in which they took place."""
 
     folder: Path
-    first: Report
-    second: Report
+    first: RunReport
+    second: RunReport
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[DemoRow]:
         """One row per step, in the order of the notebook."""
         ids = dict.fromkeys(step.step_id for step in (*self.second.steps, *self.first.steps))
         return [self._row(name) for name in ids]
 
-    def _row(self, name: str) -> Row:
+    def _row(self, name: str) -> DemoRow:
         first = [s for s in self.first.steps if s.step_id == name]
         second = [s for s in self.second.steps if s.step_id == name]
-        return Row(
+        return DemoRow(
             step=name,
             calls=len(second),
             first_s=sum(s.duration_s for s in first),
@@ -83,7 +83,7 @@ class Demo:
         )
 
     @property
-    def kept(self) -> bool:
+    def resumed(self) -> bool:
         """True when the kernel was killed, and the second run computed exactly what that interrupted."""
         killed = {_identity(s) for s in self.first.steps if s.state == "interrupted"}
         computed = {_identity(s) for s in self.second.steps if s.state != "hit"}
@@ -93,13 +93,13 @@ class Demo:
         """Return both runs as plain JSON data."""
         return {
             "folder": str(self.folder),
-            "kept": self.kept,
+            "resumed": self.resumed,
             "first": self.first.to_dict(),
             "second": self.second.to_dict(),
         }
 
 
-def _identity(step: Step) -> tuple[str, str | None]:
+def _identity(step: RunStep) -> tuple[str, str | None]:
     return step.step_id, step.step_key
 
 
@@ -124,7 +124,7 @@ def run_demo(
     folder = Path(tempfile.mkdtemp(prefix="awaitly-nb-demo-")) if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise MisuseError(f"{folder} is not empty; the demonstration needs a new folder, so that nothing is kept yet")
+        raise MisuseError(f"{folder} is not empty; the demonstration needs a new folder, so that nothing is cached yet")
     source = quickstart() if notebook is None else notebook
     copy = folder / source.name
     shutil.copyfile(source, copy)
@@ -147,7 +147,7 @@ def run_demo(
     return Demo(folder=folder, first=first, second=second)
 
 
-def _unless_interrupted(report: Report) -> Report:
+def _unless_interrupted(report: RunReport) -> RunReport:
     if report.ending == "interrupted":
         raise KeyboardInterrupt  # Two runs are compared here, and of half a run there is nothing to tell.
     return report

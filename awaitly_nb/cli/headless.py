@@ -1,20 +1,25 @@
-"""A notebook run from top to bottom in a kernel of its own, without a browser, and what its steps came to.
+"""A notebook run from top to bottom in a kernel of its own, without a browser, and the outcome of its steps.
 
-The keys are those of the same notebook in JupyterLab, so what was kept there is kept here, and a run that was killed
+The keys are those of the same notebook in JupyterLab, so what is cached there is cached here, and a run that was killed
 goes on where it stopped. Needs the extra `lab`.
+
+What the kernel does it writes as lines into a file, the journal, so that this process can follow and a kill loses
+nothing: `write_journal` runs in the kernel, `Follower` here. A line is one event without its values.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from awaitly_nb.cli.journal import Follower
+from awaitly_nb import events
 from awaitly_nb.errors import MissingExtraError, MisuseError
 
 if TYPE_CHECKING:
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
 
     from nbclient import NotebookClient
 
-__all__ = ["Ending", "Report", "Step", "run_notebook", "steps_of"]
+__all__ = ["Ending", "Follower", "RunReport", "RunStep", "WouldCompute", "run_notebook", "steps_of", "write_journal"]
 
 Ending = Literal["ok", "cell failed", "kernel died", "interrupted", "would compute"]
 _JOURNAL, _LOG = "events.jsonl", "kernel.log"
@@ -30,7 +35,7 @@ OnEvent = Callable[[dict[str, Any], Callable[[], None]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class RunStep:
     """What became of one step of the run.
 
     Attributes
@@ -60,7 +65,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class RunReport:
     """How a run of a notebook ended, and its steps in the order in which they were settled.
 
     Attributes
@@ -80,7 +85,7 @@ class Report:
     notebook: Path
     ending: Ending
     seconds: float
-    steps: tuple[Step, ...]
+    steps: tuple[RunStep, ...]
     error: str = ""
 
     @property
@@ -99,7 +104,7 @@ class Report:
             "saved_seconds": round(sum(step.saved_s for step in self.steps), 3),
             **counted,
             "error": self.error,
-            "steps": [{name: getattr(step, name) for name in Step.__slots__} for step in self.steps],
+            "steps": [{name: getattr(step, name) for name in RunStep.__slots__} for step in self.steps],
         }
 
 
@@ -110,7 +115,7 @@ def run_notebook(
     environment: Mapping[str, str] | None = None,
     output: Path | None = None,
     on_event: OnEvent | None = None,
-) -> Report:
+) -> RunReport:
     """Run every cell of `notebook` in a new kernel, in the notebook's folder.
 
     Parameters
@@ -172,7 +177,7 @@ def run_notebook(
                 ending, died_at = "interrupted", time.time()
     if output is not None:
         nbformat.write(nb, output)  # type: ignore[no-untyped-call]
-    return Report(
+    return RunReport(
         notebook=notebook,
         ending=ending,  # type: ignore[arg-type]
         seconds=time.monotonic() - began,
@@ -182,7 +187,8 @@ def run_notebook(
 
 
 def _run_cells(client: NotebookClient, folder: Path, *, compute: bool, environment: Mapping[str, str] | None) -> None:
-    start = f"from awaitly_nb.cli.journal import keep as _k; _k({str(folder / _JOURNAL)!r}, compute={compute}); del _k"
+    call = f"_k({str(folder / _JOURNAL)!r}, compute={compute})"
+    start = f"from awaitly_nb.cli.headless import write_journal as _k; {call}; del _k"
     with (
         (folder / _LOG).open("wb") as log,
         client.setup_kernel(env=dict(os.environ if environment is None else environment), stdout=log, stderr=log),
@@ -201,7 +207,7 @@ def _kill(client: NotebookClient) -> None:
         process.kill()
 
 
-def steps_of(lines: Iterable[Mapping[str, Any]], *, until: float | None = None) -> list[Step]:
+def steps_of(lines: Iterable[Mapping[str, Any]], *, until: float | None = None) -> list[RunStep]:
     """Return what became of each step, from the lines of a journal.
 
     Parameters
@@ -211,7 +217,7 @@ def steps_of(lines: Iterable[Mapping[str, Any]], *, until: float | None = None) 
     until
         When the kernel died, in seconds since the epoch; by default with the last line.
     """
-    steps: list[Step] = []
+    steps: list[RunStep] = []
     running: dict[tuple[str, ...], tuple[Mapping[str, Any], str]] = {}
     missed: dict[tuple[str, ...], Mapping[str, Any]] = {}
     last_at = 0.0
@@ -241,8 +247,8 @@ def steps_of(lines: Iterable[Mapping[str, Any]], *, until: float | None = None) 
     return steps
 
 
-def _step(line: Mapping[str, Any], state: Any, **told: Any) -> Step:  # Any: the literals and fields of Step
-    return Step(
+def _step(line: Mapping[str, Any], state: Any, **told: Any) -> RunStep:  # Any: the literals and fields of RunStep
+    return RunStep(
         workflow=line["workflow"],
         step_id=line["step_id"],
         step_key=line.get("step_key"),
@@ -250,3 +256,92 @@ def _step(line: Mapping[str, Any], state: Any, **told: Any) -> Step:  # Any: the
         error_text=line.get("error_text", ""),
         **told,
     )
+
+
+# -- the journal ------------------------------------------------------------------------------------------------------
+
+_FIELDS = ("workflow", "run_id", "step_id", "step_key", "duration_s", "computed_s", "size_bytes", "reason", "source")
+
+
+class WouldCompute(BaseException):
+    """A step would be computed, and the run was to compute nothing.
+
+    No `Exception`, because those are answers of a step; no `KeyboardInterrupt`, because that would end asyncio's loop,
+    and with it the kernel.
+    """
+
+
+def write_journal(path: str, *, compute: bool = True) -> None:
+    """Write a line to `path` for every event of this process from now on.
+
+    Parameters
+    ----------
+    path
+        The file; lines are appended.
+    compute
+        False ends the run that comes to a step with a key whose result is not cached.
+    """
+    from awaitly_nb.engine import failure_line
+
+    def write(event: Any) -> None:  # Any: one of the event types
+        line = {"type": event.type, "at": event.at.timestamp()}
+        line |= {name: value for name in _FIELDS if (value := getattr(event, name, None)) is not None}
+        if (result := getattr(event, "result", None)) is not None:
+            line["ok"] = result.ok
+            if not result.ok:
+                line["error_text"] = failure_line(result.error)
+        # Opened for each line: the kernel may be forked, or killed at any moment.
+        with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123 - no Path in the kernel's hot path
+            file.write(json.dumps(line) + "\n")
+        if not compute and isinstance(event, events.StepCacheMiss):
+            raise WouldCompute(f"step {event.step_id!r} would be computed: {event.reason}")
+
+    events.observe(write)
+
+
+class Follower:
+    """Calls back with each line of a journal as it is written, from a thread, and keeps them all.
+
+    Parameters
+    ----------
+    path
+        The journal; it may not exist yet.
+    on_event
+        Called with each line's data.
+    """
+
+    def __init__(self, path: Path, on_event: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._path = path
+        self._on_event = on_event
+        self._read_to = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="awaitly-nb-journal", daemon=True)
+
+    def __enter__(self) -> Follower:
+        """Begin to follow."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Read what is left, and end."""
+        self._ended.set()
+        self._thread.join()
+        self._read()
+
+    def _follow(self) -> None:
+        while not self._ended.wait(0.05):
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            text = self._path.read_bytes()[self._read_to :]
+        except FileNotFoundError:
+            return
+        whole = text[: text.rfind(b"\n") + 1]  # a line may be half written, or cut off by a kill
+        self._read_to += len(whole)
+        for line in whole.splitlines():
+            event = json.loads(line)
+            self.events.append(event)
+            if self._on_event is not None:
+                self._on_event(event)

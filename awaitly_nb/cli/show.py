@@ -9,6 +9,7 @@ import json
 import re
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,16 +17,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from awaitly_nb.manage import counted, fit_width, middle_cut, short_key, show_took, shown_text
 from awaitly_nb.units import show_age, show_duration, show_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from awaitly_nb.cache import Entry
-    from awaitly_nb.cli.demo import Demo, Row
-    from awaitly_nb.cli.doctor import Finding
-    from awaitly_nb.cli.headless import Report
-    from awaitly_nb.cli.kept import Details, Statistics
+    from awaitly_nb.cli.demo import Demo, DemoRow
+    from awaitly_nb.cli.headless import RunReport
+    from awaitly_nb.cli.state import StateDetails
+    from awaitly_nb.config import Setting
+    from awaitly_nb.manage import EntryDetails, Explanation, Finding, NameStatus, Removal, Trusted, Vouched
+    from awaitly_nb.states import Lease, SavedState
 
 __all__ = [
     "Progress",
@@ -34,12 +38,21 @@ __all__ = [
     "demo",
     "details",
     "entries",
+    "explanation",
     "findings",
     "inert",
     "progress",
-    "removed",
+    "removal",
     "report",
-    "statistics",
+    "settings",
+    "state",
+    "state_removed",
+    "states",
+    "statuses",
+    "trust_about",
+    "trust_advice",
+    "trusted",
+    "vouched",
 ]
 
 _STYLES = {"hit": "green", "computed": "yellow", "failed": "red", "interrupted": "red", "would compute": "yellow"}
@@ -52,6 +65,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 def inert(text: str, style: str = "") -> Text:
     """Return a user's text as it is, with control characters written out."""
     return Text(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], text), style=style)
+
+
+def _clean(text: str) -> str:
+    """Return a user's text in one line that moves no cursor."""
+    return str(inert(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def console() -> Console:
@@ -97,20 +115,20 @@ def demo(done: Demo) -> None:
     for which, one in (("first", done.first), ("second", done.second)):
         if one.error:
             out.print(f"The {which} run failed:", Text.from_ansi(one.error))
-    if not done.kept:
+    if not done.resumed:
         out.print("[red]That is not what this demonstration promises: please report it.[/red]")
     out.print("\nTo see it with your own eyes, open the same notebook with the same cache:")
     out.print(Text(f"  {open_command(done.folder / done.first.notebook.name)}"), soft_wrap=True)
 
 
-def _outcome(row: Row) -> Text:
+def _outcome(row: DemoRow) -> Text:
     if not row.computed:
         return Text("hit" if row.calls == 1 else f"{row.calls} hits", style="green")
     computed = "computed" if row.calls == 1 else f"{row.computed} computed, {row.calls - row.computed} hits"
     return Text(computed, style="yellow")
 
 
-def report(one: Report) -> None:
+def report(one: RunReport) -> None:
     """Show what a headless run came to."""
     table = Table(title=Text(str(one.notebook)))
     for name in ("step", "key", "", "why"):
@@ -134,43 +152,73 @@ def report(one: Report) -> None:
         out.print(Text.from_ansi(one.error))
 
 
-def entries(found: Sequence[Entry]) -> None:
-    """Show kept keys."""
+_MOST_ROWS = 50
+
+
+def entries(found: Sequence[Entry], *, everything: bool = False) -> None:
+    """Show entries, the newest first; of many the first fifty, unless all are asked for."""
     out = console()
     if not found:
-        out.print("no such key is kept")
+        out.print("no such key is cached")
         return
     now = datetime.now(UTC)
-    table = Table()
-    table.add_column("key", overflow="fold")
-    table.add_column("in")
-    table.add_column("result")
-    for name in ("size", "took", "age", "hits"):
-        table.add_column(name, justify="right")
-    for entry in found:
-        table.add_row(
-            inert(entry.key),
-            inert(entry.namespace),
-            Text("ok", style="green") if entry.ok else Text("failed", style="red"),
+    newest = list(reversed(found))
+    shown = newest if everything else newest[:_MOST_ROWS]
+    columns = ("key", "in", "result", "size", "took", "age", "hits")
+    rows = [
+        (
+            _clean(entry.key if everything else short_key(entry.key)),
+            _clean(entry.namespace),
+            "ok" if entry.ok else "failed",
             "" if entry.size_bytes is None else show_size(entry.size_bytes),
-            "" if entry.duration_s is None else show_duration(entry.duration_s),
+            "" if entry.duration_s is None else show_took(entry.duration_s),
             "" if entry.created_at is None else show_age(entry.created_at, now),
             str(entry.hits),
         )
-    out.print(table)
-    out.print(f"{_count(found)}, {show_size(sum(entry.size_bytes or 0 for entry in found))}")
+        for entry in shown
+    ]
+    _lines(columns, rows, flexible=(0, 1), styles={"ok": "green", "failed": "red"})
+    more = f"; {counted(len(found) - len(shown), 'key')} more with --all" if len(shown) < len(found) else ""
+    out.print(f"{counted(len(found), 'key')}, {show_size(sum(entry.size_bytes or 0 for entry in found))}{more}")
 
 
-def details(found: Sequence[Details]) -> None:
+def _lines(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    flexible: Sequence[int],
+    styles: dict[str, str] | None = None,
+) -> None:
+    """Print a table as lines as wide as the terminal; only columns that are `flexible` are cut, in their middle."""
+    out, styles = console(), styles or {}
+    widths = fit_width(columns, rows, flexible, out.width)
+    right = [place for place, title in enumerate(columns) if title in _NUMBERS]
+    for number, row in enumerate((columns, *rows)):
+        line = Text()
+        for place, (text, width) in enumerate(zip(row, widths, strict=True)):
+            cut = middle_cut(text, width) if place in flexible else text
+            padded = cut.rjust(width) if place in right else cut.ljust(width)
+            line.append(("  " if place else "") + padded, style="bold" if not number else styles.get(text, ""))
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+
+
+_NUMBERS = frozenset({"size", "took", "age", "hits", "saved", "keys"})
+
+
+def details(found: Sequence[EntryDetails]) -> None:
     """Show all that is known of a key."""
     out = console()
     for one in found:
-        entries([one.entry])
+        entries([one.entry], everything=True)
         for kind, name, shown in one.parts:
             out.print(inert(f"{kind} {name}: {_first_line(shown)}"))
         for path in one.files:
             out.print(inert(f"file {path}"))
-        out.print(inert(one.preview))
+        seen = one.preview
+        if seen.facts:
+            out.print(inert(", ".join(seen.facts), style="dim"))
+        out.print(inert(shown_text(seen)))
 
 
 def _first_line(text: str) -> str:
@@ -178,33 +226,60 @@ def _first_line(text: str) -> str:
     return f"{first} ..." if rest else first
 
 
-def removed(found: Sequence[Entry], count: int | None) -> None:
-    """Show what was removed, or would be where `count` is None."""
-    if count is None:
-        entries(found)
-    console().print(f"would remove {_count(found)}" if count is None else f"removed {_count(found[:count])}")
+def removal(done: Removal, *, dry_run: bool = False) -> None:
+    """Show what was removed, or would be."""
+    out = console()
+    if not done.entries:
+        out.print(inert(done.nothing))
+    elif dry_run:
+        entries(done.entries)
+        out.print(f"would remove {counted(len(done.entries), 'key')}")
+    else:
+        out.print(inert(str(done)))
 
 
-def _count(found: Sequence[Entry]) -> str:
-    return f"{len(found):,} key{'' if len(found) == 1 else 's'}"
-
-
-def statistics(found: Sequence[Statistics]) -> None:
-    """Show what is kept, by namespace."""
-    table = Table()
-    table.add_column("in")
-    for name in ("keys", "failures", "size", "computed in", "saved"):
-        table.add_column(name, justify="right")
-    for one in found:
-        table.add_row(
-            Text("all", style="bold") if one.namespace is None else inert(one.namespace),
+def statuses(found: Sequence[NameStatus]) -> None:
+    """Show one line for each name."""
+    out = console()
+    if not found:
+        out.print("nothing is cached yet: begin a cell with %%awaitly NAME, or decorate a function with @aw.step")
+        return
+    now = datetime.now(UTC)
+    rows = [
+        (
+            one.state,
+            _clean(one.name),
+            "" if one.duration_s is None else show_took(one.duration_s),
+            "" if one.size_bytes is None else show_size(one.size_bytes),
+            show_duration(one.saved_s) if one.saved_s else "",
             f"{one.keys:,}",
-            f"{one.failures:,}",
-            show_size(one.size_bytes),
-            show_duration(one.computed_s),
-            show_duration(one.saved_s),
+            "" if one.at is None else show_age(one.at, now),
         )
-    console().print(table)
+        for one in found
+    ]
+    columns = ("state", "step", "took", "size", "saved", "keys", "age")
+    _lines(columns, rows, flexible=(1,), styles={"failed": "red", "stored": "green"})
+    saved_s, size = sum(one.saved_s for one in found), sum(one.size_bytes or 0 for one in found)
+    keys = sum(one.keys for one in found)
+    out.print(
+        f"{counted(len(found), 'name')}, {counted(keys, 'key')}, {show_size(size)}, {show_duration(saved_s)} saved"
+    )
+
+
+def explanation(found: Explanation) -> None:
+    """Show why something was computed, with the difference of the source in colour."""
+    out = console()
+    out.print(inert(f"{found.name}: {found.line}"), soft_wrap=True)
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for change in found.changes:
+        for line in change.detail.splitlines():
+            out.print(inert(line, style=styles.get(line[:1], "")), soft_wrap=True)
+
+
+def settings(found: Sequence[Setting]) -> None:
+    """Show each setting with its value and where it came from."""
+    rows = [(one.name, _clean(str(one.value)), _clean(one.source)) for one in found]
+    _lines(("setting", "value", "from"), rows, flexible=(1, 2))
 
 
 def findings(found: Sequence[Finding]) -> None:
@@ -216,6 +291,116 @@ def findings(found: Sequence[Finding]) -> None:
         mark = Text("ok", style="green") if one.ok else Text("look", style="red")
         table.add_row(mark, inert(one.what), inert(one.state))
     console().print(table)
+
+
+# -- resume states ----------------------------------------------------------------------------------------------------
+
+
+def states(found: Sequence[SavedState], where: str, *, limit: int) -> None:
+    """Show the ids in a store."""
+    out, now = console(), datetime.now(UTC)
+    if not found:
+        out.print(inert(f"no such state is stored in {where}"))
+        return
+    table = Table(title=inert(where))
+    table.add_column("id", overflow="fold")
+    table.add_column("saved", justify="right")
+    for one in found:
+        table.add_row(inert(one.id), show_age(one.updated_at, now))
+    out.print(table)
+    if len(found) == limit:
+        out.print(f"these are the newest {limit:,}; more with --limit, or with --prefix")
+
+
+def state(found: StateDetails) -> None:
+    """Show the steps of one state."""
+    now = datetime.now(UTC)
+    table = Table(title=inert(found.id))
+    for name in ("key", "step", "result", "value"):
+        table.add_column(name, overflow="fold")
+    for name in ("size", "took", "age"):
+        table.add_column(name, justify="right")
+    for step in found.steps:
+        table.add_row(
+            inert(step.key),
+            inert(step.step_id or ""),
+            Text("ok", style="green") if step.ok else Text("failed", style="red"),
+            inert(step.shown),
+            show_size(step.size_bytes),
+            "" if step.duration_s is None else show_duration(step.duration_s),
+            "" if step.at is None else show_age(step.at, now),
+        )
+    out = console()
+    out.print(table)
+    failed = sum(not step.ok for step in found.steps)
+    size = show_size(sum(step.size_bytes for step in found.steps))
+    count = len(found.steps)
+    out.print(f"{count:,} step{'' if count == 1 else 's'}, {failed:,} failed, {size}")
+    if found.running is not None:
+        out.print(inert(f"running now: {_holder(found.running)}"))
+
+
+def state_removed(state_id: str, holder: Lease | None, *, dry_run: bool) -> None:
+    """Show what was removed, or would be."""
+    note = "" if holder is None else f", which is being run by {_holder(holder)}"
+    console().print(inert(f"{'would remove' if dry_run else 'removed'} {state_id}{note}"))
+
+
+def _holder(lease: Lease) -> str:
+    return f"{lease.owner}, since {lease.since:%Y-%m-%d %H:%M:%S} UTC"
+
+
+# -- trust ------------------------------------------------------------------------------------------------------------
+
+
+def trusted(found: Sequence[Trusted]) -> None:
+    """Show trusted secrets."""
+    table = Table("id", "whose")
+    for one in found:
+        table.add_row(one.id, inert(one.note))
+    console().print(table)
+
+
+def trust_about(found: Vouched) -> None:
+    """Show whose entries in a folder are not trusted here."""
+    now, out = datetime.now(UTC), console()
+    table = Table(title=inert(str(found.folder)))
+    table.add_column("secret", overflow="fold")
+    for name in ("entries", "size", "newest", "oldest"):
+        table.add_column(name, justify="right")
+    for one in found.secrets:
+        ages = [show_age(datetime.fromtimestamp(at, UTC), now) for at in (one.newest_at, one.oldest_at)]
+        table.add_row(inert(one.secret), f"{one.entries:,}", show_size(one.size_bytes), *ages)
+    out.print(table)
+    if found.owner:
+        out.print(inert(f"the folder belongs to {found.owner}, {found.mode}"))
+
+
+def trust_advice(found: Vouched) -> None:
+    """Show what can be done about a folder's entries that are not trusted here."""
+    out = console()
+    if not found.secrets:
+        out.print(inert(f"nothing in {found.folder} was signed with a secret that is not trusted here"))
+        return
+    trust_about(found)
+    out.print("These entries stay, and are not served. If their secret still exists (another machine, somebody else):")
+    out.print("  there: awaitly-nb trust export    here: awaitly-nb trust add")
+    out.print("If it is lost (a container whose home is gone while its cache stayed), vouch for them yourself:")
+    out.print(inert(f"  awaitly-nb trust folder {quote(str(found.folder))}"), soft_wrap=True)
+
+
+def vouched(found: Vouched) -> None:
+    """Show what came of signing a folder's entries anew."""
+    out = console()
+    if not found.secrets:
+        trust_advice(found)
+        return
+    for key, why in found.refused:
+        out.print(inert(f"not signed, and not served: {key!r}: {why}"))
+    out.print(f"{found.signed:,} of {found.entries:,} entries are signed with your secret now, and served again")
+
+
+# -- progress ---------------------------------------------------------------------------------------------------------
 
 
 class Progress:

@@ -1,108 +1,138 @@
-"""The user's signing secret and the secrets of others that the user trusts, as the shell manages them.
-
-What is trusted here decides whose entries are decoded, and decoding runs their code: so nothing is added without being
-given in full, and a secret is shown only where it is asked for by name.
-"""
+"""`awaitly-nb trust`: whose entries are served."""
 
 from __future__ import annotations
 
-import os
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.codec import Secret, default_keyring
-from awaitly_nb.config import trusted_secrets_path
-from awaitly_nb.errors import InvalidOptionError, MisuseError
+import click
+
+from awaitly_nb import manage
+from awaitly_nb.cli import show
+from awaitly_nb.cli.options import Group, as_json
+from awaitly_nb.errors import AwaitlyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from awaitly_nb.manage import Vouched
 
-__all__ = ["Trusted", "add", "export", "remove", "trusted"]
-
-_SECRET = re.compile(r"[0-9a-f]{64}")
+__all__ = ["trust_group"]
 
 
-@dataclass(frozen=True, slots=True)
-class Trusted:
-    """A secret whose entries are served, by its public id.
+def _complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's
+    return [one.id for one in manage.trusted()[1:] if one.id.startswith(incomplete)]
 
-    Attributes
-    ----------
-    id
-        From which nothing can be learned of the secret.
-    note
-        Whose it is.
+
+def _complete_foreign(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's
+    with suppress(AwaitlyError):
+        return [
+            one.secret
+            for one in manage.untrusted(ctx.params.get("folder")).secrets
+            if one.secret.startswith(incomplete)
+        ]
+    return []
+
+
+@click.group("trust", cls=Group, invoke_without_command=True)
+@as_json
+@click.pass_context
+def trust_group(ctx: click.Context, *, as_json: bool) -> None:
+    """Manage whose entries are served: those signed with your secret, and with others that you trust.
+
+    Without a command: say which entries of the cache are not trusted, and what can be done.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    found = manage.untrusted()
+    if as_json:
+        show.data(found.to_dict())
+    else:
+        show.trust_advice(found)
+
+
+@trust_group.command("list")
+@as_json
+def trust_list(*, as_json: bool) -> None:
+    """List the secrets that are trusted, by their public ids."""
+    found = manage.trusted()
+    if as_json:
+        show.data([asdict(one) for one in found])
+    else:
+        show.trusted(found)
+
+
+@trust_group.command("export")
+@as_json
+def trust_export(*, as_json: bool) -> None:
+    """Print your own secret, to be added elsewhere. Keep it to yourself: it can sign what you decode."""
+    secret = manage.export_secret()
+    if as_json:
+        show.data({"secret": secret})
+    else:
+        click.echo(secret)
+
+
+@trust_group.command("add")
+@click.option("--note", default="", help="Whose it is.")
+@click.argument("file", type=click.File("r"), default="-")
+@as_json
+def trust_add(*, file: Any, note: str, as_json: bool) -> None:  # Any: the open file that click makes
+    """Trust the secret in FILE, or on standard input, where no shell history keeps it."""
+    added = manage.trust_secret(file.read(), note)
+    if as_json:
+        show.data(asdict(added))
+    else:
+        click.echo(f"trusted {added.id}")
+
+
+@trust_group.command("rm")
+@click.argument("secret_id", metavar="ID", shell_complete=_complete_ids)
+@as_json
+def trust_rm(*, secret_id: str, as_json: bool) -> None:
+    """Trust the secret with this ID no longer."""
+    manage.distrust(secret_id)
+    if as_json:
+        show.data({"removed": secret_id})
+    else:
+        click.echo(f"no longer trusted: {secret_id}")
+
+
+@trust_group.command("folder")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--secret",
+    "secrets",
+    metavar="ID",
+    multiple=True,
+    shell_complete=_complete_foreign,
+    help="Only entries of this secret; needed where there are several.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be signed.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def trust_folder(*, folder: Path | None, secrets: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Vouch for the entries of FOLDER whose secret is lost, and sign them anew with yours.
+
+    Without the secret nobody can tell any more whether an entry is what was stored: reading one that somebody else put
+    there runs their code. So this asks, it refuses a folder that others can write to, and it leaves what is not whole.
+    Whatever it was doing when it was interrupted, the next call goes on with.
     """
 
-    id: str
-    note: str
+    def confirm(found: Vouched) -> bool:
+        if not as_json:
+            show.trust_about(found)
+        if dry_run or yes:
+            return not dry_run
+        if as_json:
+            raise click.UsageError("--json does not ask: give --yes, or --dry-run")
+        question = f"Has nobody but you ever written to this folder, so that all {found.entries:,} are to be trusted?"
+        return bool(click.confirm(question, abort=True))
 
-
-def trusted() -> list[Trusted]:
-    """Return the user's own secret and then those of others."""
-    return [Trusted(default_keyring().own.id, "your own"), *(Trusted(s.id, note) for s, note in _read())]
-
-
-def export() -> str:
-    """Return the user's own secret, to be trusted elsewhere; whoever has it can sign what this user decodes."""
-    return default_keyring().own.key.hex()
-
-
-def add(secret: str, note: str = "") -> Trusted:
-    """Trust a secret that `export` returned elsewhere; once is enough.
-
-    Raises
-    ------
-    InvalidOptionError
-        It is no secret, or the note is more than a line.
-    """
-    text = secret.strip().lower()
-    if not _SECRET.fullmatch(text):
-        raise InvalidOptionError("that is no secret: it has 64 hexadecimal digits, as `awaitly-nb trust export` prints")
-    if "\n" in note or "\r" in note:
-        raise InvalidOptionError("a note is a single line")
-    new = Secret(bytes.fromhex(text))
-    others = [(s, old) for s, old in _read() if s.id != new.id]
-    if new.id != default_keyring().own.id:
-        _write([*others, (new, note)])
-    return Trusted(new.id, note)
-
-
-def remove(secret_id: str) -> None:
-    """Trust a secret no longer.
-
-    Raises
-    ------
-    MisuseError
-        It is not among the trusted ones.
-    """
-    found = _read()
-    left = [(secret, note) for secret, note in found if secret.id != secret_id]
-    if len(left) == len(found):
-        raise MisuseError(f"no secret {secret_id} is trusted; `awaitly-nb trust list` shows which are")
-    _write(left)
-
-
-def _read() -> list[tuple[Secret, str]]:
-    try:
-        lines = trusted_secrets_path().read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        text, _, note = line.partition("#")
-        if _SECRET.fullmatch(text.strip()):
-            found.append((Secret(bytes.fromhex(text.strip())), note.strip()))
-    return found
-
-
-def _write(secrets: Iterable[tuple[Secret, str]]) -> None:
-    path = trusted_secrets_path()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    text = "".join(f"{secret.key.hex()}  # {note}\n" for secret, note in secrets)
-    draft = path.with_name(f".{path.name}-{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    draft.replace(path)
+    done = manage.vouch(folder, secrets=secrets, confirm=confirm)
+    if as_json:
+        show.data(done.to_dict())
+    elif dry_run and done.secrets:
+        click.echo(f"would sign {done.entries:,} entries")
+    else:
+        show.vouched(done)

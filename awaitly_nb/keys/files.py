@@ -257,7 +257,7 @@ def literal_files(
     return (*stamps, *map(stamp_list, patterns))
 
 
-# -- the hook ------------------------------------------------------------------------------------------------------
+# -- the hook ---------------------------------------------------------------------------------------------------------
 
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _SYSTEM_ROOTS: Final = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/share/zoneinfo/", "/usr/share/fonts/", "/System/")

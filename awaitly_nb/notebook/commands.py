@@ -1,44 +1,36 @@
-"""What `%awaitly` can do, as functions: each looks at the default folder or at this process, and returns what to show.
+"""What `%awaitly` understands: each word with its usage, its function, and how the answer shows itself.
 
->>> from awaitly_nb.notebook import commands
->>> commands.rm("no such key*").removed
-0
+The words are those of the shell command, and call the same functions of `manage`. Knows no IPython.
 """
 
 from __future__ import annotations
 
-import platform
-import sys
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from glob import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from awaitly_nb import config as settings
-from awaitly_nb.cache import doctor as examine_folder
-from awaitly_nb.cache import entries_for, folder_delete, folder_entries, key_begun_by, open_default
-from awaitly_nb.engine import Why
+from awaitly_nb import manage
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.keys import Parts, diff, nearest
-from awaitly_nb.notebook.html_elements import document, heading, table
-from awaitly_nb.notebook.words import STATES, WORDS, show_took
+from awaitly_nb.manage import counted, did_you_mean, fit_width, middle_cut, short_key, show_took, shown_text
+from awaitly_nb.notebook.html import document, heading, preview_html, table
 from awaitly_nb.units import show_age, show_duration, show_size
-from awaitly_nb.workflow import recent_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable
 
     from awaitly_nb.cache import Entry
-    from awaitly_nb.result import Mark
+    from awaitly_nb.manage import EntryDetails
 
-__all__ = ["Listing", "Removed", "config", "doctor", "keys", "retry", "rm", "status", "why"]
+__all__ = ["COMMANDS", "Command", "TextTable", "ValueView", "complete", "perform"]
 
-_ABSENT = "-"
-_NOTHING_YET = "nothing has run in this kernel yet: begin a cell with %%awaitly NAME; %awaitly? tells the rest"
+_NONE: Final = "-"
+_MOST_ROWS: Final = 50
+_WIDTH: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class TextTable:
     """A table that knows how to show itself.
 
     Attributes
@@ -49,203 +41,375 @@ class Listing:
         Names of the columns.
     rows
         Their texts.
+    flexible
+        The columns that are cut in their middle where a line of 80 letters has no room for them.
+    more
+        One line below it, or empty.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    flexible: tuple[int, ...] = (0,)
+    more: str = ""
 
     def __str__(self) -> str:
         if not self.rows:
             return self.title
-        lines = [self.columns, *self.rows]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        return "\n".join(
-            [
-                self.title,
-                *(
-                    "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-                    for line in lines
-                ),
-            ]
-        )
+        widths = fit_width(self.columns, self.rows, self.flexible, _WIDTH)
+        lines = [
+            "  ".join(
+                (middle_cut(text, width) if place in self.flexible else text).ljust(width)
+                for place, (text, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in (self.columns, *self.rows)
+        ]
+        return "\n".join([self.title, *lines, *([self.more] if self.more else [])])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's own signature; Any: its printer
         printer.text("..." if cycle else str(self))
 
     def _repr_html_(self) -> str:
         shown = [table([(column, "") for column in self.columns], self.rows)] if self.rows else []
-        return document(heading(self.title), *shown, css="awaitly-listing")
+        return document(heading(self.title), *shown, self.more, css="awaitly-listing")
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
-    """How many keys a command removed.
+class ValueView:
+    """What is cached under one key, with a preview of its value."""
 
-    Attributes
-    ----------
-    removed
-        The number.
-    what
-        Which ones they were.
-    nothing
-        What to say where there were none.
-    """
+    found: tuple[EntryDetails, ...]
 
-    removed: int
-    what: str
-    nothing: str = ""
+    def __str__(self) -> str:
+        return "\n".join("\n".join([_head_of(one), shown_text(one.preview)]) for one in self.found)
 
-    def __repr__(self) -> str:
-        if not self.removed and self.nothing:
-            return self.nothing
-        return f"removed {_count(self.removed, 'key')} {self.what}"
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's own signature; Any: its printer
+        printer.text("..." if cycle else str(self))
+
+    def _repr_html_(self) -> str:
+        shown = []
+        for one in self.found:
+            parts = [(f"{kind} {name}", middle_cut(text.strip().partition("\n")[0])) for kind, name, text in one.parts]
+            told = table([("part", ""), ("value", "")], parts) if parts else ""
+            shown += [heading(one.entry.key, *_facts_of(one)), preview_html(one.preview), told]
+        return document(*shown)
 
 
-def status() -> Listing:
-    """Return what the steps of the latest runs in this process came to, the latest last."""
-    runs = recent_runs()
-    rows = [
-        (
-            WORDS[STATES.get(step.state, step.state)],
-            step.step_id if run.workflow == step.step_id else f"{run.workflow} / {step.step_id}",
-            show_took(step.duration_s) if step.state != "running" else _ABSENT,
-            _ABSENT if step.size_bytes is None else show_size(step.size_bytes),
-            show_duration(step.saved_s) if step.saved_s else _ABSENT,
-            step.error_text or step.reason,
-        )
-        for run in runs
-        for step in run.steps
-    ]
-    saved_s = sum(run.saved_s for run in runs)
-    saved = f", {show_duration(saved_s)} saved" if saved_s else ""
-    title = f"{_count(len(rows), 'step')}{saved}" if rows else _NOTHING_YET
-    return Listing(title, ("state", "step", "took", "size", "saved", "why"), tuple(rows))
+def _head_of(one: EntryDetails) -> str:
+    return ", ".join([one.entry.key, *_facts_of(one)])
 
 
-def keys(pattern: str = "*") -> Listing:
-    """Return the kept keys of the default folder that match a glob, oldest first; case counts.
+def _facts_of(one: EntryDetails) -> list[str]:
+    entry, now = one.entry, datetime.now(UTC)
+    at = [] if entry.created_at is None else [f"computed {show_age(entry.created_at, now)}"]
+    size = [] if entry.size_bytes is None else [show_size(entry.size_bytes)]
+    return [*at, *size, *one.preview.facts]
 
-    A word without `*` and `?` that is no key stands for all keys of the workflow, function or cell of that name, and
-    for those that have it in them.
-    """
+
+def _status() -> TextTable:
+    found = manage.status()
     now = datetime.now(UTC)
-    entries = entries_for(pattern, folder_entries)
-    rows = tuple(_entry_row(entry, now) for entry in entries)
+    rows = tuple(
+        (
+            one.state,
+            one.name,
+            _NONE if one.duration_s is None else show_took(one.duration_s),
+            _NONE if one.size_bytes is None else show_size(one.size_bytes),
+            show_duration(one.saved_s) if one.saved_s else _NONE,
+            _NONE if one.at is None else show_age(one.at, now),
+            one.why,
+        )
+        for one in found
+    )
+    saved_s = sum(one.saved_s for one in found)
+    title = f"{counted(len(rows), 'name')}" + (f", {show_duration(saved_s)} saved" if saved_s else "")
+    if not rows:
+        title = "nothing has run in this kernel yet: begin a cell with %%awaitly NAME; %awaitly help tells the rest"
+    return TextTable(title, ("state", "step", "took", "size", "saved", "age", "why"), rows, flexible=(1, 6))
+
+
+def _keys(glob: str = "*", *, everything: bool = False) -> TextTable:
+    now = datetime.now(UTC)
+    entries = manage.listed(glob)[::-1]
+    shown = entries if everything else entries[:_MOST_ROWS]
+    rows = tuple(_entry_row(entry, now, whole=everything) for entry in shown)
     size = sum(entry.size_bytes or 0 for entry in entries)
-    title = f"{_count(len(rows), 'key')}, {show_size(size)}" if rows else f"no key matches {pattern!r}"
-    return Listing(title, ("key", "in", "result", "size", "took", "age", "hits"), rows)
+    near = did_you_mean(glob, manage.names()) if not entries else ""
+    title = (
+        f"{counted(len(entries), 'key')}, {show_size(size)}"
+        if rows
+        else f"no key matches {glob!r}" + (f"; {near}" if near else "")
+    )
+    hidden = len(entries) - len(shown)
+    flexible = () if everything else (0, 1)
+    more = f"and {hidden:,} more: %awaitly keys {shlex.quote(glob)} --all" if hidden else ""
+    return TextTable(title, ("key", "in", "result", "size", "took", "age", "hits"), rows, flexible=flexible, more=more)
 
 
-def why(name: str) -> Why:
-    """Return why a cell, a step or a decorated function was last computed, or that it hit.
-
-    Raises
-    ------
-    MisuseError
-        Nothing of that name has run here or is kept.
-    """
-    ran = [(run.workflow, step) for run in recent_runs() for step in run.steps if step.step_id == name]
-    namespace, step = ran[-1] if ran else (name, None)
-    marks = _marks(namespace, name)
-    if step is None:
-        if not marks:
-            raise MisuseError(
-                f"nothing called {name!r} has run in this kernel or is kept in {settings.cache_directory()}"
-            )
-        return Why(hit=True, key="", reason=f"not run in this kernel yet; {_computed(marks, None)}")
-    if step.state in {"hit", "replayed failure"}:
-        return Why(hit=True, key=step.step_key or "", reason=_computed(marks, step.step_key))
-    kept = [Parts.from_data(mark.parts) for mark in reversed(marks) if mark.parts is not None]
-    mine = next((parts for parts in kept if parts.key == step.step_key), None)
-    before = None if mine is None else nearest(mine, [parts for parts in kept if parts.key != step.step_key])
-    changes = () if mine is None or before is None else diff(before, mine)
-    failed = f"it failed: {step.error_text.removeprefix('UnexpectedError: ')}" if step.error_text else ""
-    reason = "; ".join(part for part in (step.reason, failed) if part)
-    return Why(hit=False, key=step.step_key or "", reason=reason, changes=changes)
-
-
-def rm(pattern: str) -> Removed:
-    """Remove the kept keys that match a glob, in every namespace of the default folder; they are computed again.
-
-    Where none does, the first letters of one key will do, if there are at least eight and no other key begins so.
-    """
-    removed = folder_delete(pattern)
-    if not removed and (key := key_begun_by(pattern, {entry.key for entry in folder_entries("*")})) is not None:
-        return Removed(folder_delete(escape(key)), f"that match {key!r}")
-    return Removed(removed, f"that match {pattern!r}")
-
-
-def retry(key: str | None = None) -> Removed:
-    """Remove kept failures, or one failed key (first letters will do, as for `rm`), so that their steps run again."""
-    failed = [entry for entry in folder_entries("*") if not entry.ok]
-    if key is not None:
-        key = key_begun_by(key, {entry.key for entry in failed}) or key
-        failed = [entry for entry in failed if entry.key == key]
-    removed = sum(open_default(entry.namespace).delete(entry.key) for entry in failed)
-    under = "" if key is None else f" under {key!r}"
-    return Removed(removed, f"that failed{under}", nothing=f"no failure is kept{under}")
-
-
-def config() -> Listing:
-    """Return each setting, its value and where it came from."""
-    rows = tuple((setting.name, str(setting.value), setting.source) for setting in settings.explain())
-    return Listing(f"settings; the cache is in {settings.cache_directory()}", ("setting", "value", "from"), rows)
-
-
-def doctor() -> Listing:
-    """Return what may matter when something does not work: versions, the cache folder, the secret."""
-    folder, secret = settings.cache_directory(), settings.secret_path()
-    entries = folder_entries("*")
-    rows = [
-        ("python", platform.python_version(), sys.executable),
-        *((name, *_version(name)) for name in ("IPython", "ipykernel", "ipywidgets", "anywidget", "matplotlib")),
-        ("cache folder", "there" if folder.is_dir() else "not yet made", str(folder)),
-        ("entries", str(len(entries)), show_size(sum(entry.size_bytes or 0 for entry in entries))),
-        ("failures kept", str(sum(not entry.ok for entry in entries)), "%awaitly retry runs them again"),
-        ("secret", "there" if secret.is_file() else "not yet made", str(secret)),
-    ]
-    if folder.is_dir():
-        report = examine_folder()
-        rows += [("problem", "awaitly-nb doctor --mend", problem) for problem in report.problems]
-        rows += [("note", _ABSENT, note) for note in report.notes]
-    return Listing("awaitly_nb here", ("what", "state", "detail"), tuple(rows))
-
-
-def _entry_row(entry: Entry, now: datetime) -> tuple[str, ...]:
+def _entry_row(entry: Entry, now: datetime, *, whole: bool) -> tuple[str, ...]:
     return (
-        entry.key,
-        entry.namespace or _ABSENT,
+        entry.key if whole else short_key(entry.key),
+        entry.namespace or _NONE,
         "ok" if entry.ok else "failed",
-        _ABSENT if entry.size_bytes is None else show_size(entry.size_bytes),
-        _ABSENT if entry.duration_s is None else show_took(entry.duration_s),
-        _ABSENT if entry.created_at is None else show_age(entry.created_at, now),
+        _NONE if entry.size_bytes is None else show_size(entry.size_bytes),
+        _NONE if entry.duration_s is None else show_took(entry.duration_s),
+        _NONE if entry.created_at is None else show_age(entry.created_at, now),
         str(entry.hits),
     )
 
 
-def _marks(namespace: str, step_id: str) -> Sequence[Mark]:
-    marks = getattr(open_default(namespace), "marks", None)
-    return [] if marks is None else list(marks(step_id))
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """One line, as a cell's result shows it."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
 
 
-def _computed(marks: Sequence[Mark], key: str | None) -> str:
-    """Say when the newest of these was computed, or the one of an automatic `key`."""
-    of_key = [mark for mark in marks if mark.parts is not None and Parts.from_data(mark.parts).key == key]
-    for mark in (*of_key, *marks):
-        if mark.at is not None and mark.duration_s is not None:
-            return f"computed {show_age(mark.at, datetime.now(UTC))} in {show_duration(mark.duration_s)}"
-    return "from the cache"
+def _rm(
+    glob: str | None = None, *, older_than: str | None = None, errors: bool = False, dry_run: bool = False
+) -> _Said | TextTable:
+    from awaitly_nb.units import parse_duration
+
+    if glob is None and older_than is None and not errors:
+        raise MisuseError("say which: a GLOB ('*' for all), --older-than AGE or --errors\n" + _usage("rm"))
+    older_than_s = None if older_than is None else parse_duration(older_than, name="--older-than")
+    done = manage.remove(glob, errors=errors, older_than_s=older_than_s, dry_run=dry_run)
+    return _said(done, dry_run=dry_run)
 
 
-def _version(name: str) -> tuple[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
+def _retry(key: str | None = None, *, dry_run: bool = False) -> _Said | TextTable:
+    return _said(manage.retry(key, dry_run=dry_run), dry_run=dry_run)
 
+
+def _prune(*, superseded: bool = False, dry_run: bool = False) -> _Said | TextTable:
+    if not superseded:
+        raise MisuseError("say what: --superseded\n" + _usage("prune"))
+    return _said(manage.remove(superseded=True, dry_run=dry_run), dry_run=dry_run)
+
+
+def _said(done: manage.Removal, *, dry_run: bool) -> _Said | TextTable:
+    if dry_run and done.entries:
+        now = datetime.now(UTC)
+        rows = tuple(_entry_row(entry, now, whole=False) for entry in done.entries[:_MOST_ROWS])
+        title = f"would remove {counted(len(done.entries), 'key')}"
+        return TextTable(title, ("key", "in", "result", "size", "took", "age", "hits"), rows, flexible=(0, 1))
+    return _Said(f"{done}; %awaitly undo brings back what was removed, for a minute" if done.undo else str(done))
+
+
+def _undo() -> _Said:
+    restored = manage.undo()
+    return _Said(f"restored {counted(restored, 'key')}" if restored else "nothing was removed in the last minute")
+
+
+def _doctor(*, fix: bool = False) -> TextTable:
+    found = manage.doctor(fix=fix)
+    rows = tuple(("ok" if one.ok else "look", one.what, one.state) for one in found)
+    wrong = sum(not one.ok for one in found)
+    title = f"{counted(wrong, 'thing')} should be looked at" if wrong else "nothing is wrong"
+    return TextTable(title, ("", "what", "state"), rows, flexible=())
+
+
+def _config() -> TextTable:
+    rows = tuple((one.name, str(one.value), one.source) for one in manage.config())
+    return TextTable("settings", ("setting", "value", "from"), rows, flexible=(1, 2))
+
+
+def _panel() -> None:
+    from awaitly_nb.notebook.panel import panel
+
+    panel()
+
+
+def _help(word: str | None = None) -> TextTable | _Said:
+    if word is None:
+        rows = tuple((f"%awaitly {_call(name)}", command.summary) for name, command in COMMANDS.items())
+        cell = ("%%awaitly NAME", "run a cell once; %%awaitly? tells its options")
+        return TextTable("what %awaitly can do", ("word", ""), (*rows, cell), flexible=())
+    if word not in COMMANDS:
+        raise MisuseError(_unknown("command", word, COMMANDS))
+    command = COMMANDS[word]
+    flags = [f"  {flag:<22}{told}" for flag, told in command.flags.items()]
+    return _Said("\n".join([f"%awaitly {_call(word)}: {command.summary}", *flags]))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One word of `%awaitly`.
+
+    Attributes
+    ----------
+    run
+        What it does: a function of `manage`, and what shows its answer.
+    argument
+        What it takes, or empty; in brackets where it may be left out.
+    flags
+        Its options and what each does; one that takes a value ends in `=`.
+    summary
+        What it does, in a line.
+    completes
+        Which names complete its argument: "keys", "failed", "names" or "words".
+    """
+
+    run: Callable[..., Any]  # Any: each answer knows how to show itself
+    argument: str
+    summary: str
+    flags: dict[str, str]
+    completes: str = ""
+
+
+_DRY: Final = {"--dry-run": "only say what would be removed"}
+COMMANDS: Final = {
+    "status": Command(_status, "", "one line for each cell and step: its latest state; also without the word", {}),
+    "keys": Command(_keys, "[GLOB]", "the cached keys, with size, age and hits", {"--all": "all, whole"}, "keys"),
+    "show": Command(lambda key: ValueView(tuple(manage.show(key))), "KEY", "what is cached under a key", {}, "keys"),
+    "why": Command(manage.why, "NAME", "why a cell or step was computed: which part of its key was new", {}, "names"),
+    "rm": Command(
+        _rm,
+        "[GLOB]",
+        "remove keys, in every namespace; they are computed again when they are needed",
+        {"--older-than=": 'only what is older: "7d"', "--errors": "only cached failures", **_DRY},
+        "keys",
+    ),
+    "undo": Command(_undo, "", "bring back what was removed last, for a minute", {}),
+    "retry": Command(_retry, "[KEY]", "remove cached failures, so that they run again", _DRY, "failed"),
+    "prune": Command(
+        _prune,
+        "",
+        "remove what is not needed any more",
+        {"--superseded": "results for which the same call has a newer one", **_DRY},
+    ),
+    "panel": Command(_panel, "", "the live panel", {}),
+    "doctor": Command(
+        _doctor,
+        "",
+        "versions, folder and secret, when something does not work",
+        {"--fix": "repair what can be repaired"},
+    ),
+    "config": Command(_config, "", "each setting, and where it came from", {}),
+    "help": Command(_help, "[WORD]", "this list, or the options of a word", {}, "words"),
+}
+"""The words of `%awaitly`; those that a shell can do as well mean the same there."""
+
+_RENAMED: Final = {"--all": "everything"}
+
+
+def _call(word: str) -> str:
+    command = COMMANDS[word]
+    flags = [f"[{flag}{'AGE' if flag.endswith('=') else ''}]".replace("=", " ") for flag in command.flags]
+    return " ".join(filter(None, (word, command.argument, *flags)))
+
+
+def _usage(word: str) -> str:
+    return f"usage: %awaitly {_call(word)}"
+
+
+def _unknown(what: str, word: str, known: Iterable[str]) -> str:
+    near = did_you_mean(word, known)
+    return f"unknown {what} {word!r}{near and '; '}{near}"
+
+
+def perform(line: str) -> Any:  # Any: each answer knows how to show itself
+    """Do what a `%awaitly` line asks for, and return the answer. An empty line asks for the status.
+
+    Raises
+    ------
+    MisuseError
+        An unknown word or option, or too few or too many arguments; the message ends with the usage.
+
+    Examples
+    --------
+    >>> perform("help undo")
+    %awaitly undo: bring back what was removed last, for a minute
+    """
+    known = "usage: %awaitly " + " | ".join(f"{word} {one.argument}".rstrip() for word, one in COMMANDS.items())
     try:
-        return version(name), ""
-    except PackageNotFoundError:
-        return "not installed", "pip install 'awaitly-nb[lab]'"
+        word, *rest = shlex.split(line) or ["status"]
+    except ValueError as exc:
+        raise MisuseError(f"cannot read this line ({exc})\n{known}") from None
+    if word in {"--help", "-h"}:
+        return _help()
+    if word not in COMMANDS:
+        raise MisuseError(f"{_unknown('command', word, COMMANDS)}\n{known}")
+    if {"--help", "-h"} & {*rest}:
+        return _help(word)
+    arguments, options = _read(word, rest)
+    return COMMANDS[word].run(*arguments, **options)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _read(word: str, tokens: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return the arguments and the options of a word."""
+    command = COMMANDS[word]
+    arguments: list[str] = []
+    options: dict[str, str | bool] = {}
+    waiting = iter(tokens)
+    for token in waiting:
+        flag, equals, value = token.partition("=")
+        if not token.startswith("--"):
+            arguments.append(token)
+        elif token in command.flags:
+            options[_RENAMED.get(token, token[2:].replace("-", "_"))] = True
+        elif f"{flag}=" in command.flags:
+            if not equals and (following := next(waiting, None)) is not None:
+                equals, value = "=", following
+            if not equals:
+                raise MisuseError(f"{flag} needs a value\n{_usage(word)}")
+            options[flag[2:].replace("-", "_")] = value
+        else:
+            known = [one.rstrip("=") for one in command.flags]
+            raise MisuseError(f"{_unknown('option', token, known)}\n{_usage(word)}")
+    most, fewest = bool(command.argument), bool(command.argument) and not command.argument.startswith("[")
+    if not fewest <= len(arguments) <= most:
+        raise MisuseError(_usage(word))
+    return arguments, options
+
+
+# -- completion -------------------------------------------------------------------------------------------------------
+
+_MOST_COMPLETED: Final = 200
+
+
+def complete(words: list[str], last: str, *, cell_options: Iterable[str]) -> list[str]:
+    """Return what may stand at the cursor of a line that begins with either magic.
+
+    Parameters
+    ----------
+    words
+        What stands before the word at the cursor.
+    last
+        That word, as far as it was typed.
+    cell_options
+        The options of `%%awaitly`.
+    """
+    if words[:1] == ["%%awaitly"]:
+        return _beginning(last, cell_options if last.startswith("-") or len(words) > 1 else _names())
+    if len(words) == 1:
+        return _beginning(last, COMMANDS)
+    if (command := COMMANDS.get(words[1])) is None:
+        return []
+    if last.startswith("-"):
+        return _beginning(last, [flag.rstrip("=") for flag in command.flags])
+    if any(not word.startswith("-") for word in words[2:]):
+        return []
+    match command.completes:
+        case "names":
+            return _beginning(last, _names())
+        case "words":
+            return _beginning(last, COMMANDS)
+        case "keys" | "failed" as kind:
+            entries = [e for e in manage.find(errors=kind == "failed") if e.key.startswith(last)]
+            return list(dict.fromkeys(entry.key for entry in reversed(entries[-_MOST_COMPLETED:])))
+    return []
+
+
+def _beginning(start: str, candidates: Iterable[str]) -> list[str]:
+    return [word for word in candidates if word.startswith(start)]
+
+
+def _names() -> list[str]:
+    from awaitly_nb.workflow import recent_runs
+
+    ran = [step.step_id for run in reversed(recent_runs()) for step in run.steps]
+    return list(dict.fromkeys([*ran, *manage.names()]))[:_MOST_COMPLETED]

@@ -1,32 +1,178 @@
 """The static forms: results, states, caches, runs and the panel, as inert HTML that reads well without a kernel.
 
-Pure functions from data to markup. Owners call them from `_repr_html_` through an import in the method, so that a
-program without a notebook never loads them.
+Pure functions from data to markup, with one rule: whatever comes in is text, and is escaped. The markup reads well
+where styles are removed too (GitHub, an untrusted notebook): states are words, tables are tables. The rooms below draw
+their objects by what this module registers; it is loaded when Jupyter first asks one of them for its HTML.
 """
 
 from __future__ import annotations
 
+import html
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from awaitly_nb.notebook.html_elements import Html, cell, document, folded, heading, paragraph, preformatted, table, tag
-from awaitly_nb.notebook.html_preview import Preview, preview
-from awaitly_nb.notebook.panel_columns import short_key
+from awaitly_nb.drawing import register_html, register_panel
+from awaitly_nb.manage import (
+    WORDS,
+    Preview,
+    counted,
+    middle_cut,
+    preview,
+    short_key,
+    show_computed,
+    show_took,
+    show_when,
+)
 from awaitly_nb.notebook.panel_rows import grouped, sections
-from awaitly_nb.notebook.words import WORDS, middle_cut, show_computed, show_took, show_when
 from awaitly_nb.result import Err, mark_of
 from awaitly_nb.units import show_duration, show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from awaitly_nb.cache import Entry, StepCache
     from awaitly_nb.engine import RunSummary, Why
+    from awaitly_nb.manage import Explanation
     from awaitly_nb.notebook.panel_rows import Row
     from awaitly_nb.result import Mark, Result
     from awaitly_nb.states import ResumeState
 
-__all__ = ["PANEL_ENTRIES", "cache_html", "panel_html", "result_html", "run_html", "state_html", "why_html"]
+__all__ = [
+    "PANEL_ENTRIES",
+    "Html",
+    "HtmlCell",
+    "cache_html",
+    "cell",
+    "document",
+    "folded",
+    "heading",
+    "panel_html",
+    "paragraph",
+    "preformatted",
+    "preview_html",
+    "result_html",
+    "run_html",
+    "state_html",
+    "table",
+    "tag",
+    "text",
+    "why_html",
+]
+
+_KINDS: Final = {"key": "k", "state": "s", "result": "s"} | dict.fromkeys(
+    ("took", "size", "saved", "age", "hits", "computed"), "n"
+)
+
+
+class Html(str):
+    """Text that is markup already; everything else is escaped where it is put in."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Html:
+    """Return `value` as markup that shows it: escaped, and without characters that reorder or hide what follows."""
+    if isinstance(value, Html):
+        return value
+    shown = "".join(
+        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in str(value)
+    )
+    return Html(html.escape(shown, quote=True))
+
+
+def tag(name: str, *content: object, css: str = "", style: str = "", title: str = "", scope: str = "") -> Html:
+    """Return one element around `content`."""
+    attributes = {"class": css, "style": style, "title": title, "scope": scope}
+    opening = "".join(f' {key}="{text(value)}"' for key, value in attributes.items() if value)
+    return Html(f"<{name}{opening}>{''.join(text(part) for part in content)}</{name}>")
+
+
+def paragraph(*content: object, css: str = "") -> Html:
+    """Return a paragraph."""
+    return tag("p", *content, css=css)
+
+
+def heading(title: str, *facts: object) -> Html:
+    """Return a line with a name and what is to be said of it."""
+    shown = [part for i, fact in enumerate(filter(None, facts)) for part in (" · " if i else " ", tag("span", fact))]
+    return tag("div", tag("strong", title), *shown, css="h")
+
+
+def preformatted(content: str) -> Html:
+    """Return text in a fixed-width block."""
+    return tag("pre", content)
+
+
+def folded(summary: str, *content: object) -> Html:
+    """Return content that opens at a click."""
+    return tag("details", tag("summary", summary), *content)
+
+
+def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]]) -> Html:
+    """Return a table.
+
+    Parameters
+    ----------
+    columns
+        Title and class of each, or no class where the title says it: `n` is for numbers and stands to the right,
+        neither it nor `s` (a state) breaks, and of a long key (`k`) the ends show, or other columns had no room.
+    rows
+        What stands in the cells; a `cell` is taken as it is. The first heads its row.
+    """
+    columns = [(title, css or _KINDS.get(title, "")) for title, css in columns]
+    head = tag("thead", tag("tr", *(_cell("th", title, css, "col") for title, css in columns)))
+    body = []
+    for row in rows:
+        cells = [
+            cell if isinstance(cell, HtmlCell) else _plain(cell, css, heads=not i)
+            for i, (cell, (_, css)) in enumerate(zip(row, columns, strict=True))
+        ]
+        body.append(tag("tr", *cells))
+    return tag("table", head, tag("tbody", *body))
+
+
+def _plain(content: object, css: str, *, heads: bool) -> Html:
+    whole = str(content)
+    if css == "k" and (short := middle_cut(whole)) != whole:
+        return cell(short, css=css, title=whole, heads=heads)
+    return cell(content, css=css, heads=heads)
+
+
+class HtmlCell(Html):
+    """A cell with a class or title of its own."""
+
+    __slots__ = ()
+
+
+def cell(*content: object, css: str = "", title: str = "", heads: bool = False) -> HtmlCell:
+    """Return a cell; one that `heads` names its row."""
+    return HtmlCell(
+        _cell("th" if heads else "td", Html("".join(map(text, content))), css, "row" if heads else "", title)
+    )
+
+
+def _cell(name: str, content: object, css: str, scope: str, title: str = "") -> Html:
+    # Inline, because an untrusted notebook keeps such styles only, and JupyterLab sets every cell to the right.
+    kinds = css.split()
+    side = "right" if "n" in kinds else "left"
+    whole = "; white-space: nowrap" if {"n", "s"} & {*kinds} else ""  # "0.9 ms" is one word
+    return tag(name, content, css=css, style=f"text-align: {side}{whole}", scope=scope, title=title)
+
+
+@cache
+def _style() -> str:
+    return (Path(__file__).parent / "static" / "static.css").read_text(encoding="utf-8")
+
+
+def document(*content: object, css: str = "") -> str:
+    """Return a whole output: content with its style. A plain `str`, ready for `_repr_html_`."""
+    style = Html(f"<style>{_style()}</style>")
+    return str(tag("div", style, *content, css=f"awn-static {css}".strip()))
+
+
+# -- the forms --------------------------------------------------------------------------------------------------------
 
 _SIGNS = {
     "hit": "✓",
@@ -66,7 +212,7 @@ def result_html(result: Result[Any, Any], *, now: datetime | None = None) -> str
             parts.append(folded("Traceback", preformatted(trace)))
         return document(*parts)
     seen = preview(result.value)
-    return document(heading("Ok", *seen.facts, *facts), _preview_html(seen))
+    return document(heading("Ok", *seen.facts, *facts), preview_html(seen))
 
 
 def state_html(state: ResumeState, *, now: datetime | None = None) -> str:
@@ -84,7 +230,7 @@ def state_html(state: ResumeState, *, now: datetime | None = None) -> str:
     ]
     columns = (("Key", "k"), ("Step", ""), ("Result", "s"), ("Took", "n"), ("Computed", "n"))
     return document(
-        heading("Resume state", _count(len(rows), "step")),
+        heading("Resume state", counted(len(rows), "step")),
         table(columns, rows[-_MOST_ENTRIES:]),
         _more(len(rows) - _MOST_ENTRIES),
     )
@@ -95,7 +241,7 @@ def cache_html(cache: StepCache, *, now: datetime | None = None) -> str:
     entries = cache.entries()
     total = sum(entry.size_bytes or 0 for entry in entries)
     return document(
-        heading(type(cache).__name__, _count(len(entries), "key"), show_size(total) if total else ""),
+        heading(type(cache).__name__, counted(len(entries), "key"), show_size(total) if total else ""),
         _entries_html(entries, now or datetime.now(UTC), _MOST_ENTRIES, len(entries)),
     )
 
@@ -108,9 +254,26 @@ def run_html(run: RunSummary) -> str:
 def why_html(why: Why) -> str:
     """Return why a call hits or misses as HTML: one line, and a folded source diff for each part that has one."""
     told = [paragraph(change.line) for change in why.changes if not change.detail]
-    diffs = [folded(change.line, preformatted(change.detail)) for change in why.changes if change.detail]
-    verdict = tag("span", "hit" if why.hit else "miss", css="ok" if why.hit else "failed")
+    diffs = [folded(change.line, _diff_html(change.detail)) for change in why.changes if change.detail]
+    verdict = tag("span", "hit" if why.hit else "miss", css="ok" if why.hit else "")
     return document(heading(why.key, verdict, "" if told or diffs else why.reason), *told, *diffs)
+
+
+def _explanation_html(found: Explanation) -> str:
+    diffs = [_diff_html(change.detail) for change in found.changes if change.detail]
+    return document(heading(found.name, found.line), *diffs)
+
+
+def _diff_html(detail: str) -> Html:
+    """Return a diff of source in colours, which are inline because an untrusted notebook keeps such styles only."""
+    colours = {"+": "#2e7d32", "-": "#c62828"}
+    lines = detail.rstrip("\n").split("\n")[2:]
+    shown = [
+        tag("span", line + "\n", style=f"color: {colours[line[0]]}") if line[:1] in colours else text(line + "\n")
+        for line in lines
+        if not line.startswith("@@")
+    ]
+    return tag("pre", *shown)
 
 
 def panel_html(
@@ -138,7 +301,7 @@ def panel_html(
     """
     moment = now or datetime.now(UTC)
     count, total = kept or (len(entries), sum(entry.size_bytes or 0 for entry in entries))
-    summary = f"{_count(count, 'key')} cached" + (f", {show_size(total)}" if total else "")
+    summary = f"{counted(count, 'key')} cached" + (f", {show_size(total)}" if total else "")
     keys = paragraph(summary, css="d")
     if entries:
         keys = folded(summary, _entries_html(entries, moment, PANEL_ENTRIES, count))
@@ -241,20 +404,22 @@ def _more(hidden: int) -> Html:
     return paragraph(f"and {hidden:,} more", css="d") if hidden > 0 else Html("")
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def _mark_facts(mark: Mark | None, now: datetime) -> list[str]:
     if mark is None or mark.at is None:
         return []
     return [show_computed(mark.at, mark.duration_s, now)]
 
 
-def _preview_html(seen: Preview) -> Html:
+def preview_html(seen: Preview) -> Html:
+    """Return a preview as markup: a table, text, a picture, or of a cell each variable and what it showed."""
+    if seen.parts:
+        return Html("".join(tag("div", heading(name, *part.facts), preview_html(part)) for name, part in seen.parts))
+    if seen.image:
+        # The address was made by `preview` of decoded bytes: nothing in it can leave the attribute or load anything.
+        return Html(f'<img src="{text(seen.image)}" alt="plot" style="max-height: 12em; max-width: 100%">')
     if seen.rows:
         return table([(name, "n") for name in seen.columns], seen.rows)
-    return preformatted(seen.text)
+    return preformatted(seen.text) if seen.text else Html("")
 
 
 def _traceback(result: Err[Any]) -> str | None:
@@ -267,3 +432,20 @@ def _traceback(result: Err[Any]) -> str | None:
 
             return "".join(traceback.format_exception(failure))
     return None
+
+
+def _panel(*args: Any, **kwargs: Any) -> None:  # Any: as `panel` takes them
+    from awaitly_nb.notebook.panel import panel
+
+    panel(*args, **kwargs)
+
+
+for _name in ("Ok", "Err"):
+    register_html(_name, result_html)
+for _name in ("MappingCache", "MemoryCache", "StoredCache"):
+    register_html(_name, cache_html)
+register_html("ResumeState", state_html)
+register_html("RunSummary", run_html)
+register_html("Why", why_html)
+register_html("Explanation", _explanation_html)
+register_panel(_panel)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
-from awaitly_nb.errors import InvalidOptionError, MisuseError
+from awaitly_nb.errors import InvalidOptionError, MisuseError, NotCachedError
 from awaitly_nb.events import observe
-from awaitly_nb.notebook import commands
 from awaitly_nb.notebook.body import awaits
 from awaitly_nb.notebook.cell import Cell
-from awaitly_nb.notebook.complete import complete
-from awaitly_nb.notebook.options import COMMANDS, parse_command
+from awaitly_nb.notebook.commands import complete, perform
+from awaitly_nb.notebook.options import CELL_FLAGS, CELL_VALUES
 from awaitly_nb.notebook.progress import Progress
 from awaitly_nb.notebook.stop import wake_on_stop
 
@@ -44,12 +43,12 @@ class AwaitlyMagics(Magics):
         Change any of it and the cell runs again; otherwise it is back in a moment, after a restart too.
 
           NAME           what the cell is called in the panel and in the folder; quotes allow spaces
-          --key K        keep it under this key instead, whatever it reads; {variable} is filled in
+          --key K        store it under this key instead, whatever it reads; {variable} is filled in
           --vars a,b     store only these variables
           --ignore c,d   leave these inputs out of the key
           --ttl 7d       serve it for this long: 90s, 15m, 2h, 7d, 1w
-          --force        run again, and replace what is kept
-          --read         load what is kept, or fail; never run
+          --force        run again, and replace what is cached
+          --read         load what is cached, or fail; never run
           --no-output    neither record nor replay what the cell shows
           --dry-run      say hit or miss, and why; run nothing
           --allow-shell  allow !commands, although a hit does not repeat them
@@ -63,45 +62,29 @@ class AwaitlyMagics(Magics):
 
     @line_magic("awaitly")  # type: ignore[arg-type] # as above
     def line(self, line: str) -> Any:  # Any: what the command came to, which knows how to show itself
-        """Look at what this kernel did and what is kept, and manage it.
+        """Look at what this kernel did and what is cached, and manage it.
 
-        %awaitly status        what the steps of the latest runs came to, and why; also without the word
-        %awaitly keys [GLOB]   the kept keys, with size, age and hits
-        %awaitly why NAME      why a cell or step ran: which part of its key is new
+        %awaitly status        one line for each cell and step: its latest state, and why; also without the word
+        %awaitly keys [GLOB]   the cached keys, with size, age and hits
+        %awaitly show KEY      what is cached under a key: variables, plots, printed text
+        %awaitly why NAME      why a cell or step was computed: which part of its key was new
         %awaitly rm GLOB       remove keys, in every namespace; they are computed again
-        %awaitly retry [KEY]   remove kept failures, so that they run again
+        %awaitly undo          bring back what was removed last, for a minute
+        %awaitly retry [KEY]   remove cached failures, so that they run again
+        %awaitly prune         remove what is not needed any more: --superseded
         %awaitly panel         the live panel
-        %awaitly doctor        versions, folder and secret, when something does not work
+        %awaitly doctor        versions, folder and secret, when something does not work; --fix repairs
         %awaitly config        each setting, and where it came from
+        %awaitly help [WORD]   all words with their options, or one of them
 
-        Globs match whole keys, case counts; `keys` also takes the name of a workflow, or a part of a key, `rm` and
-        `retry` the first letters of one. Each word is also a function of `awaitly_nb.notebook.commands`.
+        Globs match whole keys, case counts; `keys` also takes the name of a workflow, or a part of a key; `show`, `rm`
+        and `retry` the first letters of one. The shell command `awaitly-nb` has the same words.
         """
         __tracebackhide__ = True
         try:
-            word, arguments = parse_command(line)
-            return _SHOW[word](*arguments)
-        except (MisuseError, InvalidOptionError) as exc:
+            return perform(line)
+        except (MisuseError, InvalidOptionError, NotCachedError) as exc:
             raise UsageError(str(exc)) from None
-
-
-def _panel() -> None:
-    from awaitly_nb.notebook.panel import panel
-
-    panel()
-
-
-_SHOW: dict[str, Callable[..., Any]] = {  # Any: each command returns what shows itself
-    "status": commands.status,
-    "keys": commands.keys,
-    "why": commands.why,
-    "rm": commands.rm,
-    "retry": commands.retry,
-    "panel": _panel,
-    "doctor": commands.doctor,
-    "config": commands.config,
-}
-assert _SHOW.keys() == COMMANDS.keys()
 
 
 _stop_progress: list[Callable[[], None]] = []
@@ -115,7 +98,7 @@ def register(shell: Shell) -> None:
     shell.events.register("pre_execute", wake_on_stop)
     _stop_progress.append(observe(Progress(shell).handle_event))
     for word in ("awaitly", "%awaitly", _CELL):
-        shell.set_hook("complete_command", complete, str_key=word)
+        shell.set_hook("complete_command", _complete, str_key=word)
 
 
 def unregister(shell: Shell) -> None:
@@ -129,6 +112,14 @@ def unregister(shell: Shell) -> None:
         shell.events.unregister("pre_execute", wake_on_stop)
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("awaitly", None)
+
+
+def _complete(_shell: object, event: Any) -> list[str]:  # Any: IPython's, which has no types
+    """Return what may stand at the cursor; IPython calls this."""
+    line = event.text_until_cursor
+    words = line.split()
+    before, last = (words, "") if line.endswith((" ", "\t")) else (words[:-1], words[-1] if words else "")
+    return complete(before, last, cell_options=[*CELL_VALUES, *CELL_FLAGS])
 
 
 class _Cells:

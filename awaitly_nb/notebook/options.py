@@ -1,4 +1,4 @@
-"""Reading what stands behind the magics: `%%awaitly NAME --key K ...` and `%awaitly keys GLOB`. Knows no IPython."""
+"""Reading what stands behind `%%awaitly`: `NAME --key K ...`. Knows no IPython."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.units import parse_duration
 
-__all__ = ["CELL_FLAGS", "CELL_USAGE", "CELL_VALUES", "COMMANDS", "CellOptions", "parse_cell_line", "parse_command"]
+__all__ = ["CELL_FLAGS", "CELL_USAGE", "CELL_VALUES", "CellOptions", "parse_cell_line"]
 
 CELL_VALUES = {
     "--key": "keep the cell under this key, whatever it reads",
@@ -27,18 +27,6 @@ CELL_USAGE = (
     "%%awaitly NAME [--key K] [--vars a,b] [--ignore c,d] [--ttl 7d] "
     "[--force] [--read] [--no-output] [--dry-run] [--allow-shell]"
 )
-
-COMMANDS = {
-    "status": (0, 0, ""),
-    "keys": (0, 1, "[GLOB]"),
-    "why": (1, 1, "NAME"),
-    "rm": (1, 1, "GLOB"),
-    "retry": (0, 1, "[KEY]"),
-    "panel": (0, 0, ""),
-    "doctor": (0, 0, ""),
-    "config": (0, 0, ""),
-}
-"""The words of `%awaitly`, each with the fewest and the most arguments it takes, and how these are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,34 +97,6 @@ def parse_cell_line(line: str) -> CellOptions:
         dry_run="--dry-run" in flags,
         allow_shell="--allow-shell" in flags,
     )
-
-
-def parse_command(line: str) -> tuple[str, list[str]]:
-    """Return the command of a `%awaitly` line and its arguments.
-
-    An empty line asks for the status.
-
-    Raises
-    ------
-    MisuseError
-        An unknown command, or too few or too many arguments; the message ends with the usage.
-
-    Examples
-    --------
-    >>> parse_command("keys 'raw:*'")
-    ('keys', ['raw:*'])
-    """
-    usage = "usage: %awaitly " + " | ".join(f"{word} {shown}".rstrip() for word, (*_, shown) in COMMANDS.items())
-    try:
-        word, *arguments = shlex.split(line) or ["status"]
-    except ValueError as exc:
-        raise MisuseError(f"cannot read this line ({exc})\n{usage}") from None
-    if word not in COMMANDS:
-        raise MisuseError(f"{word!r} is no command of %awaitly\n{usage}")
-    fewest, most, shown = COMMANDS[word]
-    if not fewest <= len(arguments) <= most:
-        raise MisuseError(f"usage: %awaitly {word} {shown}".rstrip())
-    return word, arguments
 
 
 def _split(line: str) -> tuple[list[str], dict[str, str], set[str]]:

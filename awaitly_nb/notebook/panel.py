@@ -12,31 +12,33 @@ import logging
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb import events
 from awaitly_nb.cache import Entry, as_step_cache
-from awaitly_nb.engine import RECENT, Summariser
+from awaitly_nb.engine import RECENT, Summariser, seen_parts
 from awaitly_nb.errors import AwaitlyError
+from awaitly_nb.keys import Parts, diff
+from awaitly_nb.manage import preview, show_computed
 from awaitly_nb.notebook.html import PANEL_ENTRIES, panel_html
-from awaitly_nb.notebook.panel_columns import key_columns
 from awaitly_nb.notebook.panel_display import Displays, kernel_shell, panel_text
-from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
-from awaitly_nb.notebook.panel_pace import Pace
-from awaitly_nb.notebook.panel_preview import preview_row
+from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList, key_columns
 from awaitly_nb.notebook.panel_rows import changes, invalidated, key_row, sections
-from awaitly_nb.notebook.panel_why import why_changes
+from awaitly_nb.result import mark_of
+from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, Iterable, MutableMapping
 
     from awaitly_nb.cache import StepCache
     from awaitly_nb.engine import RunSummary
     from awaitly_nb.notebook.panel_keys import KeySource
     from awaitly_nb.notebook.panel_rows import Row
     from awaitly_nb.notebook.panel_widget import PanelWidget
+    from awaitly_nb.result import Mark, Result
 
-__all__ = ["Panel", "covers", "panel"]
+__all__ = ["Pace", "Panel", "covers", "panel", "preview_row", "why_changes"]
 
 _log = logging.getLogger(__name__)
 
@@ -300,3 +302,109 @@ def _end(row: Row) -> float:
 
 def _again(count: int, what: str) -> str:
     return f"{count:,} {what}; {'it runs' if count == 1 else 'they run'} again next time."
+
+
+# -- answers to a page ------------------------------------------------------------------------------------------------
+
+
+def preview_row(number: int, entry: Entry | None, result: Result[Any, Any] | None) -> Row:  # Any: the user's
+    """Return what to show of the key with this number, whose value is `result` if it is still there."""
+    if entry is None or result is None:
+        return {"id": number, "key": "" if entry is None else entry.key, "text": "This key is gone."}
+    seen, mark = preview(result), mark_of(result)
+    facts = [*seen.facts]
+    if entry.size_bytes is not None:
+        facts.append(show_size(entry.size_bytes))
+    if mark is not None and mark.at is not None:
+        facts.append(show_computed(mark.at, mark.duration_s, datetime.now(UTC)))
+    shown: Row = {"id": number, "key": entry.key, "facts": facts, "text": seen.text}
+    if seen.rows:
+        shown["table"] = {"columns": list(seen.columns), "rows": [list(row) for row in seen.rows]}
+    return shown
+
+
+def why_changes(step_id: str, key: str, reason: str, marks: Iterable[Mark]) -> list[Row]:
+    """Return the changes that `reason` tells in one line, as plain JSON data; none where they are not known any more.
+
+    Parameters
+    ----------
+    step_id, key
+        The step.
+    reason
+        What its row says.
+    marks
+        Of the kept results of the step; looked at only where this process has not seen enough.
+    """
+    seen = seen_parts(step_id)
+    if found := _told(seen, key, reason):
+        return found
+    kept = [Parts.from_data(dict(mark.parts)) for mark in marks if mark.parts is not None]
+    return _told([*seen, *kept], key, reason)
+
+
+def _told(known: list[Parts], key: str, reason: str) -> list[Row]:
+    mine = next((parts for parts in known if parts.key == key), None)
+    if mine is None:
+        return []
+    for parts in known:
+        changes = diff(parts, mine)
+        # Another difference than the one in the row would be one that did not decide anything.
+        if changes and "; ".join(change.line for change in changes) == reason:
+            return [{"line": change.line, "diff": change.detail} for change in changes]
+    return []
+
+
+# -- when to draw -----------------------------------------------------------------------------------------------------
+
+INTERVAL_S = 0.1
+
+
+class Pace:
+    """Calls `draw` on a thread of its own, at most once per `interval_s`, after `poke` was called. Thread-safe.
+
+    Parameters
+    ----------
+    draw
+        Called without arguments. What it raises is logged; it is tried again after the next `poke`.
+    interval_s
+        The shortest time between two calls.
+    """
+
+    def __init__(self, draw: Callable[[], None], *, interval_s: float = INTERVAL_S) -> None:
+        self._draw = draw
+        self._interval_s = interval_s
+        self._wanted = threading.Event()
+        self._guard = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def poke(self) -> None:
+        """Ask for a drawing; returns at once."""
+        self._wanted.set()
+        if self._thread is None and not self._closed.is_set():
+            with self._guard:
+                if self._thread is None:
+                    # A daemon: an interpreter that ends does not wait for a drawing.
+                    self._thread = threading.Thread(target=self._work, name="awaitly-panel", daemon=True)
+                    self._thread.start()
+
+    def close(self) -> None:
+        """Draw no more."""
+        self._closed.set()
+        self._wanted.set()
+
+    def _work(self) -> None:
+        # The thread outlives a pause of a few intervals, so that a run of many short steps starts it once.
+        while self._wanted.wait(timeout=20 * self._interval_s) and not self._closed.is_set():
+            self._wanted.clear()
+            began = time.perf_counter()
+            try:
+                self._draw()
+            except Exception:  # noqa: BLE001 - the strangers are the widget's transport and the user's cache
+                _log.exception("the panel could not be drawn")
+            # A drawing that takes long is done less often: a tenth of the time at most, whatever there is to draw.
+            self._closed.wait(max(self._interval_s, 9 * (time.perf_counter() - began)))
+        with self._guard:
+            self._thread = None
+        if self._wanted.is_set():  # poked between the last wait and the line above
+            self.poke()

@@ -11,7 +11,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.notebook.words import WORDS, show_took
+from awaitly_nb.manage import WORDS, show_took
 from awaitly_nb.units import show_duration, show_size
 
 if TYPE_CHECKING:

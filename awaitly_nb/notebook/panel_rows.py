@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from awaitly_nb.notebook.panel_columns import short_key
-from awaitly_nb.notebook.words import STATES, WORDS
+from awaitly_nb.manage import STATES, WORDS, short_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -26,8 +26,7 @@ import awaitly_nb.cache as caches
 from awaitly_nb.cache.folder import forget_folders, open_folder
 from awaitly_nb.config import cache_directory
 from awaitly_nb.notebook.panel import Panel
-from awaitly_nb.notebook.panel_columns import key_columns
-from awaitly_nb.notebook.panel_keys import FolderKeys, KeyList
+from awaitly_nb.notebook.panel_keys import FolderKeys, KeyList, key_columns
 from awaitly_nb.result import Mark, Ok, with_mark
 from tests.benchmarks.measure import Row, line_of
 

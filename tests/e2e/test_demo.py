@@ -45,7 +45,7 @@ def test_the_second_run_computes_exactly_what_the_kill_interrupted(small, tmp_pa
     assert (done.first.ending, done.second.ending) == ("kernel died", "ok")
     assert [(s.step_id, s.state) for s in done.first.steps] == [("score", "computed")] * 3 + [("fit", "interrupted")]
     assert [(s.step_id, s.state) for s in done.second.steps] == [("score", "hit")] * 3 + [("fit", "computed")]
-    assert done.kept
+    assert done.resumed
     score, fit = done.rows
     assert (score.calls, score.computed, score.killed) == (3, 0, False)
     assert (fit.calls, fit.computed, fit.killed) == (1, 1, True)
@@ -56,7 +56,7 @@ def test_the_second_run_computes_exactly_what_the_kill_interrupted(small, tmp_pa
 def test_it_does_not_claim_a_kill_that_did_not_happen(small, tmp_path):
     done = run_demo(tmp_path / "demo", notebook=small, killed_step="no such step")
     assert done.first.ending == "ok"
-    assert not done.kept
+    assert not done.resumed
 
 
 def test_it_wants_an_empty_folder(small, tmp_path):
@@ -75,7 +75,7 @@ def test_the_command_on_the_real_flights(tmp_path):
     )
     told = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert told["kept"] is True
+    assert told["resumed"] is True
     first, second = told["first"], told["second"]
     assert [s["step_id"] for s in first["steps"] if s["state"] == "interrupted"] == ["fit"]
     assert [s["step_id"] for s in second["steps"] if s["state"] == "computed"] == ["fit"]

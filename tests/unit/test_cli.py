@@ -13,8 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import awaitly_nb as aw
-from awaitly_nb import config
-from awaitly_nb.cli import kept, trust
+from awaitly_nb import config, manage
 from awaitly_nb.cli.app import app
 from awaitly_nb.result import Mark, with_mark
 from awaitly_nb.testing import FakeClock
@@ -25,6 +24,7 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
     monkeypatch.delenv("AWAITLY_NB_SECRET", raising=False)
+    monkeypatch.setattr("awaitly_nb.manage.steps.recent_runs", list)  # as in a shell, where nothing has run
 
 
 def awaitly(*arguments, ok=True, stdin=None):
@@ -57,7 +57,7 @@ def names(found):
 def test_looking_makes_no_folder():
     assert data("keys") == []
     assert "no such key" in awaitly("keys")
-    assert data("stats")[-1]["keys"] == 0
+    assert data("status") == []
     assert "none yet" in awaitly("doctor")
     assert not config.cache_directory().exists()
 
@@ -126,11 +126,11 @@ def test_show_says_why_an_entry_cannot_be_served(filled, tmp_path, monkeypatch):
 
 
 def test_looking_at_a_value_is_no_hit(filled):
-    before = data("stats")
+    before = data("status")
     data("show", "user:1")
     awaitly("show", "user:1")
     assert data("keys", "user:1")[0]["hits"] == 0
-    assert data("stats") == before
+    assert data("status") == before
 
 
 def test_rm_also_removes_what_has_expired(filled):
@@ -148,7 +148,7 @@ def test_rm_by_glob(filled):
     assert len(data("keys")) == 3
     assert data("rm", "user:*")["removed"] == 1
     assert names(data("keys")) == ["posts:1", "fit:[bold]x"]
-    assert "removed 2 keys" in awaitly("rm", "*")
+    assert "removed 2 keys (4 s of work)" in awaitly("rm", "*")
 
 
 def test_rm_of_failures_and_of_what_is_old(filled):
@@ -166,6 +166,105 @@ def test_rm_wants_to_know_which(filled):
     assert len(data("keys")) == 3
 
 
+def test_retry_removes_failures(filled):
+    assert names(data("retry", "--dry-run")["keys"]) == ["posts:1"]
+    assert data("retry", "user:1")["removed"] == 0
+    assert "no failure is cached under 'user:1'" in awaitly("retry", "user:1")
+    assert "removed posts:1" in awaitly("retry")
+    assert "no failure is cached" in awaitly("retry")
+    assert len(data("keys")) == 2
+
+
+def test_why_tells_which_part_was_new_and_its_difference():
+    names = {"a": 1}
+    for code in ("return x + a", "return x - a"):
+        # Each version in a file of its own, as two states of one notebook.
+        exec(compile(f"def score(x):\n    {code}", f"<{code}>", "exec"), names)  # noqa: S102
+        aw.step(names["score"])(2)
+    told = data("why", "score")
+    assert told["line"].startswith("computed ")
+    assert told["line"].endswith(": code of score edited")
+    assert "did you mean 'score'?" in awaitly("why", "scrore", ok=False)
+    assert "score: computed" in awaitly("why", "score")
+
+
+def test_much_work_is_asked_for_on_a_terminal_only(filled, monkeypatch):
+    asked = []
+    monkeypatch.setattr("awaitly_nb.cli.app._confirm", lambda removal: asked.append(removal) or False)
+    awaitly("rm", "user:*")
+    assert [one.work_s for one in asked] == [2.0]
+    assert len(data("keys")) == 3
+    awaitly("rm", "user:*", "--yes")
+    assert len(data("keys")) == 2
+
+
+def test_a_terminal_asks_before_ten_seconds_of_work_are_removed(filled, monkeypatch):
+    from awaitly_nb.cli.app import _confirm
+
+    entry = aw.Entry(key="fit:1", duration_s=26.0)
+    questions = []
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    monkeypatch.setattr("click.confirm", lambda text, **_: questions.append(text) or True)
+    assert _confirm(manage.Removal(entries=(entry,)))
+    assert questions == ["Remove this key? 26 s of work"]
+    assert _confirm(manage.Removal(entries=(aw.Entry(key="fit:1", duration_s=9.0),)))
+    assert len(questions) == 1
+
+
+def test_prune_removes_superseded_results():
+    names_ = {"a": 1}
+    for a in (1, 2):
+        names_["a"] = a
+        exec(compile("def score(x):\n    return x + a", "<score>", "exec"), names_)  # noqa: S102
+        for x in (1, 2):
+            aw.step(names_["score"])(x)
+    assert len(data("keys", "score")) == 4
+    assert "say what" in awaitly("prune", ok=False)
+    assert len(data("prune", "--superseded", "--dry-run")["keys"]) == 2
+    assert data("prune", "--superseded")["removed"] == 2
+    assert len(data("keys", "score")) == 2
+    assert aw.step(names_["score"]).is_cached(1)  # the newest of each call stays
+    assert data("prune", "--superseded")["removed"] == 0
+
+
+def test_a_word_that_is_not_known_names_the_next(filled):
+    assert "unknown command 'statsu'; did you mean 'status'?" in awaitly("statsu", ok=False)
+    assert "--dry-run" in awaitly("rm", "x", "--dry-rum", ok=False)
+    assert "did you mean 'user:1'?" in awaitly("show", "usr:1", ok=False)
+    assert "did you mean 'list'?" in awaitly("trust", "lst", ok=False)
+
+
+def test_help_is_a_word_too():
+    assert "Commands:" in awaitly("help")
+    assert "--older-than" in awaitly("help", "rm")
+    assert awaitly("help", "rm") == awaitly("rm", "--help")
+    assert "did you mean 'rm'?" in awaitly("help", "rmm", ok=False)
+
+
+def test_config_tells_where_each_setting_comes_from(monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_TTL", "7d")
+    told = {one["name"]: one for one in data("config")}
+    assert told["ttl"] == {"name": "ttl", "value": 604800.0, "source": "AWAITLY_NB_TTL"}
+    assert "AWAITLY_NB_TTL" in awaitly("config")
+
+
+def test_many_keys_fit_a_terminal_of_eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "a_workflow_with_a_name_of_forty_letters_"
+    cache = aw.create_disk_cache(config.cache_directory(), namespace=name)
+    for n in range(60):
+        cache.set(f"a-key-that-is-somewhat-longer-than-others:{n}", aw.Ok(n))
+    from rich.console import Console
+
+    monkeypatch.setattr("awaitly_nb.cli.show.console", lambda: Console(width=80))
+    lines = awaitly("keys").splitlines()
+    assert len(lines) == 52
+    assert max(map(len, lines)) <= 80
+    assert lines[-1].endswith("; 10 keys more with --all")
+    assert ":59 " in lines[1]
+    assert len(awaitly("keys", "--all").splitlines()) == 62
+
+
 def test_a_removed_key_is_gone_for_a_cache_that_is_open(filled):
     cache = aw.create_disk_cache(config.cache_directory(), namespace="report")
     assert cache.get("user:1") == aw.Ok({"name": "Ada"})
@@ -173,14 +272,20 @@ def test_a_removed_key_is_gone_for_a_cache_that_is_open(filled):
     assert cache.get("user:1") is None
 
 
-def test_stats_add_up(filled):
+def test_status_has_one_line_for_each_name(filled):
     aw.create_disk_cache(config.cache_directory(), namespace="model").get("fit:[bold]x")
-    found = {one["namespace"]: one for one in data("stats")}
-    assert (found["report"]["keys"], found["report"]["failures"]) == (2, 1)
-    assert found[None]["keys"] == 3
-    assert found[None]["computed_s"] == 6.0
-    assert found[None]["size_bytes"] == found["report"]["size_bytes"] + found["model"]["size_bytes"]
-    assert "report" in awaitly("stats")
+    found = {one["name"]: one for one in data("status")}
+    assert [found[name]["state"] for name in ("report / user", "report / posts", "model / fit")] == [
+        "stored",
+        "failed",
+        "stored",
+    ]
+    assert found["model / fit"]["saved_s"] == 2.0
+    assert all(one["size_bytes"] > 0 for one in found.values())
+    said = awaitly("status")
+    assert "report / user" in said
+    assert "3 names, 3 keys, " in said
+    assert "2 s saved" in said
 
 
 def test_cache_dir_chooses_the_folder(filled, tmp_path, monkeypatch):
@@ -197,7 +302,7 @@ def test_doctor_finds_what_should_be_done(filled, monkeypatch):
         assert "write" in found["problem"]["state"]
         assert "chmod 600" in found["secret"]["state"]
         config.secret_path().chmod(0o600)
-        assert {one["what"] for one in data("doctor", "--mend")} >= {"mended"}
+        assert {one["what"] for one in data("doctor", "--fix")} >= {"fixed"}
         assert all(one["what"] != "problem" for one in data("doctor"))
     monkeypatch.setenv("AWAITLY_NB_VERIFY", "off")
     found = {one["what"]: one for one in data("doctor", ok=False)}
@@ -234,9 +339,9 @@ def test_a_secret_of_somebody_else_is_added_listed_and_removed(filled):
 def test_only_a_whole_secret_is_trusted():
     for text in ("", "ab", "zz" * 32, "ab" * 33):
         with pytest.raises(aw.AwaitlyError, match="no secret"):
-            trust.add(text)
+            manage.trust_secret(text)
     with pytest.raises(aw.AwaitlyError, match="single line"):
-        trust.add("ab" * 32, "two\nlines")
+        manage.trust_secret("ab" * 32, "two\nlines")
 
 
 def test_what_one_user_exports_lets_another_serve_their_entries(filled, tmp_path, monkeypatch):
@@ -244,7 +349,7 @@ def test_what_one_user_exports_lets_another_serve_their_entries(filled, tmp_path
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
     assert awaitly("trust", "export") != secret
     awaitly("trust", "add", stdin=secret)
-    (told,) = kept.details("user:1")
+    (told,) = manage.show("user:1")
     assert told.result == aw.Ok({"name": "Ada"})
 
 
@@ -261,7 +366,7 @@ def commands(group=app, path=()):
 
 def test_every_command_has_json_but_the_one_that_prints_a_script():
     without = [path for path, command in commands() if "as_json" not in {p.name for p in command.params}]
-    assert without == [("completion",)]
+    assert without == [("help",), ("completion",)]
 
 
 def test_every_command_says_what_it_does():
@@ -272,5 +377,5 @@ def test_every_command_says_what_it_does():
 
 
 def test_a_kernel_that_keeps_a_journal_loads_no_command_line():
-    code = "import sys, awaitly_nb.cli.journal; print({'click', 'rich'} & set(sys.modules))"
+    code = "import sys, awaitly_nb.cli.headless; print({'click', 'rich'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

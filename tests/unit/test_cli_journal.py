@@ -7,8 +7,7 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb import events
-from awaitly_nb.cli.headless import steps_of
-from awaitly_nb.cli.journal import Follower, WouldCompute, keep
+from awaitly_nb.cli.headless import Follower, WouldCompute, steps_of, write_journal
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -84,7 +83,7 @@ def observed(monkeypatch):
 
 
 def test_every_event_becomes_a_line_without_its_values(observed, tmp_path):
-    keep(str(tmp_path / "j"))
+    write_journal(str(tmp_path / "j"))
     observed.emit(events.WorkflowStart(run_id="r", workflow="w", at=AT))
     observed.emit(
         events.StepCacheHit(
@@ -103,7 +102,7 @@ def test_a_failure_is_told_with_its_error(observed, tmp_path):
 
     path = tmp_path / "journal"
     workflow = aw.create_workflow("w", cache={})
-    keep(str(path))
+    write_journal(str(path))
     workflow.run_sync(lambda ctx: ctx.step("crash", crash, key="k"))
     for _ in range(2):
         workflow.run_sync(lambda ctx: ctx.step("check", lambda: aw.err("TOO_FEW"), key="c"))
@@ -116,7 +115,7 @@ def test_a_failure_is_told_with_its_error(observed, tmp_path):
 
 
 def test_where_nothing_is_to_be_computed_a_miss_ends_the_run(observed, tmp_path):
-    keep(str(tmp_path / "j"), compute=False)
+    write_journal(str(tmp_path / "j"), compute=False)
     observed.emit(events.StepStart(run_id="r", workflow="w", at=AT, step_id="unkeyed"))
     with pytest.raises(WouldCompute, match="'fit'.*code changed"):
         observed.emit(

@@ -157,7 +157,7 @@ def test_rm_forgets_one_id_and_dry_run_none(states, path):
     assert len(states.list()) == 2
     assert data("rm", "w", "--store", path)["removed"] is True
     assert [one.id for one in states.list()] == ["wx"]
-    assert "no state 'w' is kept in" in awaitly("rm", "w", "--store", path, code=1)
+    assert "no state 'w' is stored in" in awaitly("rm", "w", "--store", path, code=1)
     assert "state list" in awaitly("show", "w", "--store", path, code=1)
     assert states.acquire("w") is not None  # the command gave its lease back
 

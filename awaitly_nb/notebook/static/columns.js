@@ -1,4 +1,4 @@
-// The keys as they come from the kernel (see panel_columns.py), and as the page keeps them: column by column. A row keeps its
+// The keys as they come from the kernel (see panel_keys.py), and as the page keeps them: column by column. A row keeps its
 // place for good, so that changing one key costs as little with 100,000 of them as with ten.
 
 async function inflate(buffer) {

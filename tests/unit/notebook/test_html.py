@@ -13,12 +13,21 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb.cache import as_step_cache
 from awaitly_nb.engine.summary import RunSummary, StepSummary
-from awaitly_nb.notebook.commands import Listing
-from awaitly_nb.notebook.html import cache_html, panel_html, result_html, run_html, state_html
-from awaitly_nb.notebook.html_elements import Html, cell, table, tag, text
-from awaitly_nb.notebook.html_preview import preview
+from awaitly_nb.manage import preview, show_computed
+from awaitly_nb.notebook.commands import TextTable
+from awaitly_nb.notebook.html import (
+    Html,
+    cache_html,
+    cell,
+    panel_html,
+    result_html,
+    run_html,
+    state_html,
+    table,
+    tag,
+    text,
+)
 from awaitly_nb.notebook.panel_rows import sections
-from awaitly_nb.notebook.words import show_computed
 from awaitly_nb.result import Err, Mark, Ok
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -223,11 +232,13 @@ def test_automatic_keys_are_cut_and_their_whole_is_the_title():
 
 def test_a_long_key_leaves_room_for_the_other_columns():
     key = "k" * 150
-    listing = Listing("1 key", ("key", "in", "took"), ((key, "report", "0.9 ms"),))
+    listing = TextTable("1 key", ("key", "in", "took"), ((key, "report", "0.9 ms"),))
     for html in (panel_html([], [aw.Entry(key=key, size_bytes=1)], now=NOW), listing._repr_html_()):
         assert key not in Reader(html).text
         assert ("title", key) in Reader(html).attributes
-    assert key in str(listing)  # where it can be copied from
+    assert max(map(len, str(listing).splitlines())) <= 80
+    whole = TextTable(listing.title, listing.columns, listing.rows, flexible=())
+    assert key in str(whole)  # where it can be copied from: `%awaitly keys --all`
 
 
 def test_a_namespace_is_said_where_the_key_does_not_say_it():

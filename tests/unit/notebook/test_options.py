@@ -9,7 +9,7 @@ import pytest
 
 from awaitly_nb.errors import InvalidOptionError, MisuseError
 from awaitly_nb.notebook.body import awaits, read_body, register_lines
-from awaitly_nb.notebook.options import CELL_USAGE, parse_cell_line, parse_command
+from awaitly_nb.notebook.options import CELL_USAGE, parse_cell_line
 from awaitly_nb.notebook.snapshots import without_widgets
 from awaitly_nb.notebook.stop import stoppable, wake_on_stop
 
@@ -35,12 +35,6 @@ def test_a_bad_cell_line_ends_with_the_usage():
     assert str(caught.value).endswith(CELL_USAGE)
     with pytest.raises(InvalidOptionError, match="--ttl"):
         parse_cell_line("raw --ttl -3s")
-
-
-def test_a_command_and_its_arguments():
-    assert parse_command("rm 'a b*'") == ("rm", ["a b*"])
-    with pytest.raises(MisuseError, match="usage: %awaitly status"):
-        parse_command("frobnicate")
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,124 @@
-"""Entries that were signed with a secret which is not trusted here: whose they are, and vouching for them."""
+"""Whose entries are served: the user's signing secret, the trusted secrets of others, and what neither signed.
+
+What is trusted here decides whose entries are decoded, and decoding runs their code: so nothing is added without being
+given in full, and a secret is shown only where it is asked for by name.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import SEPARATOR, Foreign, Resigned, foreign, objections, open_folder, resign
-from awaitly_nb.codec import VARIABLE, default_keyring
-from awaitly_nb.config import cache_directory, secret_path
-from awaitly_nb.errors import MisuseError
+from awaitly_nb.codec import VARIABLE, Secret, default_keyring
+from awaitly_nb.config import cache_directory, secret_path, trusted_secrets_path
+from awaitly_nb.errors import InvalidOptionError, MisuseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["Vouched", "look", "vouch"]
+__all__ = [
+    "Trusted",
+    "Vouched",
+    "distrust",
+    "export_secret",
+    "trust_secret",
+    "trusted",
+    "untrusted",
+    "vouch",
+]
+
+_SECRET = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """A secret whose entries are served, by its public id.
+
+    Attributes
+    ----------
+    id
+        From which nothing can be learned of the secret.
+    note
+        Whose it is.
+    """
+
+    id: str
+    note: str
+
+
+def trusted() -> list[Trusted]:
+    """Return the user's own secret and then those of others."""
+    return [Trusted(default_keyring().own.id, "your own"), *(Trusted(s.id, note) for s, note in _read())]
+
+
+def export_secret() -> str:
+    """Return the user's own secret, to be trusted elsewhere; whoever has it can sign what this user decodes."""
+    return default_keyring().own.key.hex()
+
+
+def trust_secret(secret: str, note: str = "") -> Trusted:
+    """Trust a secret that `export_secret` returned on another machine; once is enough.
+
+    Raises
+    ------
+    InvalidOptionError
+        It is no secret, or the note is more than a line.
+    """
+    text = secret.strip().lower()
+    if not _SECRET.fullmatch(text):
+        raise InvalidOptionError("that is no secret: it has 64 hexadecimal digits, as `awaitly-nb trust export` prints")
+    if "\n" in note or "\r" in note:
+        raise InvalidOptionError("a note is a single line")
+    new = Secret(bytes.fromhex(text))
+    others = [(s, old) for s, old in _read() if s.id != new.id]
+    if new.id != default_keyring().own.id:
+        _write([*others, (new, note)])
+    return Trusted(new.id, note)
+
+
+def distrust(secret_id: str) -> None:
+    """Trust a secret no longer.
+
+    Raises
+    ------
+    MisuseError
+        It is not among the trusted ones.
+    """
+    found = _read()
+    left = [(secret, note) for secret, note in found if secret.id != secret_id]
+    if len(left) == len(found):
+        raise MisuseError(f"no secret {secret_id} is trusted; `awaitly-nb trust list` shows which are")
+    _write(left)
+
+
+def _read() -> list[tuple[Secret, str]]:
+    try:
+        lines = trusted_secrets_path().read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        text, _, note = line.partition("#")
+        if _SECRET.fullmatch(text.strip()):
+            found.append((Secret(bytes.fromhex(text.strip())), note.strip()))
+    return found
+
+
+def _write(secrets: Iterable[tuple[Secret, str]]) -> None:
+    path = trusted_secrets_path()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    text = "".join(f"{secret.key.hex()}  # {note}\n" for secret, note in secrets)
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    draft.replace(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +163,7 @@ class Vouched:
         }
 
 
-def look(folder: Path | None = None, *, secrets: Sequence[str] = ()) -> Vouched:
+def untrusted(folder: Path | None = None, *, secrets: Sequence[str] = ()) -> Vouched:
     """Return whose entries lie in `folder` (the default one) and are not trusted here; changes nothing.
 
     Parameters
@@ -97,7 +198,7 @@ def vouch(
     confirm: Callable[[Vouched], bool],
     on_entry: Callable[[Resigned], None] | None = None,
 ) -> Vouched:
-    """Sign the entries of a lost secret anew with the user's own, because the user vouches for them.
+    """Sign the entries of a secret that is lost anew with the user's own, because the user vouches for them.
 
     Parameters
     ----------
@@ -120,13 +221,13 @@ def vouch(
     # First, and before the database is opened: what others wrote is not even read.
     if directory.is_dir() and (against := objections(directory.resolve())):
         raise MisuseError(_REFUSED.format(folder=directory, why="; ".join(against)))
-    found = look(directory, secrets=secrets)
+    found = untrusted(directory, secrets=secrets)
     if len(found.secrets) > 1 and not secrets:
         listed = ", ".join(f"{one.secret} ({one.entries:,})" for one in found.secrets)
         raise MisuseError(f"{directory} has entries of several secrets: {listed}; say which with --secret ID")
     if not found.secrets:
         return found
-    _refuse_secret_of_the_moment()
+    _refuse_temporary_secret()
     if not confirm(found):
         return found
     done = resign(open_folder(directory), {one.secret for one in found.secrets}, on_entry=on_entry)
@@ -141,13 +242,13 @@ def vouch(
     )
 
 
-def _refuse_secret_of_the_moment() -> None:
-    """Raise where this process made up a secret because it could keep none: the next could verify nothing again."""
+def _refuse_temporary_secret() -> None:
+    """Raise where this process made up a secret because it could store none: the next could verify nothing again."""
     path = secret_path()
     with suppress(OSError):
         if os.environ.get(VARIABLE) or path.read_bytes() == default_keyring().own.key:
             return
-    raise MisuseError(f"your own secret cannot be kept at {path}: make its folder writable, or set {VARIABLE}")
+    raise MisuseError(f"your own secret cannot be stored at {path}: make its folder writable, or set {VARIABLE}")
 
 
 _POSIX = os.name == "posix"

@@ -1,0 +1,100 @@
+"""What people do with a cache, once for every surface: find, show, remove, undo, retry, status, why, doctor.
+
+Functions from plain data to plain data; how it is shown belongs to the surfaces. Imports neither IPython nor click.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from awaitly_nb.doors import door
+
+if TYPE_CHECKING:
+    from awaitly_nb.manage.entries import TRASH as TRASH
+    from awaitly_nb.manage.entries import EntryDetails as EntryDetails
+    from awaitly_nb.manage.entries import Removal as Removal
+    from awaitly_nb.manage.entries import Trash as Trash
+    from awaitly_nb.manage.entries import entry_data as entry_data
+    from awaitly_nb.manage.entries import find as find
+    from awaitly_nb.manage.entries import listed as listed
+    from awaitly_nb.manage.entries import names as names
+    from awaitly_nb.manage.entries import remove as remove
+    from awaitly_nb.manage.entries import remove_one as remove_one
+    from awaitly_nb.manage.entries import retry as retry
+    from awaitly_nb.manage.entries import show as show
+    from awaitly_nb.manage.entries import undo as undo
+    from awaitly_nb.manage.health import Finding as Finding
+    from awaitly_nb.manage.health import config as config
+    from awaitly_nb.manage.health import doctor as doctor
+    from awaitly_nb.manage.previews import Preview as Preview
+    from awaitly_nb.manage.previews import preview as preview
+    from awaitly_nb.manage.previews import shown_text as shown_text
+    from awaitly_nb.manage.steps import Explanation as Explanation
+    from awaitly_nb.manage.steps import NameStatus as NameStatus
+    from awaitly_nb.manage.steps import status as status
+    from awaitly_nb.manage.steps import why as why
+    from awaitly_nb.manage.terms import STATES as STATES
+    from awaitly_nb.manage.terms import WORDS as WORDS
+    from awaitly_nb.manage.terms import counted as counted
+    from awaitly_nb.manage.terms import did_you_mean as did_you_mean
+    from awaitly_nb.manage.terms import fit_width as fit_width
+    from awaitly_nb.manage.terms import middle_cut as middle_cut
+    from awaitly_nb.manage.terms import short_key as short_key
+    from awaitly_nb.manage.terms import show_computed as show_computed
+    from awaitly_nb.manage.terms import show_took as show_took
+    from awaitly_nb.manage.terms import show_when as show_when
+    from awaitly_nb.manage.trust import Trusted as Trusted
+    from awaitly_nb.manage.trust import Vouched as Vouched
+    from awaitly_nb.manage.trust import distrust as distrust
+    from awaitly_nb.manage.trust import export_secret as export_secret
+    from awaitly_nb.manage.trust import trust_secret as trust_secret
+    from awaitly_nb.manage.trust import trusted as trusted
+    from awaitly_nb.manage.trust import untrusted as untrusted
+    from awaitly_nb.manage.trust import vouch as vouch
+else:
+    __getattr__ = door(
+        __name__,
+        {
+            "EntryDetails": "entries",
+            "Explanation": "steps",
+            "Finding": "health",
+            "NameStatus": "steps",
+            "Preview": "previews",
+            "Removal": "entries",
+            "STATES": "terms",
+            "TRASH": "entries",
+            "Trash": "entries",
+            "Trusted": "trust",
+            "Vouched": "trust",
+            "WORDS": "terms",
+            "config": "health",
+            "counted": "terms",
+            "did_you_mean": "terms",
+            "distrust": "trust",
+            "doctor": "health",
+            "entry_data": "entries",
+            "export_secret": "trust",
+            "find": "entries",
+            "fit_width": "terms",
+            "listed": "entries",
+            "middle_cut": "terms",
+            "names": "entries",
+            "preview": "previews",
+            "remove": "entries",
+            "remove_one": "entries",
+            "retry": "entries",
+            "short_key": "terms",
+            "show": "entries",
+            "show_computed": "terms",
+            "show_took": "terms",
+            "show_when": "terms",
+            "shown_text": "previews",
+            "status": "steps",
+            "trust_secret": "trust",
+            "trusted": "trust",
+            "undo": "entries",
+            "untrusted": "trust",
+            "vouch": "trust",
+            "why": "steps",
+        },
+    )
