@@ -6,6 +6,7 @@ two sides in short rounds and takes the median ratio, so that what else the mach
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sqlite3
@@ -219,7 +220,7 @@ def many_keys(folder: Path, count: int = 100_000) -> list[Row]:
     database = folder / "list" / "cache.db"
     forget_folders()
     peer = diskcache.Cache(os.fspath(folder / "list-peer"))
-    with sqlite3.connect(database) as connection:
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         columns = "raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value"
         for start, word in ((1, "kept"), (count - 10_000, "gone")):
             connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import warnings
@@ -20,6 +21,6 @@ def assert_sound(folder):
             found = [str(w.message) for w in peer.check() if not isinstance(w.message, diskcache.UnknownFileWarning)]
     assert found == []
     files = {os.path.relpath(path, folder) for path in folder.glob("??/*.val")}
-    with sqlite3.connect(folder / "cache.db") as connection:
+    with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
         assert files == {name for (name,) in connection.execute("SELECT filename FROM Cache WHERE filename NOT NULL")}
     connection.close()

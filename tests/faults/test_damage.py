@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -217,7 +218,7 @@ def test_a_clock_set_back_serves_what_does_not_expire_and_never_prolongs_a_ttl(f
 
 
 def test_an_entry_of_a_newer_version_is_a_miss_that_says_so(filled):
-    with sqlite3.connect(filled / "cache.db") as connection:
+    with contextlib.closing(sqlite3.connect(filled / "cache.db")) as connection, connection:
         connection.execute("UPDATE Cache SET tag = replace(tag, '\"schema\":1', '\"schema\":99')")
     connection.close()
     cache = caches.create_disk_cache(filled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import subprocess
@@ -174,7 +175,7 @@ class DiskCacheMachine(RuleBasedStateMachine):
         self.model = {key: kept for key, kept in self.model.items() if key in large}
 
     def rows(self):
-        with sqlite3.connect(self.folder / "cache.db") as connection:
+        with contextlib.closing(sqlite3.connect(self.folder / "cache.db")) as connection, connection:
             found = connection.execute("SELECT key, filename FROM Cache").fetchall()
         connection.close()
         return {key.removeprefix("\x1f"): filename for key, filename in found}

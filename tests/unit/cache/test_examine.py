@@ -56,7 +56,7 @@ def lost_file(folder):
 
 
 def altered_row(folder):
-    with sqlite3.connect(folder / "cache.db") as connection:
+    with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
         connection.execute("UPDATE Cache SET value = x'00' WHERE value NOT NULL")
     connection.close()
     return "'small' cannot be served"

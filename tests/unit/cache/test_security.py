@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -55,7 +56,7 @@ def cache(folder):
 
 
 def change(folder, sql, *values):
-    with sqlite3.connect(folder / "cache.db") as connection:
+    with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
         assert connection.execute(sql, values).rowcount > 0
     connection.close()
 
@@ -100,7 +101,7 @@ def test_a_stream_replaced_within_a_file_never_runs(cache, folder, bomb):
 
 
 def test_a_pickle_planted_as_key_never_runs_and_is_not_listed(cache, folder, bomb):
-    with sqlite3.connect(folder / "cache.db") as connection:
+    with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
         connection.execute(
             "INSERT INTO Cache (key, raw, store_time, tag, mode, value) VALUES (?, 0, 1, ?, 4, ?)", (bomb,) * 3
         )
@@ -161,7 +162,7 @@ def test_a_head_may_hold_anything_and_is_listed_inert(cache, folder):
 
 
 def test_every_part_of_the_head_is_signed(cache, folder):
-    with sqlite3.connect(folder / "cache.db") as connection:
+    with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
         ((head,),) = connection.execute("SELECT tag FROM Cache WHERE key = 'w\x1fsmall'").fetchall()
     connection.close()
     for old, new in (
@@ -176,7 +177,7 @@ def test_every_part_of_the_head_is_signed(cache, folder):
 
 
 def test_an_unsigned_head_is_refused(cache, folder):
-    with sqlite3.connect(folder / "cache.db") as connection:
+    with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
         ((head,),) = connection.execute("SELECT tag FROM Cache WHERE key = 'w\x1fsmall'").fetchall()
     connection.close()
     members = json.loads(head)
@@ -261,7 +262,7 @@ def test_a_secret_in_the_file_of_trusted_ones_is_accepted(cache, folder, monkeyp
 def test_a_failure_holds_no_pickle(folder):
     cache = caches.create_disk_cache(folder)
     cache.set("failed", Err("NO", cause=ValueError("<script>alert(1)</script>")))
-    with sqlite3.connect(folder / "cache.db") as connection:
+    with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
         ((value,),) = connection.execute("SELECT value FROM Cache").fetchall()
     connection.close()
     assert json.loads(value)["cause"]["exception"]["message"] == "<script>alert(1)</script>"

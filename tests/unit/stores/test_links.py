@@ -28,7 +28,7 @@ def outside(tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("my precious text\n")
-    with sqlite3.connect(outside / "other.db") as connection:
+    with contextlib.closing(sqlite3.connect(outside / "other.db")) as connection, connection:
         connection.execute("CREATE TABLE cookies (x)")
     connection.close()
     return outside
