@@ -28,4 +28,5 @@ def test_every_picture_is_there_and_says_in_words_what_it_shows():
 
 
 def test_no_picture_is_left_over():
-    assert set((ROOT / ".github").rglob("*.png")) == {path for _, path in linked()}
+    folders = (ROOT / "notebooks", ROOT / ".github")
+    assert {path for folder in folders for path in folder.rglob("*.png")} == {path for _, path in linked()}
