@@ -53,10 +53,9 @@ from awaitly_nb.errors import (
 from awaitly_nb.result import Err, Ok, Result, err, ok
 
 if TYPE_CHECKING:
-    from awaitly_nb.cache import Entry, StepCache, create_disk_cache, create_memory_cache, create_shared_cache
-    from awaitly_nb.cache.handle import Stored
+    from awaitly_nb.cache import Entry, StepCache, Stored, create_disk_cache, create_memory_cache, create_shared_cache
     from awaitly_nb.config import configure
-    from awaitly_nb.engine.options import Retry
+    from awaitly_nb.engine import Retry
     from awaitly_nb.events import (
         is_persist_error,
         is_step_cache_hit,
@@ -97,11 +96,11 @@ drawn_by("awaitly_nb.notebook.html")
 _LAZY = {
     "Entry": "cache",
     "ResumeState": "states",
-    "Retry": "engine.options",
+    "Retry": "engine",
     "StateStore": "states",
     "StepCache": "cache",
     "StepEntry": "states",
-    "Stored": "cache.handle",
+    "Stored": "cache",
     "Workflow": "workflow",
     "configure": "config",
     "create_disk_cache": "cache",

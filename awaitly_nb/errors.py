@@ -248,7 +248,27 @@ class NotCachedError(AwaitlyError, LookupError):
 
 
 class EncodeError(AwaitlyError, TypeError):
-    """A value cannot be turned into bytes."""
+    """A value cannot be turned into bytes.
+
+    Attributes
+    ----------
+    name, path
+        Where the part is that no pickler takes: the first name on the way to it (a variable of a cell, a key of a
+        dict), and the rest of the way, as in `.model[0]`.
+    kind
+        Its type.
+    why
+        What its pickling raised.
+    """
+
+    fields = ("name", "path", "kind", "why")
+
+    def __init__(self, message: str, *, name: str = "", path: str = "", kind: str = "", why: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.path = path
+        self.kind = kind
+        self.why = why
 
 
 class CacheError(AwaitlyError):

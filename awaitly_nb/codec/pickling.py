@@ -79,11 +79,17 @@ def encode(value: object) -> Encoded:
     try:
         return _dump(_by_value_pickler(), value)
     except Exception as exc:  # the strangers are the objects' own __reduce__ methods
-        path, culprit = _find_culprit(value)
-        where = f" at {path}" if path else ""
+        steps, culprit = _find_culprit(value)
+        where = f" at {''.join(steps)}" if steps else ""
+        keys = value if isinstance(value, dict) else ()
+        named = next((key for key in keys if isinstance(key, str) and steps[:1] == [f"[{key!r}]"]), "")
+        why = f"{type(exc).__name__}: {exc}"
         raise EncodeError(
-            f"cannot store a {_name(value)}: the {_name(culprit)}{where} cannot be pickled "
-            f"({type(exc).__name__}: {exc})"
+            f"cannot store a {_name(value)}: the {_name(culprit)}{where} cannot be pickled ({why})",
+            name=named,
+            path="".join(steps[1:] if named else steps),
+            kind=_name(culprit),
+            why=why,
         ) from exc
 
 
@@ -203,15 +209,16 @@ def _dump(pickler: type[Any], value: object) -> Encoded:
     return Encoded(file.getvalue(), tuple(views), tuple(dumper.shapes))
 
 
-def _find_culprit(value: object) -> tuple[str, object]:
-    """Return path and object of the innermost part of `value` that cannot be pickled."""
-    path, culprit = "", value
+def _find_culprit(value: object) -> tuple[list[str], object]:
+    """Return the way to the innermost part of `value` that cannot be pickled, and the part."""
+    path: list[str] = []
+    culprit = value
     for _ in range(_SEARCH_DEPTH):
         for step, part in _parts(culprit):
             try:
                 _dump(_by_value_pickler(), part)
             except Exception:  # noqa: BLE001 - the strangers are the objects' own __reduce__ methods
-                path, culprit = path + step, part
+                path, culprit = [*path, step], part
                 break
         else:
             break

@@ -1,7 +1,8 @@
-"""One step: decide, look up, lock, call, record, emit. The only place that emits step events.
+"""One step: look up, lock, call, store, emit. The only place that emits step events.
 
-`decide` holds the rules, `step` the course of one step as a generator of effects, `drive` and `drive_async` carry the
-effects out, `run` is the state that the steps of one run share. Knows nothing of notebooks.
+`perform` and `perform_async` carry out one `StepSpec` of a `Run`, and return its `Outcome`. `lookup` has the rules and
+ends a hit, `step` is the course of a miss as a generator of effects, `run` the state that the steps of one run share.
+Knows nothing of notebooks.
 """
 
 from __future__ import annotations
@@ -11,35 +12,29 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
-    from awaitly_nb.engine.async_driver import (
-        blocking as blocking,
+    from awaitly_nb.engine.calls import (
+        call_of as call_of,
     )
-    from awaitly_nb.engine.async_driver import (
-        drive_async as drive_async,
-    )
-    from awaitly_nb.engine.async_driver import (
-        end_tasks as end_tasks,
-    )
-    from awaitly_nb.engine.async_driver import (
-        in_thread as in_thread,
-    )
-    from awaitly_nb.engine.async_driver import (
-        let_cancellation_in as let_cancellation_in,
-    )
-    from awaitly_nb.engine.attempt import (
+    from awaitly_nb.engine.calls import (
         unexpected as unexpected,
     )
-    from awaitly_nb.engine.decide import (
-        CacheErrors as CacheErrors,
+    from awaitly_nb.engine.calls import (
+        without_machinery as without_machinery,
     )
-    from awaitly_nb.engine.decide import (
-        Serve as Serve,
+    from awaitly_nb.engine.drive_async import (
+        blocking as blocking,
     )
-    from awaitly_nb.engine.decide import (
-        parse_cache_errors as parse_cache_errors,
+    from awaitly_nb.engine.drive_async import (
+        end_tasks as end_tasks,
     )
-    from awaitly_nb.engine.elsewhere import (
-        call_of as call_of,
+    from awaitly_nb.engine.drive_async import (
+        in_thread as in_thread,
+    )
+    from awaitly_nb.engine.drive_async import (
+        let_cancellation_in as let_cancellation_in,
+    )
+    from awaitly_nb.engine.drive_async import (
+        perform_async as perform_async,
     )
     from awaitly_nb.engine.explain import (
         Why as Why,
@@ -62,14 +57,17 @@ if TYPE_CHECKING:
     from awaitly_nb.engine.interrupts import (
         uninterrupted as uninterrupted,
     )
-    from awaitly_nb.engine.options import (
-        Retry as Retry,
+    from awaitly_nb.engine.lookup import (
+        Outcome as Outcome,
     )
-    from awaitly_nb.engine.options import (
-        StepSpec as StepSpec,
+    from awaitly_nb.engine.lookup import (
+        Serve as Serve,
     )
-    from awaitly_nb.engine.options import (
-        check_step as check_step,
+    from awaitly_nb.engine.lookup import (
+        look_up as look_up,
+    )
+    from awaitly_nb.engine.run import (
+        KeyWatch as KeyWatch,
     )
     from awaitly_nb.engine.run import (
         Leave as Leave,
@@ -77,8 +75,23 @@ if TYPE_CHECKING:
     from awaitly_nb.engine.run import (
         Run as Run,
     )
-    from awaitly_nb.engine.run import (
-        look_up as look_up,
+    from awaitly_nb.engine.spec import (
+        CacheErrors as CacheErrors,
+    )
+    from awaitly_nb.engine.spec import (
+        Retry as Retry,
+    )
+    from awaitly_nb.engine.spec import (
+        StepSpec as StepSpec,
+    )
+    from awaitly_nb.engine.spec import (
+        check_step as check_step,
+    )
+    from awaitly_nb.engine.spec import (
+        parse_cache_errors as parse_cache_errors,
+    )
+    from awaitly_nb.engine.step import (
+        perform as perform,
     )
     from awaitly_nb.engine.summary import (
         RECENT as RECENT,
@@ -92,48 +105,40 @@ if TYPE_CHECKING:
     from awaitly_nb.engine.summary import (
         Summariser as Summariser,
     )
-    from awaitly_nb.engine.sync_driver import (
-        drive as drive,
-    )
-    from awaitly_nb.engine.tracebacks import (
-        without_machinery as without_machinery,
-    )
-    from awaitly_nb.engine.unstable import (
-        KeyWatch as KeyWatch,
-    )
 else:
     __getattr__ = door(
         __name__,
         {
-            "CacheErrors": "decide",
-            "KeyWatch": "unstable",
+            "CacheErrors": "spec",
+            "KeyWatch": "run",
             "Leave": "run",
+            "Outcome": "lookup",
             "RECENT": "summary",
-            "Retry": "options",
+            "Retry": "spec",
             "Run": "run",
             "RunSummary": "summary",
-            "Serve": "decide",
-            "StepSpec": "options",
+            "Serve": "lookup",
+            "StepSpec": "spec",
             "StepSummary": "summary",
             "Summariser": "summary",
             "Why": "explain",
-            "blocking": "async_driver",
-            "call_of": "elsewhere",
-            "check_step": "options",
-            "drive": "sync_driver",
-            "drive_async": "async_driver",
-            "end_tasks": "async_driver",
+            "blocking": "drive_async",
+            "call_of": "calls",
+            "check_step": "spec",
+            "end_tasks": "drive_async",
             "explain_hit": "explain",
             "explain_miss": "explain",
             "failure_line": "explain",
-            "in_thread": "async_driver",
+            "in_thread": "drive_async",
             "interruptible": "interrupts",
-            "let_cancellation_in": "async_driver",
-            "look_up": "run",
-            "parse_cache_errors": "decide",
+            "let_cancellation_in": "drive_async",
+            "look_up": "lookup",
+            "parse_cache_errors": "spec",
+            "perform": "step",
+            "perform_async": "drive_async",
             "seen_parts": "explain",
-            "unexpected": "attempt",
+            "unexpected": "calls",
             "uninterrupted": "interrupts",
-            "without_machinery": "tracebacks",
+            "without_machinery": "calls",
         },
     )

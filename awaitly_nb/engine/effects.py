@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.engine.lookup import Outcome
+    from awaitly_nb.engine.spec import StepSpec
     from awaitly_nb.result import Result
 
-__all__ = ["TIMED_OUT", "Effect", "Invoke", "Pause", "Save", "Steps", "Wait"]
+__all__ = ["TIMED_OUT", "Effect", "Invoke", "Pause", "Results", "Save", "Steps", "Wait"]
 
 
 class _TimedOut:
@@ -57,4 +58,5 @@ class Save:
 
 
 Effect: TypeAlias = "Invoke | Pause | Wait | Save"
-Steps: TypeAlias = Generator[Effect, Any, "Result[Any, Any]"]  # Any: each effect has its own answer
+Steps: TypeAlias = Generator[Effect, Any, "Outcome"]  # Any: each effect has its own answer
+Results: TypeAlias = Generator[Effect, Any, "Result[Any, Any]"]  # Any: as above

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.drawing import html_of
-from awaitly_nb.engine.decide import FIRST_RUN
+from awaitly_nb.engine.lookup import FIRST_RUN
 from awaitly_nb.engine.summary import error_line
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
 from awaitly_nb.keys import Parts, diff
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from awaitly_nb.cache import StepCache
-    from awaitly_nb.engine.decide import Compute, Serve
-    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.engine.lookup import Compute, Serve
     from awaitly_nb.engine.run import Run
+    from awaitly_nb.engine.spec import StepSpec
     from awaitly_nb.keys import Change
     from awaitly_nb.result import Err
 

@@ -1,48 +1,27 @@
-"""The state of one run: what its steps came to, whether it is on its way out, and where its events are emitted."""
+"""The state of one run: the results of its steps, whether it is being left, and where its events are emitted."""
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import suppress
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.cache import Missed, Stored, glance, handle_of, look_up_in
-from awaitly_nb.codec import copied, copied_if_light
-from awaitly_nb.engine.decide import Compute, Serve, decide
-from awaitly_nb.errors import (
-    AwaitlyWarning,
-    CacheUnusableWarning,
-    CodeChangedWarning,
-    MisuseError,
-    NotCachedError,
-    SharedKeyWarning,
-    UnverifiedEntryError,
-    warn,
-)
-from awaitly_nb.events import StepCacheHit
-from awaitly_nb.keys import changed_files, code_mark, note_files
-from awaitly_nb.result import Err, Mark, Ok, mark_of
-from awaitly_nb.units import show_age
+from awaitly_nb.errors import AwaitlyWarning, CacheUnusableWarning, SharedKeyWarning, UnkeyableError, warn
+from awaitly_nb.keys import code_mark, fingerprint, step_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping
 
     from awaitly_nb.cache import StepCache
-    from awaitly_nb.engine.options import StepSpec
-    from awaitly_nb.engine.unstable import KeyWatch
+    from awaitly_nb.engine.spec import StepSpec
     from awaitly_nb.events import Emitter, Event
-    from awaitly_nb.result import Result
+    from awaitly_nb.result import Err, Result
     from awaitly_nb.states import ResumeState, Session
 
-__all__ = ["Course", "Leave", "Run", "as_wanted", "identity_of", "look_up"]
-
-_log = logging.getLogger(__name__)
-
-
-_NO_MARK = Mark()
+__all__ = ["Course", "KeyWatch", "Leave", "Run", "identity_of"]
 
 
 class Leave(BaseException):
@@ -156,8 +135,17 @@ class Run:
 
     def emit(self, kind: type[Event], **fields: Any) -> None:  # Any: the fields of the event
         """Make an event of this run and deliver it."""
-        if not self._emitter.idle:
-            self._emitter.emit(kind(run_id=self.run_id, workflow=self.workflow, at=self.now(), **fields))
+        if self.listened:
+            self.deliver(kind(run_id=self.run_id, workflow=self.workflow, at=self.now(), **fields))
+
+    @property
+    def listened(self) -> bool:
+        """Whether anybody listens to its events."""
+        return not self._emitter.idle
+
+    def deliver(self, event: Event) -> None:
+        """Give an event to whoever listens."""
+        self._emitter.emit(event)
 
     def raise_if_leaving(self) -> None:
         """Raise `Leave` when the run has failed or was interrupted, so that no further step starts."""
@@ -198,60 +186,6 @@ class Run:
         """Return the code mark to compare with; None under an automatic key, which holds the code itself."""
         return None if spec.parts is not None else code_mark(spec.fn, self.deps)
 
-    def serve(self, spec: StepSpec, decision: Serve, started: float) -> Result[Any, Any]:
-        """Tell of a hit, and return its result."""
-        assert spec.key is not None
-        result, source = decision.result, decision.source
-        mark = mark_of(result) or _NO_MARK
-        if mark.files:
-            note_files(mark.files)  # a step around this one depends on what the kept result was made of
-        if source != "run" and self.remember:
-            self.results[spec.key] = result
-            if source == "cache":
-                self.stored.add(spec.key)
-            elif not spec.lazy:
-                result = copied(result)
-            if self.watch is not None:
-                self.watch.hit(spec.step_id)
-        if result.ok:
-            self.last_step_key = spec.key
-            if decision.stale_code:
-                made = f"by {mark.workflow}/{mark.step_id}" if mark.step_id else "earlier"
-                when = f", {show_age(mark.at, self.now())}" if mark.at else ""
-                warn(
-                    f"step {spec.step_id!r}: the code has changed since {spec.key!r} was computed ({made}{when}); "
-                    "the kept value is served, because an explicit key is your word for what it is. "
-                    f"To compute it again: %awaitly rm {spec.key}",
-                    CodeChangedWarning,
-                )
-        elif source != "run":
-            _log.warning(
-                "step %r was not run: it failed %s with %r, which %s. To run it again: %%awaitly retry %s",
-                spec.step_id,
-                show_age(mark.at, self.now()) if mark.at else "earlier",
-                result.error,
-                "its resume state holds" if source == "resumed" else "is kept",
-                spec.key if spec.parts is None else spec.key[:-20],  # enough of the digits for `retry`
-            )
-        if not self._emitter.idle:  # as `emit`, without handing the fields on twice: a hit is made of little else
-            self._emitter.emit(
-                StepCacheHit(
-                    run_id=self.run_id,
-                    workflow=self.workflow,
-                    at=self.now(),
-                    step_id=spec.step_id,
-                    step_key=spec.key,
-                    result=result,
-                    source=source,
-                    computed_at=mark.at,
-                    computed_s=mark.duration_s,
-                    size_bytes=mark.size_bytes,
-                    stale_code=decision.stale_code,
-                    duration_s=time.perf_counter() - started,
-                )
-            )
-        return result
-
     def warn_once(self, message: str, category: type[AwaitlyWarning]) -> None:
         """Warn, once in a run."""
         if (message, "") not in self._told:
@@ -278,87 +212,53 @@ def identity_of(cache: StepCache) -> Hashable:
     return getattr(cache, "identity", None) or id(getattr(cache, "mapping", cache))
 
 
-def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
-    """Look for a kept result: in this run, in its resume state, in the cache; and decide whether it may be served."""
-    key, policy, automatic = spec.key, spec.cache_errors, spec.parts is not None
-    assert key is not None
-    resumed = None if run.resumed is None else run.resumed.steps.get(key)
-    if run.remember and (kept := run.results.get(key)) is not None:
-        # A fresh copy where there is one, so that what the body did to the first one does not show.
-        if key in run.stored:
-            again = _find(run, spec)
-            kept = kept if isinstance(again, Missed) else again
-        elif not isinstance(kept, Ok) or type(kept.value) is not Stored:
-            kept = copied_if_light(kept) if run.cache is None else copied(kept)
-        return decide(as_wanted(run, spec, kept), source="run", policy=policy, code=None, automatic=automatic)
-    if resumed is not None:
-        code = run.code_of(spec)
-        kept_there = _in_time(run, spec, as_wanted(run, spec, resumed.result))
-        changed = _changed_files(run, kept_there) if automatic else ()
-        decision = decide(
-            kept_there, source="resumed", policy=policy, code=code, automatic=automatic, changed_files=changed
-        )
-        if isinstance(decision, Serve):
-            return decision
-    if run.cache is None:
-        return Compute("no cache")
-    found = _find(run, spec) if spec.ttl_s is None else _in_time(run, spec, _find(run, spec))
-    if type(found) is Missed:
-        return decide(found, source="cache", policy=policy, code=None, automatic=automatic)
-    changed = _changed_files(run, found) if automatic else ()
-    code = None if automatic else run.code_of(spec)
-    return decide(found, source="cache", policy=policy, code=code, automatic=automatic, changed_files=changed)
+_RUNS_IN_A_ROW = 3
 
 
-def _in_time(run: Run, spec: StepSpec, found: Result[Any, Any] | Missed) -> Result[Any, Any] | Missed:
-    """Return a kept result unless it is older than the step lets it become, whatever TTL it was kept with."""
-    if spec.ttl_s is None or isinstance(found, Missed):
-        return found
-    mark = mark_of(found) or _NO_MARK
-    if mark.at is None:
-        return found
-    now, ended_at = run.now(), mark.at + timedelta(seconds=mark.duration_s or 0.0)
-    late_s = (now - ended_at).total_seconds() - spec.ttl_s
-    if late_s <= 0:
-        return found
-    return Missed("expired", f"expired {show_age(now - timedelta(seconds=late_s), now)}", mark)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    run_id: str
+    key: str
+    misses: int
+    fingerprint: str | None
 
 
-def _changed_files(run: Run, found: Result[Any, Any] | Missed) -> Sequence[str]:
-    mark = mark_of(found) if run.track_files and not isinstance(found, Missed) else None
-    return changed_files(mark.files) if mark is not None and mark.files else ()
+class KeyWatch:
+    """Remembers, per step id of one workflow, in how many runs in a row only the key was new."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+
+    def hit(self, step_id: str) -> None:
+        """Forget a step: its key was found again."""
+        if self._seen:
+            self._seen.pop(step_id, None)
+
+    def missed(self, run_id: str, spec: StepSpec) -> bool:
+        """Take in a miss under a key never seen before; True when the key looks unstable, once per step."""
+        assert spec.key is not None
+        where = spec.step_id
+        before = self._seen.get(where)
+        if before is None or before.key == spec.key:
+            self._seen[where] = _Seen(run_id, spec.key, 1, None)
+            return False
+        if before.run_id == run_id:
+            # One id with a key per item, as in a loop: different keys are the point there.
+            del self._seen[where]
+            return False
+        # Fingerprinting arguments may cost; only a step that already looks odd pays for it.
+        seen = _fingerprint(spec)
+        same = seen is not None and before.fingerprint in (None, seen)
+        misses = before.misses + 1 if same else 1
+        self._seen[where] = _Seen(run_id, spec.key, misses, seen)
+        return misses == _RUNS_IN_A_ROW
 
 
-def as_wanted(run: Run, spec: StepSpec, kept: Result[Any, Any]) -> Result[Any, Any] | Missed:
-    """Return a result of this run, or of a resume state, as the step wants it: with its value, or with a handle."""
-    assert spec.key is not None
-    if not isinstance(kept, Ok) or (type(kept.value) is not Stored and not spec.lazy):
-        return kept
-    handle = handle_of(run.cache, spec.key, kept, kept=type(kept.value) is Stored or spec.key in run.stored)
+def _fingerprint(spec: StepSpec) -> str | None:
+    """Return what stays the same while code and arguments do; those of a thunk are the values that it closes over."""
     try:
-        return handle if spec.lazy and handle.value.is_there() else Ok(handle.value.load(), _mark=mark_of(kept))
-    except NotCachedError as exc:
-        return Missed("absent", str(exc))
-
-
-def _find(run: Run, spec: StepSpec) -> Result[Any, Any] | Missed:
-    """Ask any cache; one that cannot say why it has nothing says "absent", and one that fails is bypassed."""
-    cache, key = run.cache, spec.key
-    assert cache is not None
-    assert key is not None
-    try:
-        if spec.lazy:
-            return _find_handle(cache, key)
-        return look_up_in(cache, key)
-    except (UnverifiedEntryError, MisuseError):
-        raise  # verify="strict" asks for the one; the other is the caller's
-    except Exception as exc:  # noqa: BLE001 - the stranger is any adapter's disk or server
-        run.warn_unusable(exc)
-        return Missed("unusable", f"the cache could not be read ({type(exc).__name__}: {exc})")
-
-
-def _find_handle(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
-    if (seen := glance(cache, key)) is not None:
-        return seen
-    found = look_up_in(cache, key)
-    return handle_of(cache, key, found, kept=True) if isinstance(found, Ok) else found
+        if spec.args or spec.kwargs:
+            return code_mark(spec.fn) + fingerprint((spec.args, dict(spec.kwargs)), path=spec.step_id)
+        return step_parts(spec.fn, (), {}, name=spec.step_id).key
+    except UnkeyableError:
+        return None

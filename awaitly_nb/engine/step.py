@@ -1,42 +1,60 @@
-"""One step, from call to disk: decide, look up, wait, lock, call, record, emit.
+"""One step, from call to disk: look up, wait, lock, call, store, emit. `perform` returns its `Outcome`.
 
-The whole of it is one generator that yields *effects*: call this function, wait for that, write those bytes. The two
-drivers (`drive`, `drive_async`) carry the effects out, blocking or awaiting, and share every rule by construction.
+The course of a step is one generator that yields *effects*: call this function, wait for that, write those bytes. Two
+drivers carry the effects out, `perform` blocking and `perform_async` awaiting, and share every rule by construction.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import handle_of
-from awaitly_nb.codec import is_used_up
-from awaitly_nb.engine.attempt import attempted
-from awaitly_nb.engine.decide import FIRST_RUN, Compute, Serve
-from awaitly_nb.engine.effects import Pause, Wait
-from awaitly_nb.engine.elsewhere import arrived, as_called
+from awaitly_nb.codec import copied_if_light, is_heavy, is_used_up, refuse_used_up
+from awaitly_nb.engine.calls import arrived, as_called, attempted
+from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
 from awaitly_nb.engine.explain import explain_miss, forget_failure, note_failure, note_parts
-from awaitly_nb.engine.keep import checkpoint, hold_lease, keep
-from awaitly_nb.engine.run import Course, Leave, as_wanted, look_up
-from awaitly_nb.errors import MisuseError, NotCachedError, UnstableKeyWarning, warn
-from awaitly_nb.events import StepCacheMiss, StepComplete, StepFailed, StepStart, StepSuccess, StepWaiting
+from awaitly_nb.engine.interrupts import uninterrupted
+from awaitly_nb.engine.lookup import FIRST_RUN, Compute, Outcome, Serve, as_wanted, look_up, may_store, serve
+from awaitly_nb.engine.run import Course, Leave
+from awaitly_nb.errors import (
+    LeaseHeldError,
+    MisuseError,
+    NotCachedError,
+    PersistWarning,
+    UncachedWarning,
+    UnstableKeyWarning,
+    warn,
+)
+from awaitly_nb.events import (
+    PersistFailed,
+    StepCacheMiss,
+    StepComplete,
+    StepFailed,
+    StepStart,
+    StepSuccess,
+    StepWaiting,
+)
+from awaitly_nb.executors import THREAD, check_may_block, in_private_loop, is_awaitable, resolve
 from awaitly_nb.keys import literal_files, track_files
 from awaitly_nb.locks import FLIGHTS, Flight, led
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
+from awaitly_nb.states import StepEntry
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from awaitly_nb.engine.effects import Effect, Steps
-    from awaitly_nb.engine.options import StepSpec
+    from awaitly_nb.engine.effects import Steps
     from awaitly_nb.engine.run import Run
+    from awaitly_nb.engine.spec import StepSpec
     from awaitly_nb.keys import FileTracker
     from awaitly_nb.result import Result
 
-__all__ = ["perform"]
+__all__ = ["begin", "perform"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +63,45 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.05
 # for ever. Past this bound the step is computed without the lock: twice, perhaps, but never not at all.
 _WAIT_WHILE_LEADING_S = 10.0
 _TELL_AFTER_S = 1.0
-_AS_ASKED = Compute("computed anew, as asked")
+_AS_ASKED = Compute("recomputed, as asked")
 
 
-def perform(run: Run, spec: StepSpec) -> Steps | Result[Any, Any]:
-    """Begin one step of `run`: return the result that is kept, or the effects by which it comes to one."""
+def perform(run: Run, spec: StepSpec) -> Outcome:
+    """Carry out one step of `run`, blocking, and return what it did. Touches no event loop.
+
+    Parameters
+    ----------
+    run
+        The run that the step belongs to.
+    spec
+        What to call, under which key.
+
+    Raises
+    ------
+    MisuseError
+        The run is over, or the step waits for itself.
+    NotCachedError
+        Nothing is cached, and the step is `read_only`.
+    """
+    steps = begin(run, spec)
+    if type(steps) is Outcome:
+        return steps
+    try:
+        effect = next(steps)  # type: ignore[arg-type]  # the other half of the union
+        while True:
+            try:
+                answer = _carry_out(effect)
+            except BaseException as exc:  # noqa: BLE001 - handed to the step, which decides; nothing is swallowed here
+                effect = steps.throw(exc)  # type: ignore[union-attr]
+            else:
+                effect = steps.send(answer)  # type: ignore[union-attr]
+    except StopIteration as stop:
+        outcome: Outcome = stop.value
+        return outcome
+
+
+def begin(run: Run, spec: StepSpec) -> Outcome | Steps:
+    """Begin one step of `run`: return its outcome if it is a plain hit, else the effects that lead to one."""
     if run.over:
         raise MisuseError(f"step {spec.step_id!r} was called after its run had ended; await every step in the body")
     run.raise_if_leaving()
@@ -57,34 +109,44 @@ def perform(run: Run, spec: StepSpec) -> Steps | Result[Any, Any]:
     if spec.key is None:
         if spec.lazy:
             raise MisuseError(
-                f"step {spec.step_id!r} is lazy, and what is not kept cannot be loaded later: give it a key="
+                f"step {spec.step_id!r} is lazy, and what is not stored cannot be loaded later: give it a key="
             )
         return _compute(run, spec, reason=None)
     run.note_key(spec)
     decision = _AS_ASKED if spec.force else look_up(run, spec)
     if isinstance(decision, Serve):
         # The common case needs no effects, and a generator would cost as much again.
-        return run.serve(spec, decision, started) if run.session is None else _served(run, spec, decision, started)
+        if run.session is None:
+            return serve(run, spec, decision, started)
+        return _served(run, spec, decision, started)
     if spec.read_only:
         raise NotCachedError(f"{spec.step_id!r} is not in the cache under {spec.key!r}, and was not to be computed")
     return _missed(run, spec, decision, started)
 
 
+def _served(run: Run, spec: StepSpec, decision: Serve, started: float) -> Steps:
+    outcome = serve(run, spec, decision, started)
+    if run.session is not None and decision.source == "cache":
+        yield from _checkpoint(run, spec, outcome.result)
+    return outcome
+
+
 def _missed(run: Run, spec: StepSpec, decision: Compute, started: float) -> Steps:
-    """Compute a key alone among all who want it now, or take what the one who does comes to."""
+    """Compute a key alone among all who want it now, or take the result of the one who does."""
     leading = led.get()
     mine: list[Flight] = []
     token = None
     try:
         flight = yield from _board(run, spec, leading, mine)
         if flight is None:
-            return (yield from _compute(run, spec, reason="its key is being computed by a step that waits for this"))
+            reason = "its key is being computed by a step that waits for this"
+            return (yield from _compute(run, spec, reason=reason, lookup_s=time.perf_counter() - started))
         if isinstance(flight, Serve):
             return (yield from _served(run, spec, flight, started))
         token = led.set((*leading, flight))
-        result = yield from _lead(run, spec, decision, leading, started)
-        FLIGHTS.land(flight, result)
-        return result
+        outcome = yield from _lead(run, spec, decision, leading, started)
+        FLIGHTS.land(flight, outcome.result)
+        return outcome
     finally:
         for flight in mine:
             FLIGHTS.abandon(flight)
@@ -148,7 +210,8 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
         # Between the first look and this lead another run or kernel may have finished the key.
         if not spec.force and isinstance(decision := look_up(run, spec), Serve):
             return (yield from _served(run, spec, decision, started))
-        return (yield from _compute(run, spec, reason=_reason(run, spec, missed)))
+        lookup_s = time.perf_counter() - started
+        return (yield from _compute(run, spec, reason=_reason(run, spec, missed), lookup_s=lookup_s))
     finally:
         if lock is not None:
             lock.release()
@@ -170,16 +233,9 @@ def _reason(run: Run, spec: StepSpec, decision: Compute) -> str:
     return why.reason
 
 
-def _served(run: Run, spec: StepSpec, decision: Serve, started: float) -> Steps:
-    result = run.serve(spec, decision, started)
-    if run.session is not None and decision.source == "cache":
-        yield from checkpoint(run, spec, result)
-    return result
-
-
-def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
+def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 0.0) -> Steps:
     where = {"step_id": spec.step_id, "step_key": spec.key}
-    yield from hold_lease(run)
+    yield from _check_lease(run)
     if reason is not None and run.cache is not None:
         run.emit(StepCacheMiss, reason=reason, **where)
     run.emit(StepStart, **where)
@@ -193,23 +249,24 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
             result, there = arrived(run, spec, (yield from attempted(run, called)))
             course.end()
         except Leave:
-            # A step inside this one failed, and the run ends with that; this one did not come to an answer of its own,
-            # also where a bare `except` made it go on to one.
+            # A step inside this one failed, and the run ends with that; this one has no result of its own, also where
+            # a bare `except` made it go on to one.
             if run.failure is not None:
                 run.emit(StepFailed, result=run.failure, duration_s=time.perf_counter() - started, **where)
             raise
     origin = mark_of(result)
-    duration_s = time.perf_counter() - started
+    run_s = time.perf_counter() - started
     if origin is not None and origin.duration_s is not None and spec.retry is None:
-        duration_s = origin.duration_s  # without its wait for a worker
+        run_s = origin.duration_s  # without its wait for a worker
     mark = _mark_of(run, spec, code, parts, tracker)
     result = with_mark(
-        result, replace(mark, at=at, duration_s=duration_s, origin="returned" if origin is None else origin.origin)
+        result, replace(mark, at=at, duration_s=run_s, origin="returned" if origin is None else origin.origin)
     )
-    run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=duration_s, **where)
-    stored = False
+    run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=run_s, **where)
+    storing = time.perf_counter()
+    stored, error = False, None
     if spec.key is not None:
-        stored = yield from keep(run, spec, result, there=there)
+        stored, error = yield from _store(run, spec, result, there=there)
         if isinstance(result, Err) and not stored:
             note_failure(run, spec, result)
         if spec.lazy and isinstance(result, Ok):
@@ -217,11 +274,24 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None) -> Steps:
             if run.remember:
                 run.results[spec.key] = result
         if run.session is not None:
-            yield from checkpoint(run, spec, result)
+            yield from _checkpoint(run, spec, result)
     size_of = getattr(run.cache, "size_of", None) if stored else None
     size_bytes = None if size_of is None else size_of(spec.key)
-    run.emit(StepComplete, result=result, duration_s=duration_s, stored=stored, size_bytes=size_bytes, **where)
-    return result
+    run.emit(StepComplete, result=result, duration_s=run_s, stored=stored, size_bytes=size_bytes, **where)
+    return Outcome(
+        result=result,
+        hit=False,
+        reason=reason or "",
+        key=spec.key,
+        parts=spec.parts,
+        stored=stored,
+        error=error,
+        size_bytes=size_bytes,
+        key_s=spec.key_s,
+        lookup_s=lookup_s,
+        run_s=run_s,
+        store_s=time.perf_counter() - storing,
+    )
 
 
 def _mark_of(
@@ -243,3 +313,120 @@ def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | N
         return nullcontext()
     named = literal_files(getattr(spec.fn, "__wrapped__", spec.fn), (spec.args, dict(spec.kwargs)))
     return track_files((*spec.known_files, *named))
+
+
+def _store(
+    run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool
+) -> Generator[Effect, Any, tuple[bool, Exception | None]]:
+    """Store a finished result in the run and in the cache, where a worker may have; tell whether the cache has it.
+
+    What cannot be stored stops nobody: the second half of the answer is the error that prevented it.
+    """
+    key, cache = spec.key, run.cache
+    assert key is not None
+    run.last_step_key = key
+    if run.remember:
+        run.results[key] = result
+    try:
+        if cache is None:
+            if run.remember:
+                _remember(run, key, result)
+            return False, None
+        if not may_store(result, policy=spec.cache_errors):
+            return False, None
+        if not there:
+            yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=is_heavy(result))
+    except Exception as exc:  # noqa: BLE001 - any adapter's disk, and any value's pickling, may raise anything
+        run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
+        if not spec.quiet:
+            what = f"a {type(result.value).__name__}" if isinstance(result, Ok) else "a failure"
+            warn(
+                f"step {spec.step_id!r} is done, but its result under {key!r} ({what}) was not stored "
+                f"and will be recomputed: {type(exc).__name__}: {exc}",
+                UncachedWarning,
+            )
+        if is_used_up(result):
+            run.results.pop(key, None)
+        return False, exc
+    if run.remember:
+        run.stored.add(key)
+    return True, None
+
+
+def _remember(run: Run, key: str, result: Result[Any, Any]) -> None:
+    """Store a result for the run alone, as a cache would: what the body does to its value shows nowhere else."""
+    own = copied_if_light(result)
+    if own is result:
+        refuse_used_up(result)
+    run.results[key] = own
+
+
+def _checkpoint(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator[Effect, Any, None]:
+    """Save one finished step in the run's store, before the next one begins."""
+    assert run.session is not None
+    assert spec.key is not None
+    key, session, mark = spec.key, run.session, mark_of(result)
+    entry = StepEntry(
+        result=result,
+        step_id=spec.step_id,
+        at=mark.at if mark and mark.at else run.now(),
+        duration_s=mark.duration_s if mark and mark.duration_s is not None else 0.0,
+    )
+    try:
+        yield Save(lambda: session.record(key, entry), heavy=True)  # a server may take its time
+    except LeaseHeldError as exc:  # another run does the same steps: this one must not go on
+        raise run.fail(Err(exc, exc)) from None
+    except Exception as exc:
+        # The store's server may raise anything. The session has what was not saved, and saves it with the next step.
+        run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
+        if run.raise_persist_errors:
+            raise
+        warn(f"the checkpoint after step {spec.step_id!r} was not saved, and is tried again: {exc}", PersistWarning)
+
+
+def _check_lease(run: Run) -> Generator[Effect, Any, None]:
+    """Renew the lease of the run's id where it is due, before a step starts; without it the run ends here."""
+    if run.session is None or not run.session.is_due:
+        return
+    try:
+        yield Save(run.session.check_lease, heavy=True)
+    except LeaseHeldError as exc:
+        raise run.fail(Err(exc, exc)) from None
+
+
+def _carry_out(effect: Effect) -> Any:  # Any: each effect has its own answer
+    match effect:
+        case Invoke():
+            return _invoke(effect)
+        case Save(fn):
+            with uninterrupted():
+                return fn()
+        case Pause(seconds):
+            return time.sleep(seconds)
+        case Wait(future):
+            wait([future])
+            return None
+
+
+def _invoke(call: Invoke) -> Any:  # Any: the user's value
+    spec = call.spec
+    executor = resolve(spec.executor)
+    if executor is None and spec.timeout_s is None:
+        value = spec.fn(*spec.args, **spec.kwargs)
+        return in_private_loop(value, None)[0] if is_awaitable(value) else value
+    check_may_block(executor)
+    started = time.monotonic()
+    future = (executor or THREAD).submit(spec.fn, *spec.args, **spec.kwargs)
+    try:
+        wait([future], timeout=spec.timeout_s)
+        if not future.done():
+            return TIMED_OUT
+        value = future.result()
+    finally:
+        future.cancel()
+        call.took_s = getattr(future, "took_s", None)
+    if not is_awaitable(value):
+        return value
+    left = None if spec.timeout_s is None else max(0.0, spec.timeout_s - (time.monotonic() - started))
+    value, timed_out = in_private_loop(value, left)
+    return TIMED_OUT if timed_out else value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from awaitly_nb import events as ev
 from awaitly_nb.drawing import html_of
+from awaitly_nb.engine.lookup import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,7 +260,7 @@ def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
         computed_s=computed_s,
         saved_s=0.0 if computed_s is None else max(0.0, computed_s - duration_s),
         size_bytes=size_bytes,
-        reason=_SOURCES[source]
+        reason=SOURCES[source]
         + (", code changed since" if stale_code else "")
         + (", cheaper to run than to load" if wasteful else ""),
         error_text=error_text,
@@ -268,7 +269,6 @@ def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
 
 _NOTICEABLE_S = 1e-3
 _CANCELLED = {"KeyboardInterrupt": "interrupted by you", "CancelledError": "cancelled"}
-_SOURCES = {"run": "from this run", "resumed": "from the resume state", "cache": "from the cache"}
 
 
 def error_line(error: object) -> str:

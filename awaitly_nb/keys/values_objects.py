@@ -321,6 +321,6 @@ def _one_of(walk: Walk, value: Any) -> bytes:
 
 _KNOWN_BY_NAME: dict[tuple[str, str], Encoder] = {
     ("attr.validators", "_InValidator"): _one_of,
-    ("awaitly_nb.workflow.create", "Workflow"): _workflow,
+    ("awaitly_nb.workflow.workflows", "Workflow"): _workflow,
     ("pickle", "PickleBuffer"): _buffer,
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import builtins
 import getpass
 import logging
-import re
 import warnings
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -17,8 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import open_default
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
-from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning, UnkeyableError
-from awaitly_nb.events import PersistFailed, observe
+from awaitly_nb.errors import (
+    AwaitlyError,
+    CodeChangedWarning,
+    EncodeError,
+    MisuseError,
+    UncachedWarning,
+    UnkeyableError,
+)
 from awaitly_nb.keys import cell_parts, fingerprint, literal_files, read_names
 from awaitly_nb.manage import show_when
 from awaitly_nb.notebook.body import read_body, register_lines
@@ -29,16 +34,15 @@ from awaitly_nb.notebook.stop import hide_handler
 from awaitly_nb.notebook.variables import CELL, Snapshot, collect, restore
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration
-from awaitly_nb.workflow import run_once, run_once_async, standing_run
+from awaitly_nb.workflow import run_step, run_step_async, standing_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
-    from awaitly_nb.events import Event
+    from awaitly_nb.engine import Outcome
     from awaitly_nb.keys import Parts
     from awaitly_nb.notebook.shell import Shell
     from awaitly_nb.notebook.variables import Payload
-    from awaitly_nb.workflow import Outcome
 
 __all__ = ["Cell"]
 
@@ -85,7 +89,6 @@ class Cell:
         self._cache = open_default(self.options.name)
         self.parts, self._unkeyable = self._keyed()
         self.key = self.options.key or (None if self.parts is None else self.parts.key)
-        self._not_kept: BaseException | None = None
 
     def start(self) -> Coroutine[Any, Any, None] | None:
         """Do what the first line asks for; return a coroutine to await where the code awaits at its top level."""
@@ -107,8 +110,7 @@ class Cell:
                 self.body.run(self._shell)
                 return
             self._prepare()
-            with self._watched():
-                outcome = run_once(self._spec(self._compute), self._cache)
+            outcome = run_step(standing_run(self.options.name, self._cache), self._spec(self._compute))
             self._finish(outcome)
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
@@ -125,8 +127,8 @@ class Cell:
                 await self.body.run_async(self._shell)
                 return
             self._prepare()
-            with self._watched():
-                outcome = await run_once_async(self._spec(self._compute_async), self._cache)
+            run = standing_run(self.options.name, self._cache)
+            outcome = await run_step_async(run, self._spec(self._compute_async))
             self._finish(outcome)
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
@@ -200,6 +202,7 @@ class Cell:
             cache_errors="none",
             force=options.force,
             read_only=options.read,
+            quiet=True,  # the engine speaks of steps; `_finish` tells of the cell
             known_files=() if self.parts is None else literal_files(self.body.python, (), names),
         )
 
@@ -247,12 +250,14 @@ class Cell:
             # The badge is saved with the notebook, where an age would soon be wrong.
             when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
             show_badge(self._shell, f"from cache, computed {when} in {took}", title=outcome.key or "")
-        elif self._not_kept is None:
+        elif outcome.error is None:
             why = "" if outcome.reason in {"", "first run"} else f" ({outcome.reason})"
-            show_badge(self._shell, f"computed in {took}, kept{why}", title=outcome.key or "")
+            show_badge(self._shell, f"computed in {took}, stored{why}", title=outcome.key or "")
         else:
-            self._warn(f"Cell {self.options.name} is not kept: {self._why_not_kept(payload)}", UncachedWarning)
-            show_badge(self._shell, f"computed in {took}, not kept", title=str(self._not_kept))
+            self._warn(
+                f"Cell {self.options.name} is not stored: {_why_not_stored(outcome.error, payload)}", UncachedWarning
+            )
+            show_badge(self._shell, f"computed in {took}, not stored", title=str(outcome.error))
 
     def _replay(self, payload: Payload) -> None:
         cell = payload[CELL]
@@ -279,39 +284,6 @@ class Cell:
         # Where no frame is the cell's, an error of this package says all in its message; any other one is shown whole.
         return exc if found is None and not isinstance(exc, AwaitlyError) else exc.with_traceback(found)
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Hear from the engine when the value could not be kept; its warning speaks of steps, the one here of cells."""
-
-        def listen(event: Event) -> None:
-            if isinstance(event, PersistFailed) and event.step_key == self.key:
-                self._not_kept = event.error
-
-        stop = observe(listen)
-        # Put in and taken out by hand: catch_warnings would undo the filters that the cell itself sets.
-        message = f"step {self.options.name!r} is done, but its result under {self.key!r}"
-        warnings.filterwarnings("ignore", re.escape(message), UncachedWarning)
-        mine = warnings.filters[0]
-        try:
-            yield
-        finally:
-            stop()
-            if mine in warnings.filters:
-                warnings.filters.remove(mine)  # type: ignore[attr-defined] # typeshed has a Sequence
-
-    def _why_not_kept(self, payload: Payload) -> str:
-        error = str(self._not_kept)
-        if (found := _CULPRIT.search(error)) is None:
-            return error
-        kind, name, path, reason = found.groups()
-        what = _KINDS.get(kind) or f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
-        why = f"{name}{path} is {what}{f' ({reason})' if kind == 'function' else ''}."
-        others = [other for other in payload if other not in {CELL, name}]
-        if others:
-            named = ",".join(others[:_NAMED]) + (",..." if len(others) > _NAMED else "")
-            why += f" `--vars {named}` keeps the {'other' if len(others) == 1 else 'others'}."
-        return why
-
     def _uncached(self) -> str:
         return (
             f"cell {self.options.name!r} runs uncached: {self._unkeyable}. Leave that input out of the key (--ignore "
@@ -330,12 +302,23 @@ class Cell:
 
 _PLUMBING = ("get_ipython",)  # what IPython itself puts into the code of a cell with magics
 _ATOMS = (int, float, str, bytes, type(None))
-_CULPRIT = re.compile(r"the (\S+) at \['(\w+)'\](\S*) cannot be pickled \((.*)\)", re.DOTALL)
 _KINDS = dict.fromkeys(
     ("_io.TextIOWrapper", "_io.BufferedReader", "_io.BufferedWriter", "_io.BufferedRandom", "_io.FileIO"),
     "an open file",
 )
 _NAMED = 3
+
+
+def _why_not_stored(error: Exception, payload: Payload) -> str:
+    if not isinstance(error, EncodeError) or not error.name:
+        return str(error)
+    what = _KINDS.get(error.kind) or f"{'an' if error.kind[0] in 'aeiouAEIOU' else 'a'} {error.kind}"
+    why = f"{error.name}{error.path} is {what}{f' ({error.why})' if error.kind == 'function' else ''}."
+    others = [other for other in payload if other not in {CELL, error.name}]
+    if others:
+        named = ",".join(others[:_NAMED]) + (",..." if len(others) > _NAMED else "")
+        why += f" `--vars {named}` stores the {'other' if len(others) == 1 else 'others'}."
+    return why
 
 
 def _message_only(message: object, *_: object, **__: object) -> str:

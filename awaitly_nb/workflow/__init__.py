@@ -8,41 +8,37 @@ from awaitly_nb.doors import door
 from awaitly_nb.engine import RECENT, RunSummary
 
 if TYPE_CHECKING:
-    from awaitly_nb.workflow.create import (
-        Workflow as Workflow,
-    )
-    from awaitly_nb.workflow.create import (
-        create_workflow as create_workflow,
-    )
     from awaitly_nb.workflow.decorator import (
         StepFunction as StepFunction,
     )
     from awaitly_nb.workflow.decorator import (
+        run_step as run_step,
+    )
+    from awaitly_nb.workflow.decorator import (
+        run_step_async as run_step_async,
+    )
+    from awaitly_nb.workflow.decorator import (
+        standing_run as standing_run,
+    )
+    from awaitly_nb.workflow.decorator import (
         step as step,
     )
-    from awaitly_nb.workflow.once import (
-        Outcome as Outcome,
+    from awaitly_nb.workflow.workflows import (
+        Workflow as Workflow,
     )
-    from awaitly_nb.workflow.once import (
-        run_once as run_once,
-    )
-    from awaitly_nb.workflow.once import (
-        run_once_async as run_once_async,
-    )
-    from awaitly_nb.workflow.once import (
-        standing_run as standing_run,
+    from awaitly_nb.workflow.workflows import (
+        create_workflow as create_workflow,
     )
 else:
     __getattr__ = door(
         __name__,
         {
-            "Outcome": "once",
             "StepFunction": "decorator",
-            "Workflow": "create",
-            "create_workflow": "create",
-            "run_once": "once",
-            "run_once_async": "once",
-            "standing_run": "once",
+            "Workflow": "workflows",
+            "create_workflow": "workflows",
+            "run_step": "decorator",
+            "run_step_async": "decorator",
+            "standing_run": "decorator",
             "step": "decorator",
         },
     )

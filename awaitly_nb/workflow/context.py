@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.engine import Retry, StepSpec, check_step, drive
+from awaitly_nb.engine import Retry, StepSpec, check_step, perform
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError, warn
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok
@@ -204,7 +204,7 @@ class Context(_Base):
         return map_blocking(self._run, spec, items, key, concurrency=concurrency, on_error=on_error)
 
     def _attempt(self, spec: StepSpec) -> Result[Any, Any]:
-        return drive(self._run, spec)
+        return perform(self._run, spec).result
 
     def _leave_or_value(self, result: Result[Any, Any]) -> Any:  # Any: the user's value
         if isinstance(result, Ok):
@@ -271,9 +271,9 @@ class AsyncContext(_Base):
         return map_tasks(self._run, spec, items, key, concurrency=concurrency, on_error=on_error)
 
     async def _attempt(self, spec: StepSpec) -> Result[Any, Any]:
-        from awaitly_nb.engine import drive_async
+        from awaitly_nb.engine import perform_async
 
-        return await drive_async(self._run, spec)
+        return (await perform_async(self._run, spec)).result
 
     async def _run_automatic(self, spec: StepSpec) -> Any:  # Any: the user's value
         result = await self._attempt(spec)

@@ -12,26 +12,38 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from awaitly_nb.cache import as_step_cache, open_default
-from awaitly_nb.config import generation
-from awaitly_nb.engine import Serve, StepSpec, Why, explain_hit, explain_miss, look_up, parse_cache_errors
+from awaitly_nb.config import generation, settings
+from awaitly_nb.engine import (
+    RECENT,
+    Leave,
+    Run,
+    Serve,
+    StepSpec,
+    Why,
+    explain_hit,
+    explain_miss,
+    look_up,
+    parse_cache_errors,
+    perform,
+)
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError, warn
+from awaitly_nb.events import Emitter, WorkflowCancelled
 from awaitly_nb.executors import is_async_function
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok, mark_of
 from awaitly_nb.units import parse_duration
-from awaitly_nb.workflow.once import answer, answer_async, standing_run
 from awaitly_nb.workflow.template import check_template, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, MutableMapping
+    from collections.abc import Callable, MutableMapping
     from datetime import timedelta
 
     from awaitly_nb.cache import StepCache
-    from awaitly_nb.engine import CacheErrors, Run
+    from awaitly_nb.engine import CacheErrors, Outcome
     from awaitly_nb.keys import Parts
     from awaitly_nb.result import Result
 
-__all__ = ["StepFunction", "step"]
+__all__ = ["StepFunction", "run_step", "run_step_async", "standing_run", "step"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,19 +101,19 @@ class StepFunction(Generic[P, R]):
         spec = self._spec_or_uncached(args, kwargs)
         if self._async:
             return self._call_async(spec)  # type: ignore[return-value]  # R is a coroutine then
-        return _value(answer(self._standing(), spec))  # type: ignore[no-any-return]
+        return _value(run_step(self._standing(), spec).result)  # type: ignore[no-any-return]
 
     async def _call_async(self, spec: StepSpec) -> Any:  # Any: the user's value
         __tracebackhide__ = True
-        return _value(await self._answer_async(spec))
+        return _value(await self._result_async(spec))
 
-    def _answer_async(self, spec: StepSpec) -> Coroutine[Any, Any, Result[Any, Any]]:
-        return answer_async(standing_run(self.name, self._cache()), spec)
+    async def _result_async(self, spec: StepSpec) -> Result[Any, Any]:
+        return (await run_step_async(standing_run(self.name, self._cache()), spec)).result
 
     def result(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # Any: a Result, or a coroutine of one
         """Call, but return the `Result` in place of the value; an exception is an `Err` with its cause."""
         spec = self._spec_or_uncached(args, kwargs)
-        return self._answer_async(spec) if self._async else answer(self._standing(), spec)
+        return self._result_async(spec) if self._async else run_step(self._standing(), spec).result
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call.
@@ -355,3 +367,59 @@ def _check_ignored(fn: Callable[..., Any], ignore: tuple[str, ...], name: str) -
             f"ignore= of step {name!r} names {shown}, which is no argument; "
             f"there are: {', '.join(signatures[0].parameters) or 'none'}"
         )
+
+
+def standing_run(name: str, cache: StepCache | None) -> Run:
+    """Return a run for steps outside a workflow, under `name`.
+
+    It has no body, no end and no memory of its own; the cache is its memory.
+    """
+    return Run(
+        workflow=name,
+        run_id=f"{name}@{os.getpid()}",
+        cache=cache,
+        emitter=Emitter([RECENT.handle_event]),
+        remember=False,
+        track_files=settings().track_files,
+    )
+
+
+def run_step(run: Run, spec: StepSpec) -> Outcome:
+    """Carry out one step of a standing run, blocking, and return what it did.
+
+    Raises
+    ------
+    NotCachedError
+        Nothing is cached, and the step is `read_only`.
+    """
+    __tracebackhide__ = True
+    try:
+        return perform(run, spec)
+    except (Exception, Leave):
+        raise
+    except BaseException as exc:
+        _tell_of(run, exc)
+        raise
+
+
+async def run_step_async(run: Run, spec: StepSpec) -> Outcome:
+    """Do as `run_step`, awaiting what the step's function returns."""
+    from awaitly_nb.engine import perform_async
+
+    try:
+        return await perform_async(run, spec)
+    except Leave:
+        if run.interrupt is None:
+            raise
+        _tell_of(run, run.interrupt)
+        raise run.interrupt from None
+    except Exception:
+        raise
+    except BaseException as exc:
+        _tell_of(run, exc)
+        raise
+
+
+def _tell_of(run: Run, exc: BaseException) -> None:
+    """Tell that a step was cut short: a standing run has no end that would."""
+    run.emit(WorkflowCancelled, last_step_key=run.last_step_key, error=None, reason=type(exc).__name__, duration_s=0.0)

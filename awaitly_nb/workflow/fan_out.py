@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from awaitly_nb.engine import Leave, Run, call_of, drive
+from awaitly_nb.engine import Leave, Run, call_of, perform
 from awaitly_nb.errors import (
     InvalidOptionError,
     MisuseError,
@@ -123,7 +123,7 @@ def map_blocking(
     if concurrency == 1 or (inline and concurrency is None):
         results: list[Result[Any, Any]] = []
         for one in _specs(spec, items, key):
-            results.append(drive(run, one))
+            results.append(perform(run, one).result)
             if on_error == "stop" and isinstance(results[-1], Err):
                 break
         return _answer(run, results, on_error)
@@ -145,7 +145,7 @@ async def map_tasks(
     """Carry out the steps on the running event loop, some at a time."""
     import asyncio
 
-    from awaitly_nb.engine import drive_async
+    from awaitly_nb.engine import perform_async
 
     spec, width = _spread(run, spec, concurrency)
     results: dict[int, Result[Any, Any]] = {}
@@ -156,7 +156,7 @@ async def map_tasks(
     async def worker() -> None:
         nonlocal failed
         for index, one in numbered:
-            results[index] = await drive_async(run, one)
+            results[index] = (await perform_async(run, one)).result
             failed = failed or (on_error == "stop" and isinstance(results[index], Err))
             if failed:
                 return

@@ -257,7 +257,7 @@ def test_b24_a_replayed_failure_says_so_and_how_to_retry(mode, cache, caplog):
         mode.run(workflow, one_step(fetch))
     (record,) = caplog.records
     assert record.getMessage() == (
-        "step 'fetch' was not run: it failed just now with 'NOT_FOUND', which is kept. "
+        "step 'fetch' was not run: it failed just now with 'NOT_FOUND', which is cached. "
         "To run it again: %awaitly retry user:999"
     )
 

@@ -150,7 +150,7 @@ def test_failures_are_failures(run):
 def test_what_no_cache_takes_is_held_by_the_handle(tmp_path):
     lock = __import__("threading").Lock()
     workflow = aw.create_workflow("w", cache=aw.create_disk_cache(tmp_path))
-    with pytest.warns(aw.UncachedWarning, match="was not kept"):
+    with pytest.warns(aw.UncachedWarning, match="was not stored"):
         handle = workflow.run_sync(lambda ctx: ctx.step("make", lambda: lock, key="k", lazy=True)).unwrap()
     assert handle.load() is lock
 

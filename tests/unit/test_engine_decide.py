@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from awaitly_nb.cache import Missed
-from awaitly_nb.engine.decide import Compute, Serve, decide, may_keep, parse_cache_errors
+from awaitly_nb.engine.lookup import Compute, Serve, decide, may_store
+from awaitly_nb.engine.spec import parse_cache_errors
 from awaitly_nb.errors import InvalidOptionError, StepTimeoutError, UnexpectedError
 from awaitly_nb.result import Mark, err, ok, with_mark
 
@@ -23,7 +24,7 @@ def thrown(exc):
 
 
 def decided(found, *, source="cache", policy="returned", code="now", automatic=False, changed_files=()):
-    return decide(found, source=source, policy=policy, code=code, automatic=automatic, changed_files=changed_files)
+    return decide(found, source=source, policy=policy, code=code, automatic=automatic, changed=changed_files)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +45,14 @@ def decided(found, *, source="cache", policy="returned", code="now", automatic=F
     ids=repr,
 )
 def test_which_results_are_kept(result, kept_under):
-    assert {policy for policy in POLICIES if may_keep(result, policy=policy)} == kept_under
+    assert {policy for policy in POLICIES if may_store(result, policy=policy)} == kept_under
 
 
 @pytest.mark.parametrize(("policy", "source"), list(itertools.product(POLICIES, ("cache", "resumed"))))
 def test_what_may_not_be_kept_is_not_served_either(policy, source):
     for result in (marked(err("NO")), thrown(ValueError()), thrown(OSError())):
         served = isinstance(decided(result, policy=policy, source=source), Serve)
-        assert served == may_keep(result, policy=policy)
+        assert served == may_store(result, policy=policy)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.engine.tracebacks import without_machinery
+from awaitly_nb.engine.calls import without_machinery
 
 
 def fails():
@@ -105,7 +105,7 @@ def test_an_interrupt_shows_where_it_came(way):
         ways[way]()
     names = visible(raised.value)
     assert names[-1] == ("stops" if way == "run_sync" else "stops_later")
-    assert not {"drive", "drive_async", "_invoke", "_compute", "_carry_out", "end"} & set(names)
+    assert not {"perform", "perform_async", "_invoke", "_compute", "_carry_out", "end"} & set(names)
     if way != "run":  # there are asyncio's own frames above
         assert set(names) <= {
             "test_an_interrupt_shows_where_it_came",

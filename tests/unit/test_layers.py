@@ -27,7 +27,7 @@ OPTIONAL = {
     "tenacity",
 }
 # The heaviest part of the standard library that we use, loaded by the first body that is `async def`.
-ASYNC_DRIVERS = {"engine/async_driver.py"}
+ASYNC_DRIVERS = {"engine/drive_async.py"}
 
 
 def loaded_at_import(tree):

@@ -417,8 +417,8 @@ def test_what_cannot_be_stored_is_named_and_the_cell_is_not_kept(shell, calls):
         with pytest.warns(UncachedWarning) as told:
             shell.run(cell("raw", "import threading\nconn = threading.Lock()\nx = 1"))
         (message,) = (str(one.message) for one in told)
-        assert message == "Cell raw is not kept: conn is a _thread.lock. `--vars x` keeps the other."
-        assert shell.badge.endswith("not kept")
+        assert message == "Cell raw is not stored: conn is a _thread.lock. `--vars x` stores the other."
+        assert shell.badge.endswith("not stored")
     assert len(calls) == 2
     for _ in range(2):
         shell.run(cell("raw --vars x", "import threading\nconn = threading.Lock()\nx = 1"))
@@ -428,7 +428,7 @@ def test_what_cannot_be_stored_is_named_and_the_cell_is_not_kept(shell, calls):
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("fh", "fh is an open file. `--vars made` keeps the other."),
+        ("fh", "fh is an open file. `--vars made` stores the other."),
         ("[1, {'log': fh}]", "fh is an open file"),
         ("None", "fh is an open file"),
     ],
@@ -438,7 +438,7 @@ def test_an_open_file_is_not_kept_even_where_it_could_be_read(shell, tmp_path, v
     (tmp_path / "notes.txt").write_text("one")
     with pytest.warns(UncachedWarning, match=re.escape(told)):
         shell.run(f"%%awaitly opened\nfh = open({str(tmp_path / 'notes.txt')!r}, {mode!r})\nmade = {value}")
-    assert ", not kept" in shell.badge
+    assert ", not stored" in shell.badge
     shell.run("fh.close()")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from awaitly_nb.engine.decide import CacheErrors, parse_cache_errors
 from awaitly_nb.errors import InvalidOptionError, MisuseError
 from awaitly_nb.executors import resolve
 from awaitly_nb.result import Err
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
     from awaitly_nb.keys import Parts
     from awaitly_nb.result import Result
 
-__all__ = ["Retry", "StepSpec", "attempts", "check_step"]
+__all__ = ["CacheErrors", "Retry", "StepSpec", "attempts", "check_step", "parse_cache_errors"]
+
+CacheErrors: TypeAlias = Literal["returned", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class StepSpec:
     step_id, fn, args, kwargs
         What to call.
     key
-        Under which key; None runs every time and keeps nothing.
+        Under which key; None runs every time and stores nothing.
     parts
         The named parts when the key is automatic, else None.
     ttl_s, timeout_s
@@ -89,15 +90,19 @@ class StepSpec:
     executor
         Where the function runs.
     force
-        Compute even if a result is kept, and replace it.
+        Compute even if a result is cached, and replace it.
     read_only
         Never compute.
     known_files
         Stamps of files the key already names (see `keys.files`).
     lazy
-        Come to a handle (`Stored`) in place of the value.
+        Return a handle (`Stored`) in place of the value.
     call
         What to call in another process in place of `fn`, where that is prepared for many steps at once.
+    quiet
+        Do not warn where the result cannot be stored: who made the step tells of it, from the `Outcome`.
+    key_s
+        Seconds that making the key took, for the `Outcome`.
     """
 
     step_id: str
@@ -117,6 +122,8 @@ class StepSpec:
     known_files: tuple[Any, ...] = ()  # Any: plain JSON data
     lazy: bool = False
     call: Callable[..., Any] | None = None  # Any: the user's function
+    quiet: bool = False
+    key_s: float = 0.0
 
 
 def check_step(
@@ -172,6 +179,20 @@ def check_step(
         executor=executor,
         lazy=lazy,
     )
+
+
+def parse_cache_errors(value: object) -> CacheErrors:
+    """Return `value` as a policy for failures.
+
+    Raises
+    ------
+    InvalidOptionError
+        It is none of "returned", "all", "none".
+    """
+    match value:
+        case "returned" | "all" | "none":
+            return value
+    raise InvalidOptionError(f'cache_errors={value!r} is unknown; use "returned", "all" or "none"')
 
 
 def _not_callable(step_id: str, fn: object) -> str:

@@ -7,27 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
 from awaitly_nb.engine.interrupts import interruptible, uninterrupted
-from awaitly_nb.engine.step import perform
+from awaitly_nb.engine.lookup import Outcome
+from awaitly_nb.engine.step import begin
 from awaitly_nb.executors import THREAD, is_async_function, is_awaitable, resolve
-from awaitly_nb.result import Err, Ok
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from awaitly_nb.engine.options import StepSpec
     from awaitly_nb.engine.run import Run
-    from awaitly_nb.result import Result
+    from awaitly_nb.engine.spec import StepSpec
 
-__all__ = ["blocking", "drive_async", "end_tasks", "in_thread"]
+__all__ = ["blocking", "end_tasks", "in_thread", "let_cancellation_in", "perform_async"]
 
 
-async def drive_async(run: Run, spec: StepSpec) -> Result[Any, Any]:
-    """Carry out one step of `run`, awaiting, and return its result."""
+async def perform_async(run: Run, spec: StepSpec) -> Outcome:
+    """Do as `perform`, awaiting on the running event loop."""
     run.tasks.add(asyncio.current_task())
     await let_cancellation_in(run)
-    steps = perform(run, spec)
-    if isinstance(steps, Ok | Err):
+    steps = begin(run, spec)
+    if isinstance(steps, Outcome):
         return steps
     try:
         effect = next(steps)
@@ -45,8 +44,8 @@ async def drive_async(run: Run, spec: StepSpec) -> Result[Any, Any]:
             else:
                 effect = steps.send(answer)
     except StopIteration as stop:
-        result: Result[Any, Any] = stop.value
-        return result
+        outcome: Outcome = stop.value
+        return outcome
 
 
 async def let_cancellation_in(run: Run) -> None:
@@ -83,7 +82,7 @@ async def _carry_out(run: Run, effect: Effect) -> Any:  # Any: each effect has i
 
 
 async def _heeding(run: Run, call: Invoke) -> Any:  # Any: the user's value
-    """Call the step; when it swallows a cancellation and succeeds, keep its result but end the run after it."""
+    """Call the step; when it swallows a cancellation and succeeds, use its result but end the run after it."""
     task = asyncio.current_task()
     asked = task.cancelling() if task is not None else 0
     value = await _invoke(call)
