@@ -65,7 +65,7 @@ def test_functions_read_the_notebook_of_now_after_a_restart(tmp_path):
 def test_a_cell_that_is_not_kept_says_so_in_words_alone(tmp_path):
     with kernel(tmp_path) as one:
         shown = one.run("%%awaitly gen\na, b = 1, 2\ng = (n for n in [1])")
-        assert shown.text == "Cell gen is not kept: g is a generator. `--vars a,b` keeps the others.\n"
+        assert shown.text == "Cell gen is not stored: g is a generator. `--vars a,b` stores the others.\n"
         assert "UserWarning: mine" in one.run("import warnings\nwarnings.warn('mine')").text
 
 
