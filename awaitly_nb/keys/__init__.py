@@ -11,22 +11,10 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
-    from awaitly_nb.keys.cell_names import (
+    from awaitly_nb.keys.cells import (
         cell_reads as cell_reads,
     )
     from awaitly_nb.keys.code import (
-        class_digest as class_digest,
-    )
-    from awaitly_nb.keys.code import (
-        code_mark as code_mark,
-    )
-    from awaitly_nb.keys.code import (
-        function_digest as function_digest,
-    )
-    from awaitly_nb.keys.code_origin import (
-        package_version as package_version,
-    )
-    from awaitly_nb.keys.code_tree import (
         tree_digest as tree_digest,
     )
     from awaitly_nb.keys.files import (
@@ -50,8 +38,20 @@ if TYPE_CHECKING:
     from awaitly_nb.keys.files import (
         tracked_from as tracked_from,
     )
+    from awaitly_nb.keys.graph import (
+        class_digest as class_digest,
+    )
+    from awaitly_nb.keys.graph import (
+        code_mark as code_mark,
+    )
+    from awaitly_nb.keys.graph import (
+        function_digest as function_digest,
+    )
+    from awaitly_nb.keys.origin import (
+        package_version as package_version,
+    )
     from awaitly_nb.keys.parts import (
-        Change as Change,
+        CellRead as CellRead,
     )
     from awaitly_nb.keys.parts import (
         Part as Part,
@@ -60,31 +60,19 @@ if TYPE_CHECKING:
         Parts as Parts,
     )
     from awaitly_nb.keys.parts import (
-        diff as diff,
-    )
-    from awaitly_nb.keys.parts import (
-        nearest as nearest,
-    )
-    from awaitly_nb.keys.recipe import (
         cell_parts as cell_parts,
     )
-    from awaitly_nb.keys.recipe import (
+    from awaitly_nb.keys.parts import (
         part_digest as part_digest,
     )
-    from awaitly_nb.keys.recipe import (
+    from awaitly_nb.keys.parts import (
+        read_cell as read_cell,
+    )
+    from awaitly_nb.keys.parts import (
         read_names as read_names,
     )
-    from awaitly_nb.keys.recipe import (
+    from awaitly_nb.keys.parts import (
         step_parts as step_parts,
-    )
-    from awaitly_nb.keys.registry import (
-        File as File,
-    )
-    from awaitly_nb.keys.registry import (
-        file as file,
-    )
-    from awaitly_nb.keys.registry import (
-        register_key as register_key,
     )
     from awaitly_nb.keys.traces import (
         Tracer as Tracer,
@@ -107,49 +95,69 @@ if TYPE_CHECKING:
     from awaitly_nb.keys.values import (
         fingerprint as fingerprint,
     )
-    from awaitly_nb.keys.values import (
+    from awaitly_nb.keys.values_objects import (
+        File as File,
+    )
+    from awaitly_nb.keys.values_objects import (
+        file as file,
+    )
+    from awaitly_nb.keys.values_objects import (
+        register_key as register_key,
+    )
+    from awaitly_nb.keys.why import (
+        Change as Change,
+    )
+    from awaitly_nb.keys.why import (
+        diff as diff,
+    )
+    from awaitly_nb.keys.why import (
+        nearest as nearest,
+    )
+    from awaitly_nb.keys.why import (
         outline as outline,
     )
-    from awaitly_nb.keys.values import (
+    from awaitly_nb.keys.why import (
         outline_diff as outline_diff,
     )
 else:
     __getattr__ = door(
         __name__,
         {
-            "part_digest": "recipe",
-            "cell_reads": "cell_names",
-            "tree_digest": "code_tree",
-            "package_version": "code_origin",
-            "Change": "parts",
-            "File": "registry",
+            "CellRead": "parts",
+            "Change": "why",
+            "File": "values_objects",
             "FileTracker": "files",
             "Part": "parts",
             "Parts": "parts",
             "Tracer": "traces",
             "apply_traces": "traces",
             "begin_traces": "traces",
-            "cell_parts": "recipe",
+            "cell_parts": "parts",
+            "cell_reads": "cells",
             "changed_files": "files",
             "changed_traces": "traces",
-            "class_digest": "code",
-            "code_mark": "code",
-            "diff": "parts",
+            "class_digest": "graph",
+            "code_mark": "graph",
+            "diff": "why",
             "end_traces": "traces",
-            "file": "registry",
+            "file": "values_objects",
             "fingerprint": "values",
-            "function_digest": "code",
+            "function_digest": "graph",
             "joined": "files",
             "literal_files": "files",
-            "nearest": "parts",
+            "nearest": "why",
             "note_files": "files",
-            "outline": "values",
-            "outline_diff": "values",
-            "read_names": "recipe",
-            "register_key": "registry",
+            "outline": "why",
+            "outline_diff": "why",
+            "package_version": "origin",
+            "part_digest": "parts",
+            "read_cell": "parts",
+            "read_names": "parts",
+            "register_key": "values_objects",
             "register_tracer": "traces",
-            "step_parts": "recipe",
+            "step_parts": "parts",
             "track_files": "files",
             "tracked_from": "files",
+            "tree_digest": "code",
         },
     )

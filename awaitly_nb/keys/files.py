@@ -8,40 +8,36 @@ writing meanwhile is an output; what could not be opened because it was not ther
 A step that runs in another process is followed there, and its stamps come back with its result. Those of another
 machine are compared here, under the same paths: a file that is not the same here makes the step run again, each time.
 
+Of a stamp, size and times are compared first. Content is read only where they cannot decide: the size is the same and
+a time is not, or the file had been written so shortly before that its times could not have told a second writing.
+
 Hides that an audit hook can never be removed again: it is added when tracking is first asked for, and begins with one
 look at whether anybody tracks.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
+import stat
 import sys
 import threading
+import time
 import weakref
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from awaitly_nb.keys.code_origin import is_installed_path, is_own_path
-from awaitly_nb.keys.file_stamps import (
-    changed_files,
-    is_absent,
-    is_muted,
-    regular,
-    same,
-    stamp_absent,
-    stamp_file,
-    stamp_list,
-    stamp_seen,
-    unchanged,
-)
+from awaitly_nb.keys.graph import ABSENT, Graph, function_graph
+from awaitly_nb.keys.origin import is_installed_path, is_own_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from contextvars import Token
     from types import FrameType, TracebackType
 
-    from awaitly_nb.keys.file_stamps import Stamp
 
 __all__ = ["FileTracker", "changed_files", "joined", "literal_files", "note_files", "track_files", "tracked_from"]
 
@@ -234,25 +230,20 @@ def joined(stamps: Iterable[Stamp], later: Iterable[Stamp]) -> tuple[Stamp, ...]
     return tuple({_name_of(stamp): stamp for stamp in (*stamps, *later)}.values())
 
 
-def literal_files(
-    fn_or_source: object, args: object = (), namespace: Mapping[str, Any] | None = None
-) -> tuple[Stamp, ...]:
+def literal_files(code: object, args: object = ()) -> tuple[Stamp, ...]:
     """Return stamps of the files that exist now and are named in code or arguments.
 
     A glob pattern stands for the files that it matches, and a folder of parquet files for those in it.
 
     Parameters
     ----------
-    fn_or_source
-        A function, whose helpers count too, or the source of a cell.
+    code
+        A function, whose helpers count too, or the graph of what a cell reads.
     args
         Values to search for text and `Path`s: containers are searched, objects are not.
-    namespace
-        What the names of a cell stand for.
     """
-    from awaitly_nb.keys.file_names import named_paths
-
-    paths, patterns = named_paths(fn_or_source, args, namespace)
+    graph = code if isinstance(code, Graph) else function_graph(code) if callable(code) else Graph()
+    paths, patterns = _named_paths([*_in_value(args, _DEPTH), *_in_graph(graph)])
     stamps = [stamp for path in paths if (stamp := stamp_file(path)) is not None]
     return (*stamps, *map(stamp_list, patterns))
 
@@ -438,3 +429,262 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+# -- files that code and arguments name --------------------------------------------------------------------------------
+
+_LONGEST: Final = 1000
+_MOST: Final = 1000
+_MOST_FOLDERS: Final = 8
+_DEPTH: Final = 4
+
+
+def _named_paths(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the regular files that texts name, and the patterns, each once, in the order of first mention.
+
+    A folder that is named joins with the relative names beside it, because that is how paths are put together:
+    `DATA / "prices.parquet"`.
+    """
+    candidates = list(dict.fromkeys(text for text in texts if _plausible(text)))[:_MOST]
+    kinds = {text: _kind(text) for text in candidates}  # one look at each
+    folders = [text for text in candidates if kinds[text] == "folder"][:_MOST_FOLDERS]
+    files: dict[str, None] = {}
+    patterns: dict[str, None] = {}
+    joined: set[str] = set()
+    for text in candidates:
+        if kinds[text] == "file":
+            files[text] = None
+        elif kinds[text] is None:
+            for folder in folders:
+                path = os.path.join(folder, text.lstrip(os.sep))  # noqa: PTH118 - `f"{DATA}/a.csv"` begins with one
+                if _kind(path) == "file":
+                    files[path] = None
+                    joined.add(folder)
+    for text in candidates:
+        beside = [] if os.path.isabs(text) else [os.path.join(folder, text) for folder in folders]  # noqa: PTH117, PTH118
+        for path in (text, *beside):
+            pattern = path if _PATTERN.search(text) else None
+            if pattern is None and path not in joined and (kinds.get(path) or _kind(path)) == "folder":
+                pattern = _data_folder(path)
+            if pattern is not None and (matched := _matches(pattern)):
+                patterns[pattern] = None
+                files.update(dict.fromkeys(matched))
+    return list(files), list(patterns)
+
+
+def _kind(path: str) -> str | None:
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - many, on each miss
+    except (OSError, ValueError):
+        return None
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else None
+
+
+_PATTERN: Final = re.compile(r"^[^*?]*[*?][^*?]*\.\w+$|/[^/]*\*")
+_PARTS: Final = (".parquet", ".arrow", ".feather")
+
+
+def _data_folder(path: str) -> str | None:
+    """Return the pattern of the data files in a folder that a reader takes as one table, or None."""
+    if os.path.normpath(path) in (".", "..", os.sep):
+        return None
+    try:
+        with os.scandir(path) as entries:
+            for entry in itertools.islice(entries, _MOST):
+                suffix = os.path.splitext(entry.name)[1]  # noqa: PTH122
+                if suffix in _PARTS:
+                    return os.path.join(path, f"*{suffix}")  # noqa: PTH118
+                if "=" in entry.name and entry.is_dir():  # partitioned, as in `year=2024/part-0.parquet`
+                    return os.path.join(path, "**", "*.parquet")  # noqa: PTH118
+    except (OSError, ValueError):
+        return None
+    return None
+
+
+def _matches(pattern: str) -> list[str]:
+    import glob
+
+    found = itertools.islice(glob.iglob(pattern, recursive=True), _MOST)  # noqa: PTH207 - a pattern may be absolute
+    return [path for path in found if os.path.isfile(path)]  # noqa: PTH113
+
+
+def _plausible(text: str) -> bool:
+    return 0 < len(text) < _LONGEST and "\n" not in text and "\0" not in text
+
+
+def _in_graph(graph: Graph) -> Iterator[str]:
+    yield from graph.texts
+    for slot in graph.slots:
+        yield from _in_value(slot.lookup.get(slot.key, ABSENT), _DEPTH)
+
+
+def _in_value(value: object, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, PurePath):
+        yield str(value)
+    elif depth and isinstance(value, dict):
+        for item in list(value.values())[:_MOST]:
+            yield from _in_value(item, depth - 1)
+    elif depth and isinstance(value, list | tuple | set | frozenset):
+        for item in list(value)[:_MOST]:
+            yield from _in_value(item, depth - 1)
+
+
+# -- stamps ------------------------------------------------------------------------------------------------------------
+
+Stamp: TypeAlias = "dict[str, Any]"
+"""Plain JSON data.
+
+Of a file: `path`, `size`, `mtime_ns`, `ctime_ns`, `digest`, and `fresh` if it had just been written, or `absent` if it
+was not there. Of a list of files: `pattern`, and the digest of the `names` that it matches.
+"""
+
+_DIGEST_LIMIT: Final = 1 << 31
+_FRESH_NS: Final = 2_000_000_000
+_KEPT: Final = 4096
+
+
+def changed_files(stamps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return one line for each file, and each list of files, that is not as it was when stamped."""
+    lines = []
+    for stamp in stamps:
+        if "pattern" in stamp:
+            if _names(stamp["pattern"]) != stamp["names"]:
+                lines.append(f"files {stamp['pattern']}: some came or went")
+            continue
+        if stamp.get("absent"):
+            if not is_absent(stamp["path"]):
+                lines.append(f"file {stamp['path']} is there now")
+            continue
+        found = regular(stamp["path"])
+        if found is None:
+            lines.append(f"file {stamp['path']} is gone")
+        elif not same(stamp, found) or stamp.get("fresh"):
+            digest = stamp["digest"]
+            if found.st_size != stamp["size"] or not digest or _digest(stamp["path"], found) != digest:
+                lines.append(f"file {stamp['path']} changed")
+    return lines
+
+
+def regular(path: str) -> os.stat_result | None:
+    """Return the status of a regular file, or None where none is."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - runs on every hit
+    except (OSError, ValueError):
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def is_absent(path: str) -> bool:
+    """Tell whether there is nothing at `path`, of whatever kind."""
+    try:
+        os.stat(path)  # noqa: PTH116 - runs on every hit
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def unchanged(before: os.stat_result, now: os.stat_result) -> bool:
+    """Tell whether size and times are the same at two looks."""
+    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+def same(stamp: Mapping[str, Any], found: os.stat_result) -> bool:
+    """Tell whether size and times are those of `stamp`."""
+    return bool(
+        found.st_size == stamp["size"]
+        and found.st_mtime_ns == stamp["mtime_ns"]
+        and found.st_ctime_ns == stamp["ctime_ns"]  # a copy may carry the old time of modification over
+    )
+
+
+def stamp_file(path: str) -> Stamp | None:
+    """Return the stamp of a regular file, or None where none is."""
+    found = regular(path)
+    return None if found is None else stamp_seen(path, path, found)
+
+
+def stamp_absent(path: str) -> Stamp:
+    """Return the stamp of a file that is not there."""
+    # With the fields of one that is, which every version compares; no file has such a size.
+    return {"path": path, "size": -1, "mtime_ns": 0, "ctime_ns": 0, "digest": "", "absent": True}
+
+
+def stamp_seen(path: str, full: str, before: os.stat_result) -> Stamp:
+    """Return the stamp of a file that was in the state `before` when it was read."""
+    made: Stamp = {
+        "path": path,
+        "size": before.st_size,
+        "mtime_ns": before.st_mtime_ns,
+        "ctime_ns": before.st_ctime_ns,
+        "digest": "",
+    }
+    now = regular(full)
+    if now is not None and same(made, now):
+        # A file changed since it was read keeps no digest: the content that was read is not there to be digested.
+        made["digest"] = _digest(full, now)
+    if time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) < _FRESH_NS:
+        made["fresh"] = True
+    return made
+
+
+def stamp_list(pattern: str) -> Stamp:
+    """Return the stamp of the names that a glob pattern matches now; names that begin with a dot are left out."""
+    return {"pattern": pattern, "names": _names(pattern)}
+
+
+def _names(pattern: str) -> str:
+    import glob
+
+    import xxhash
+
+    with _muted():
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern may be absolute
+    return xxhash.xxh3_128_hexdigest("\0".join(found).encode("utf-8", "surrogateescape"))
+
+
+_digests: dict[tuple[int, int, int, int, int], str] = {}
+
+
+def _digest(path: str, found: os.stat_result) -> str:
+    if found.st_size > _DIGEST_LIMIT:
+        return ""
+    place = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) >= _FRESH_NS
+    if settled and place in _digests:
+        return _digests[place]
+    import xxhash
+
+    hasher = xxhash.xxh3_128()
+    try:
+        with _muted(), open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - pathlib adds frames
+            while data := stream.read(1 << 20):
+                hasher.update(data)
+    except OSError:
+        return ""
+    if settled:
+        if len(_digests) >= _KEPT:
+            _digests.clear()
+        _digests[place] = hasher.hexdigest()
+    return hasher.hexdigest()
+
+
+_quiet = threading.local()
+
+
+class _muted:  # noqa: N801 - reads as a function
+    """What this thread opens inside is our own reading, and no step's."""
+
+    def __enter__(self) -> None:
+        _quiet.on = True
+
+    def __exit__(self, *_: object) -> None:
+        _quiet.on = False
+
+
+def is_muted() -> bool:
+    """Tell whether what this thread opens now is our own reading."""
+    return getattr(_quiet, "on", False)

@@ -18,19 +18,52 @@ name of a path; content of an `aw.file`     where an `aw.file` lies, and its nam
 name and version of installed classes       versions of numpy, pandas, polars or Arrow, for their own values
 ==========================================  ==================================================================
 
-The encoding itself lives in `values_walk` and, family by family, in the other `values_*` modules, which look types up
-in `sys.modules`: nothing here imports numpy or pandas.
+Every encoder returns a *self-delimiting* code, so that codes can be joined without becoming ambiguous: a scalar is its
+tag, length and payload; anything larger is a node, `#` and the 16-byte digest of its kind and its parts. Here are the
+walk, scalars and the built-in containers. Encoders of a library are in the other `values_*` modules, looked up by the
+top-level package of a type, and only then is the module that reads them imported: a process that never made an array
+never loads `values_arrays`, and nothing here imports numpy or pandas.
 """
 
 from __future__ import annotations
 
+import sys
+from array import array
+from collections.abc import Callable
 from hashlib import blake2b
+from importlib import import_module
+from itertools import islice
+from math import isnan
+from struct import Struct
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import xxhash
 
 from awaitly_nb.errors import UnkeyableError
-from awaitly_nb.keys.values_outline import outline, outline_diff
-from awaitly_nb.keys.values_walk import Refusal, Walk
+from awaitly_nb.keys.origin import is_named_after_maker
 
-__all__ = ["fingerprint", "outline", "outline_diff"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "WAY_OUT",
+    "Encoder",
+    "Refusal",
+    "Walk",
+    "add_items",
+    "add_mapping",
+    "add_set",
+    "encode_bytes",
+    "encode_int",
+    "encode_text",
+    "encoders",
+    "fingerprint",
+    "node",
+    "seal",
+    "show_key",
+]
 
 _SCHEME = b"awaitly value 1"
 """Names this encoding. A change to what any value encodes to needs a new name, so that old keys cannot be met."""
@@ -77,3 +110,442 @@ def fingerprint(value: object, *, path: str = "value", read: bool = False) -> st
             f"cannot key {path}: it is nested too deeply to be read; pass key= to the step", path=path
         ) from None
     return blake2b(code, digest_size=16, person=_SCHEME).hexdigest()
+
+
+# -- the walk ----------------------------------------------------------------------------------------------------------
+
+_IGNORE = "leave it out with ignore="
+_IGNORE_READ = "make it an argument that @aw.step(ignore=...) leaves out"
+WAY_OUT = f"pass key= to the step, {_IGNORE}, or teach it with aw.register_key(type, fn)"
+
+_MEMO_LIMIT = 10_000
+"""Codes remembered at once: bounds memory on huge lists of small objects, yet shared parts are not read 2**n times."""
+
+_FAMILIES = {
+    "numpy": ("values_arrays", "numpy_encoder"),
+    "pandas": ("values_tables", "pandas_encoder"),
+    "polars": ("values_tables", "polars_encoder"),
+    "pyarrow": ("values_tables", "arrow_encoder"),
+    "scipy": ("values_arrays", "scipy_encoder"),
+}
+"""Where the encoders of a library are, by the top-level package of a type."""
+
+
+class Refusal(Exception):  # noqa: N818 - it is a message on its way up, and never leaves this package
+    """A part of a value cannot be keyed; collects the path to it on the way up."""
+
+    def __init__(self, why: str, way_out: str = WAY_OUT) -> None:
+        super().__init__(why)
+        self.why = why
+        self.way_out = way_out
+        self.culprit: str | None = None
+        self.segments: list[str] = []
+
+    def to_error(self, root: str, *, read: bool = False) -> UnkeyableError:
+        """Return the error for a reader who knows the value as `root`, and whose code reads it or who passes it."""
+        path = root + "".join(reversed(self.segments))
+        shown = path if len(path) <= 300 else f"{path[:150]} ... {path[-100:]}"  # noqa: PLR2004
+        way_out = f"; {self.way_out}" if self.way_out else ""
+        if read:  # only what is passed can be ignored
+            way_out = way_out.replace(_IGNORE, _IGNORE_READ)
+        return UnkeyableError(f"cannot key {shown} ({self.culprit}): {self.why}{way_out}", path=path)
+
+
+class Walk:
+    """Reads one value from its root. Used once and by one thread."""
+
+    __slots__ = ("_active", "_classes", "_memo")
+
+    def __init__(self) -> None:
+        self._active: set[int] = set()
+        self._classes: dict[tuple[type, str], bytes] = {}
+        # The value itself is kept beside its code: an id is only good for as long as its object lives.
+        self._memo: dict[int, tuple[object, bytes]] = {}
+
+    def encode(self, value: object) -> bytes:
+        """Return the self-delimiting code of `value`."""
+        scalar = SCALARS.get(type(value))
+        if scalar is not None:
+            return scalar(value)
+        me = id(value)
+        if (seen := self._memo.get(me)) is not None:
+            return seen[1]
+        cls = type(value)
+        if me in self._active:
+            refusal = Refusal("it contains itself")
+            refusal.culprit = type_name(cls)
+            raise refusal
+        self._active.add(me)
+        try:
+            code = _encoder_of(cls)(self, value)
+        except Refusal as refusal:
+            refusal.culprit = refusal.culprit or type_name(cls)
+            raise
+        except BaseException as exc:
+            # The strangers are the value's own methods. A Rust panic (polars) is no Exception, yet no request to stop.
+            if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+                raise
+            raise _refusal_from(exc, cls) from exc
+        finally:
+            self._active.discard(me)
+        if len(self._memo) >= _MEMO_LIMIT:
+            self._memo.clear()
+        self._memo[me] = (value, code)
+        return code
+
+    def part(self, value: object, segment: str) -> bytes:
+        """Return the code of a part of a value; `segment` says where it sits, as in `.name` or `[0]`."""
+        try:
+            return self.encode(value)
+        except Refusal as refusal:
+            refusal.segments.append(segment)
+            raise
+
+    def class_code(self, cls: type, *, known: str = "") -> bytes:
+        """Return the code of a class: by name in the standard library and here, else by code or package version.
+
+        With `known`, the classes of that package go by bare name too: what is read of their values depends on no
+        version of it.
+        """
+        found = self._classes.get((cls, known))
+        if found is None:
+            found = self._classes[cls, known] = _class_code(cls, known)
+        return found
+
+
+Encoder: TypeAlias = Callable[[Walk, Any], bytes]  # Any: each encoder knows its own type
+
+
+def node(kind: str) -> blake2b:
+    """Begin a node; `update` it with self-delimiting codes and `seal` it."""
+    return blake2b(b"%d:" % len(kind) + kind.encode(), digest_size=16)
+
+
+def seal(parts: blake2b) -> bytes:
+    """Return the code of a node."""
+    return b"#" + parts.digest()
+
+
+def type_name(cls: type) -> str:
+    """Return the name of `cls` as a reader knows it."""
+    module = getattr(cls, "__module__", None)
+    name = getattr(cls, "__qualname__", None) or repr(cls)
+    return name if module in ("builtins", "__main__", None) else f"{module}.{name}"
+
+
+def _class_code(cls: type, known: str) -> bytes:
+    module = cls.__module__
+    top = module.partition(".")[0] if isinstance(module, str) else ""
+    if top == known:
+        return encode_text(f"{top}:{cls.__qualname__}")
+    if top in _NAMED and not is_named_after_maker(cls):
+        return encode_text(f"{module}.{cls.__qualname__}")
+    from awaitly_nb.keys.graph import class_digest
+
+    return encode_text(class_digest(cls))
+
+
+_NAMED = frozenset({*sys.stdlib_module_names, "awaitly_nb"} - {"__main__"})
+"""Packages whose classes and functions are known by name alone, so that keys agree across Python versions."""
+
+encoders: WeakKeyDictionary[type, Encoder] = WeakKeyDictionary()
+"""Which encoder reads which type, as far as it was asked; cleared when a type is registered."""
+
+
+def _encoder_of(cls: type) -> Encoder:
+    try:
+        return encoders[cls]
+    except KeyError:
+        found = encoders[cls] = _find_encoder(cls)
+        return found
+
+
+def _find_encoder(cls: type) -> Encoder:
+    from awaitly_nb.keys import values_objects
+
+    if (stand_in := values_objects.stand_in_of(cls)) is not None:
+        return values_objects.by_stand_in(stand_in)
+    for base in cls.__mro__:
+        module = getattr(base, "__module__", None)
+        family = _FAMILIES.get(module.partition(".")[0]) if isinstance(module, str) else None
+        if family is not None:
+            home, name = family
+            encoder: Encoder | None = getattr(import_module(f"awaitly_nb.keys.{home}"), name)(base, cls)
+            if encoder is not None:
+                return encoder
+    return _CONTAINERS.get(cls) or values_objects.encoder_for(cls)
+
+
+def _refusal_from(exc: BaseException, cls: type) -> Refusal:
+    if isinstance(
+        exc, UnkeyableError
+    ):  # from the code of a function or class, or from a fingerprint taken by user code
+        refusal = Refusal(str(exc), way_out="")  # it names its own
+    elif isinstance(exc, RecursionError):
+        refusal = Refusal("it is nested too deeply to be read")
+    else:
+        refusal = Refusal(f"reading it raised {type(exc).__name__}: {exc}")
+    refusal.culprit = type_name(cls)
+    return refusal
+
+
+# -- scalars -----------------------------------------------------------------------------------------------------------
+
+ScalarEncoder: TypeAlias = Callable[[Any], bytes]  # Any: each knows its own type
+
+_INLINE = 4096
+_SLICE = 1 << 20
+_DOUBLE = Struct("<d").pack
+_NAN = _DOUBLE(float("nan"))
+
+
+def encode_int(value: int) -> bytes:
+    """Return the code of an int of any size."""
+    size = (value.bit_length() + 8) // 8
+    return b"i%d:" % size + value.to_bytes(size, "little", signed=True)
+
+
+def encode_float(value: float) -> bytes:
+    """Return the code of a float: by bits, but all NaNs alike."""
+    return b"f" + (_DOUBLE(value) if value == value else _NAN)  # noqa: PLR0124 - only a NaN differs from itself
+
+
+def encode_text(value: str) -> bytes:
+    """Return the code of a str; lone surrogates are text like any other."""
+    if len(value) <= _INLINE:
+        data = value.encode("utf-8", "surrogatepass")
+        return b"s%d:" % len(data) + data
+    bulk = xxhash.xxh3_128()
+    for start in range(0, len(value), _SLICE):
+        bulk.update(value[start : start + _SLICE].encode("utf-8", "surrogatepass"))
+    return b"S%d:" % len(value) + bulk.digest()
+
+
+def encode_bytes(value: bytes | bytearray | memoryview) -> bytes:
+    """Return the code of contiguous bytes."""
+    if len(value) <= _INLINE:
+        return b"b%d:" % len(value) + bytes(value)
+    return b"B%d:" % len(value) + xxhash.xxh3_128_digest(value)
+
+
+def _complex(value: complex) -> bytes:
+    return b"c" + encode_float(value.real) + encode_float(value.imag)
+
+
+SCALARS: dict[type, ScalarEncoder] = {
+    int: encode_int,
+    str: encode_text,
+    float: encode_float,
+    bool: lambda value: b"T" if value else b"F",
+    type(None): lambda _: b"N",
+    bytes: encode_bytes,
+    complex: _complex,
+    type(...): lambda _: b"E",
+    type(NotImplemented): lambda _: b"I",
+}
+
+
+# -- built-in containers -----------------------------------------------------------------------------------------------
+
+_CHUNK = 4096
+_COLUMN_FROM = 8
+_TEXT_LIMIT = 1 << 20
+_CANONICAL_NAN = float("nan")
+_NONE = type(None)
+
+
+def add_items(walk: Walk, parts: blake2b, items: Iterable[object], segment: Callable[[int], str] | None = None) -> None:
+    """Add the codes of `items`, in order, to a node; `segment(i)` says where item `i` sits, `[i]` by default."""
+    reader = iter(items)
+    base = 0
+    encode = walk.encode
+    while chunk := list(islice(reader, _CHUNK)):
+        if (column := _column(chunk)) is not None:
+            parts.update(column)
+        else:
+            codes: list[bytes] = []
+            try:
+                for item in chunk:
+                    codes.append(encode(item))  # noqa: PERF401 - its length tells where a refusal happened
+            except Refusal as refusal:
+                at = base + len(codes)
+                refusal.segments.append(f"[{at}]" if segment is None else segment(at))
+                raise
+            parts.update(b"*%d:" % len(chunk) + b"".join(codes))
+        base += len(chunk)
+
+
+def show_key(key: object) -> str:
+    """Return `[key]` for a path, whatever the key's own repr does."""
+    try:
+        text = repr(key)
+    except Exception as exc:  # noqa: BLE001 - the stranger is the key's own __repr__
+        text = f"<{type(key).__name__} whose repr raised {type(exc).__name__}>"
+    return f"[{text if len(text) <= 60 else text[:57] + '...'}]"  # noqa: PLR2004
+
+
+def _column(chunk: list[Any]) -> bytes | None:
+    if len(chunk) < _COLUMN_FROM:
+        return None
+    kinds = set(map(type, chunk))
+    gaps = b""
+    if len(kinds) == 2 and _NONE in kinds:  # noqa: PLR2004 - one type, and None where a value is missing
+        kinds.remove(_NONE)
+        gaps = bytes([item is None for item in chunk])
+        chunk = [item for item in chunk if item is not None]
+    kind = kinds.pop()
+    make = _COLUMNS.get(kind)
+    data = make(chunk) if make is not None and not kinds else None
+    if data is None:
+        return None
+    head = b"|%s%d:%d:%d:" % (kind.__name__.encode(), len(chunk), len(data), len(gaps))
+    return head + gaps + xxhash.xxh3_128_digest(data)
+
+
+def _little(column: array[Any]) -> bytes:
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _ints(chunk: list[int]) -> bytes | None:
+    try:
+        return _little(array("q", chunk))
+    except OverflowError:
+        return None
+
+
+def _floats(chunk: list[float]) -> bytes:
+    if isnan(sum(chunk)):  # a sum that is no NaN proves that no item is one, at a fifth of the cost of looking
+        chunk = [x if x == x else _CANONICAL_NAN for x in chunk]  # noqa: PLR0124 - only a NaN differs from itself
+    return _little(array("d", chunk))
+
+
+def _texts(chunk: list[str]) -> bytes | None:
+    lengths = array("q", map(len, chunk))
+    if sum(lengths) > _TEXT_LIMIT:
+        return None
+    return _little(lengths) + "".join(chunk).encode("utf-8", "surrogatepass")
+
+
+def _byte_strings(chunk: list[bytes]) -> bytes | None:
+    lengths = array("q", map(len, chunk))
+    if sum(lengths) > _TEXT_LIMIT:
+        return None
+    return _little(lengths) + b"".join(chunk)
+
+
+_COLUMNS: dict[type, Callable[[list[Any]], bytes | None]] = {
+    int: _ints,
+    float: _floats,
+    str: _texts,
+    bytes: _byte_strings,
+    bool: bytes,
+    _NONE: lambda _: b"",
+}
+
+
+def _sequence(kind: str) -> Encoder:
+    def encode(walk: Walk, value: Any) -> bytes:
+        parts = node(kind)
+        add_items(walk, parts, value)
+        return seal(parts)
+
+    return encode
+
+
+def _dict(walk: Walk, value: dict[Any, Any]) -> bytes:
+    parts = node("dict")
+    add_mapping(walk, parts, value)
+    return seal(parts)
+
+
+def add_mapping(walk: Walk, parts: blake2b, mapping: Any) -> None:
+    """Add the keys and values of a mapping to a node, in its own order."""
+    parts.update(encode_int(len(mapping)))
+    keys = list(mapping)
+    add_items(walk, parts, keys, lambda i: f"<key {i}>")
+    add_items(walk, parts, mapping.values(), lambda i: show_key(keys[i]))
+
+
+def _set(kind: str) -> Encoder:
+    def encode(walk: Walk, value: Any) -> bytes:
+        parts = node(kind)
+        add_set(walk, parts, value)
+        return seal(parts)
+
+    return encode
+
+
+def add_set(walk: Walk, parts: blake2b, items: Iterable[object]) -> None:
+    """Add the items of a set to a node, sorted by their codes: its own order differs from process to process."""
+    codes = []
+    for item in items:
+        try:
+            codes.append(walk.encode(item))
+        except Refusal as refusal:
+            refusal.segments.append(f"<member {type(item).__name__}>")
+            raise
+    codes.sort()
+    parts.update(encode_int(len(codes)) + b"".join(codes))
+
+
+def _bytearray(_walk: Walk, value: bytearray) -> bytes:
+    return _labelled("bytearray", encode_bytes(value))
+
+
+def _memoryview(_walk: Walk, value: memoryview) -> bytes:
+    if value.format in ("O", "P") or value.ndim == 0:
+        raise Refusal(f"a memoryview of format {value.format!r} has no content of its own")
+    flat = value if value.contiguous and value.c_contiguous else memoryview(value.tobytes())
+    return _labelled("memoryview", encode_text(f"{value.format} {value.shape}"), encode_bytes(flat.cast("B")))
+
+
+def _range(_walk: Walk, value: range) -> bytes:
+    return _labelled("range", encode_int(value.start), encode_int(value.stop), encode_int(value.step))
+
+
+def _slice(walk: Walk, value: slice) -> bytes:
+    return _labelled(
+        "slice", walk.part(value.start, ".start"), walk.part(value.stop, ".stop"), walk.part(value.step, ".step")
+    )
+
+
+def _array(_walk: Walk, value: array[Any]) -> bytes:
+    if value.typecode in "uw":  # text
+        return _labelled("array", encode_text(value.typecode), encode_text(value.tounicode()))
+    if sys.byteorder == "big":
+        value = array(value.typecode, value)
+        value.byteswap()
+    data = memoryview(value).cast("B") if len(value) else b""
+    return _labelled("array", encode_text(f"{value.typecode}{value.itemsize}"), encode_bytes(data))
+
+
+def _proxy(walk: Walk, value: Any) -> bytes:
+    parts = node("mappingproxy")
+    add_mapping(walk, parts, value)
+    return seal(parts)
+
+
+def _labelled(kind: str, *codes: bytes) -> bytes:
+    parts = node(kind)
+    parts.update(b"".join(codes))
+    return seal(parts)
+
+
+_CONTAINERS: dict[type, Encoder] = {
+    list: _sequence("list"),
+    tuple: _sequence("tuple"),
+    dict: _dict,
+    set: _set("set"),
+    frozenset: _set("frozenset"),
+    bytearray: _bytearray,
+    memoryview: _memoryview,
+    range: _range,
+    slice: _slice,
+    array: _array,
+    type({}.keys()): _sequence("dict_keys"),
+    type({}.values()): _sequence("dict_values"),
+    type({}.items()): _sequence("dict_items"),
+    MappingProxyType: _proxy,
+}

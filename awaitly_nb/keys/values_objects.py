@@ -2,30 +2,66 @@
 
 Plain objects, dataclasses, attrs, pydantic models, exceptions, estimators, and the containers of the standard library
 all come through the one door that copying and pickling use, `__reduce_ex__`; nothing is pickled. What that door gets
-wrong for keys is told apart before: enums, functions, loggers, paths, iterators.
+wrong for keys is told apart before: enums, functions, loggers, paths, iterators. A type that is registered
+(`register_key`, `__awaitly_key__`) goes its own way; a registration by name costs nothing until a value of that type
+turns up, and never imports the library.
 """
 
 from __future__ import annotations
 
 import copyreg
+import datetime
+import enum
 import functools
 import io
+import logging
+import os
+import pathlib
+import re
 import sys
+import time
 import types
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from awaitly_nb.keys.code_origin import functions_of, is_user_module
-from awaitly_nb.keys.values_containers import add_items, add_set, show_key
-from awaitly_nb.keys.values_scalars import encode_bytes, encode_int, encode_text
-from awaitly_nb.keys.values_stdlib import BASES, BY_NAME, EXACT, is_derived
-from awaitly_nb.keys.values_walk import WAY_OUT, Encoder, Refusal, Walk, node, seal
+import xxhash
+
+from awaitly_nb.errors import MisuseError, UnkeyableError
+from awaitly_nb.keys.origin import functions_of, is_user_module
+from awaitly_nb.keys.values import (
+    WAY_OUT,
+    Encoder,
+    Refusal,
+    Walk,
+    add_items,
+    add_set,
+    encode_bytes,
+    encode_int,
+    encode_text,
+    encoders,
+    node,
+    seal,
+    show_key,
+)
 from awaitly_nb.result import Err, Ok
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from hashlib import blake2b
 
-__all__ = ["by_stand_in", "by_state", "encoder_for"]
+__all__ = [
+    "BASES",
+    "File",
+    "StandIn",
+    "by_stand_in",
+    "by_state",
+    "encoder_for",
+    "file",
+    "is_derived",
+    "register_key",
+    "stand_in_of",
+]
 
 _PROTOCOL = 5  # with it, objects hand over large buffers without a copy
 
@@ -171,7 +207,7 @@ def _function(_walk: Walk, value: Any) -> bytes:
     if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
         parts.update(encode_text(f"{module}.{value.__qualname__}"))
     else:
-        from awaitly_nb.keys.code import function_digest
+        from awaitly_nb.keys.graph import function_digest
 
         parts.update(encode_text(function_digest(value)))
     return seal(parts)
@@ -240,7 +276,7 @@ def _property(walk: Walk, value: property) -> bytes:
 def _module(_walk: Walk, value: types.ModuleType) -> bytes:
     parts = node("module")
     if is_user_module(value):
-        from awaitly_nb.keys.code import function_digest
+        from awaitly_nb.keys.graph import function_digest
 
         parts.update(encode_text(function_digest(value)))
         return seal(parts)
@@ -324,3 +360,267 @@ _KNOWN_BY_NAME: dict[tuple[str, str], Encoder] = {
     ("awaitly_nb.workflow.workflows", "Workflow"): _workflow,
     ("pickle", "PickleBuffer"): _buffer,
 }
+
+
+# -- types of the standard library -------------------------------------------------------------------------------------
+
+
+def is_derived(cls: type, name: str) -> bool:
+    """Tell whether an attribute of an instance of `cls` is what a `cached_property` has kept of the others."""
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            return isinstance(base.__dict__[name], functools.cached_property)
+    return False
+
+
+def _enum(walk: Walk, value: enum.Enum) -> bytes:
+    parts = node("enum")
+    parts.update(walk.class_code(type(value)) + encode_text(value.name or ""))
+    # A bare object() is a mark, and its name says which one.
+    parts.update(encode_text("object") if type(value.value) is object else walk.part(value.value, ".value"))
+    return seal(parts)
+
+
+def _path(_walk: Walk, value: pathlib.PurePath) -> bytes:
+    parts = node("path")
+    # By bare class name: Python 3.13 moved the classes to `pathlib._local`.
+    parts.update(encode_text(type(value).__name__) + encode_text(str(value)))
+    return seal(parts)
+
+
+def _pattern(walk: Walk, value: re.Pattern[Any]) -> bytes:
+    parts = node("pattern")
+    parts.update(walk.encode(value.pattern) + encode_int(int(value.flags)))
+    return seal(parts)
+
+
+def _logger(_walk: Walk, value: logging.Logger) -> bytes:
+    parts = node("logger")
+    parts.update(encode_text(value.name))
+    return seal(parts)
+
+
+def _date(_walk: Walk, value: datetime.date) -> bytes:
+    parts = node("date")
+    parts.update(b"".join(map(encode_int, (value.year, value.month, value.day))))
+    return seal(parts)
+
+
+def _datetime(walk: Walk, value: datetime.datetime) -> bytes:
+    parts = node("datetime")
+    numbers = (
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+        value.fold,
+    )
+    parts.update(b"".join(map(encode_int, numbers)) + walk.part(value.tzinfo, ".tzinfo"))
+    return seal(parts)
+
+
+def _time(walk: Walk, value: datetime.time) -> bytes:
+    parts = node("time")
+    numbers = (value.hour, value.minute, value.second, value.microsecond, value.fold)
+    parts.update(b"".join(map(encode_int, numbers)) + walk.part(value.tzinfo, ".tzinfo"))
+    return seal(parts)
+
+
+def _timedelta(_walk: Walk, value: datetime.timedelta) -> bytes:
+    parts = node("timedelta")
+    parts.update(b"".join(map(encode_int, (value.days, value.seconds, value.microseconds))))
+    return seal(parts)
+
+
+def _zone(_walk: Walk, value: Any) -> bytes:  # Any: zoneinfo is not imported here
+    if value.key is None:
+        raise Refusal("a time zone read from a file has no name", "use zoneinfo.ZoneInfo(name)")
+    parts = node("zone")
+    parts.update(encode_text(value.key))
+    return seal(parts)
+
+
+EXACT: dict[type, Encoder] = {
+    datetime.date: _date,
+    datetime.datetime: _datetime,
+    datetime.time: _time,
+    datetime.timedelta: _timedelta,
+    pathlib.PosixPath: _path,
+    pathlib.PurePosixPath: _path,
+    pathlib.PureWindowsPath: _path,
+    pathlib.WindowsPath: _path,
+    re.Pattern: _pattern,
+}
+"""By exact type: a subclass may carry more, and is read by class and state."""
+
+BASES: dict[type, Encoder] = {enum.Enum: _enum, logging.Logger: _logger}
+"""For a type and its subclasses."""
+
+BY_NAME: dict[tuple[str, str], Encoder] = {("zoneinfo", "ZoneInfo"): _zone}
+"""By module and name, for types whose module need not be loaded."""
+
+
+# -- types that are registered, and files by content -------------------------------------------------------------------
+
+StandIn: TypeAlias = Callable[[Any], object]  # Any: each function knows its own type
+"""Maps a value to something that can be keyed in its place."""
+
+_registered_by_type: dict[type, StandIn] = {}
+_registered_by_name: dict[str, StandIn] = {}
+
+
+def register_key(type_or_qualname: type | str, fn: StandIn) -> None:
+    """Key values of a type, and of its subclasses, by what `fn(value)` returns.
+
+    Parameters
+    ----------
+    type_or_qualname
+        The class, or its full name such as `"shapely.geometry.Point"`, which is then not imported.
+    fn
+        Returns a stand-in made of values that can be keyed, as a tuple of the parts that matter. The class counts
+        beside it. A later registration of the same type replaces an earlier one.
+
+    Examples
+    --------
+    >>> class Model:
+    ...     def __init__(self, weights): self.weights, self.log = weights, open
+    >>> register_key(Model, lambda model: model.weights)
+    """
+    if not callable(fn):
+        raise MisuseError(
+            f"register_key needs a function of the value, not {fn!r}: register_key(Type, lambda v: (v.a, v.b))"
+        )
+    if isinstance(type_or_qualname, str):
+        if not type_or_qualname.strip("."):
+            raise MisuseError("register_key needs a class or its full name, such as 'shapely.geometry.Point'")
+        _registered_by_name[type_or_qualname] = fn
+    elif isinstance(type_or_qualname, type):
+        _registered_by_type[type_or_qualname] = fn
+    else:
+        raise MisuseError(f"register_key needs a class or its full name, not {type_or_qualname!r}")
+    encoders.clear()
+
+
+def stand_in_of(cls: type) -> StandIn | None:
+    """Return how values of `cls` are to be keyed in its own way, the nearest class of its MRO deciding, or None."""
+    for base in cls.__mro__:
+        found = (
+            _registered_by_type.get(base)
+            or _registered_by_name.get(f"{base.__module__}.{base.__qualname__}")
+            or _by_alias(base)
+        )
+        if found is not None:
+            return found
+        method = base.__dict__.get("__awaitly_key__")
+        if method is not None:
+            return _own_key
+    return None
+
+
+def _by_alias(cls: type) -> StandIn | None:
+    # Libraries show a class under a shorter name than the module that defines it, as in `shapely.geometry.Point`.
+    for name, fn in _registered_by_name.items():
+        module, _, attribute = name.rpartition(".")
+        if getattr(sys.modules.get(module), attribute, None) is cls:
+            return fn
+    return None
+
+
+def _own_key(value: Any) -> object:  # Any: whatever defines the method
+    # Looked up on the class, as Python does for special methods: proxies and mocks answer any instance attribute.
+    return type(value).__awaitly_key__(value)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file, or a folder with all that is in it, that is keyed by its content. Made by `file`; opens like a path.
+
+    Attributes
+    ----------
+    path
+        Where it is. Not part of the key, but for its suffix, from which readers infer a format or a compression.
+    """
+
+    path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __awaitly_key__(self) -> object:
+        return self.path.suffix, self.digest()
+
+    def digest(self) -> str:
+        """Return the digest of the content, read again only when size, inode or time of change differ."""
+        return file_digest(self.path)
+
+
+def file(path: str | os.PathLike[str]) -> File:
+    """Return `path` as a file that is keyed by its content, where a `Path` is keyed by its name.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [Path(folder, name) for name in ("a.csv", "b.csv")]
+    ...     _ = [path.write_text("x,y") for path in paths]
+    ...     file(paths[0]).digest() == file(paths[1]).digest()
+    True
+    """
+    if isinstance(path, File):
+        return path
+    if not isinstance(path, (str, os.PathLike)):
+        raise MisuseError(f"aw.file needs a path, not {path!r}")
+    return File(Path(path))
+
+
+_FILE_SLICE = 1 << 20
+_SETTLED_S = 2.0
+"""A file younger than this may change again without a new time stamp (FAT counts in 2 s), so its digest is not kept."""
+
+_digests: dict[str, tuple[tuple[int, ...], str]] = {}
+
+
+def file_digest(path: Path, *, clock: Callable[[], float] = time.time) -> str:
+    """Return the digest of a file's bytes, or of a folder's names and files.
+
+    Raises
+    ------
+    UnkeyableError
+        If it is not there or cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return _folder_digest(path, clock)
+        found = path.stat()
+        stamp = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+        name = str(path.absolute())
+        kept = _digests.get(name)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
+        bulk = xxhash.xxh3_128()
+        with path.open("rb", buffering=0) as stream:
+            while data := stream.read(_FILE_SLICE):
+                bulk.update(data)
+        digest = bulk.hexdigest()
+        if clock() - max(found.st_mtime, found.st_ctime) > _SETTLED_S:
+            _digests[name] = (stamp, digest)
+    except OSError as exc:
+        raise UnkeyableError(
+            f"cannot key the file {path}: {exc.strerror or exc}; check the path", path=str(path)
+        ) from exc
+    return digest
+
+
+def _folder_digest(path: Path, clock: Callable[[], float]) -> str:
+    bulk = xxhash.xxh3_128()
+    for found in sorted(path.rglob("*")):
+        if found.is_file():
+            name = found.relative_to(path).as_posix().encode("utf-8", "surrogateescape")
+            bulk.update(b"%d:" % len(name) + name + file_digest(found, clock=clock).encode())
+    return "folder:" + bulk.hexdigest()

@@ -203,7 +203,7 @@ class Cell:
             force=options.force,
             read_only=options.read,
             quiet=True,  # the engine speaks of steps; `_finish` tells of the cell
-            known_files=() if self.parts is None else literal_files(self.body.python, (), names),
+            known_files=() if self.parts is None else literal_files(read_names(self.body.python, names)),
         )
 
     def _keyed(self) -> tuple[Parts | None, UnkeyableError | None]:

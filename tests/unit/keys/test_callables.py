@@ -16,7 +16,7 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import function_digest, step_parts
-from awaitly_nb.keys.code import function_graph
+from awaitly_nb.keys.graph import function_graph
 
 
 def key(fn, *args, **kwargs):

@@ -11,7 +11,7 @@ import pytest
 
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import cell_parts, diff
-from awaitly_nb.keys.cell_names import cell_reads
+from awaitly_nb.keys.cells import cell_reads
 
 
 def reads(source):
@@ -305,7 +305,7 @@ before = cell_parts({source!r}, {{}}, name="c").key
 namespace = {{}}
 exec({source!r}, namespace)
 namespace.pop("f", None)
-from awaitly_nb.keys.code_origin import package_version
+from awaitly_nb.keys.origin import package_version
 package_version.cache_clear()
 assert cell_parts({source!r}, namespace, name="c").key == before
 """

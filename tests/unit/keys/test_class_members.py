@@ -286,7 +286,7 @@ def test_what_cannot_be_keyed_in_a_field_is_refused_by_name(kernel):
 
 
 def test_an_enum_of_bare_marks_has_a_key_and_its_graph_holds(kernel):
-    from awaitly_nb.keys.code import function_graph
+    from awaitly_nb.keys.graph import function_graph
 
     source = """
     import enum

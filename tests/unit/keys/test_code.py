@@ -110,7 +110,7 @@ def test_golden_digest_is_the_same_on_every_python(kernel):
     source = (
         BASE + "\n\ndef more(x: int) -> str:\n    return f'{x!r:>{4}} {x}' + 'a' 'b' if x else [y for y in (x, 1.5)]\n"
     )
-    from awaitly_nb.keys.code_tree import own_tree
+    from awaitly_nb.keys.code import own_tree
 
     tree = own_tree(kernel.run(source)["more"].__code__)
     assert tree.text.startswith("def more")

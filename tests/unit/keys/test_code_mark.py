@@ -112,12 +112,12 @@ def test_mark_never_raises(thing):
 
 
 def test_mark_of_a_thunk_made_anew_over_other_functions_is_remembered(kernel, monkeypatch):
-    import awaitly_nb.keys.code as code
+    import awaitly_nb.keys.collect as collecting
 
     ns = kernel.run("def body(g, C):\n    return lambda: g() + C()\ndef g():\n    return 1\nclass C:\n    pass\n")
     first = code_mark(ns["body"](ns["g"], ns["C"]))
     gc.collect()
-    monkeypatch.setattr(code, "collect", None)  # from here on everything must come from memory
+    monkeypatch.setattr(collecting, "collect", None)  # from here on everything must come from memory
     assert code_mark(ns["body"](ns["g"], ns["C"])) == first
 
 

@@ -64,7 +64,7 @@ def test_an_import_inside_the_function_is_followed_loaded_or_not(project, kernel
 def test_installed_packages_count_by_name_and_version(kernel, monkeypatch):
     import numpy as np
 
-    from awaitly_nb.keys.code_origin import package_version
+    from awaitly_nb.keys.origin import package_version
 
     f = kernel.run("import numpy as np\ndef f(x):\n    return np.sum(x)\n")["f"]
     parts = {(p.kind, p.name): p for p in step_parts(f, (1,), {}, name="f").parts}
@@ -278,7 +278,7 @@ def test_own_file_and_name_of_a_module_are_no_part_of_the_key(kernel):
 
 
 def test_decorating_with_our_own_step_is_no_part_of_the_code(kernel):
-    from awaitly_nb.keys.code_tree import own_tree
+    from awaitly_nb.keys.code import own_tree
 
     plain = own_tree(kernel.run("import awaitly_nb as aw\ndef f(x):\n    return x\n")["f"].__code__, kernel.ns)
     kernel.ns["aw"] = importlib.import_module("awaitly_nb")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from awaitly_nb.keys import changed_files, literal_files, note_files, track_files
+from awaitly_nb.keys import changed_files, literal_files, note_files, read_cell, track_files
 
 
 @pytest.fixture(autouse=True)
@@ -276,7 +276,13 @@ def test_a_file_changed_after_it_was_read_never_counts_as_unchanged(folder):
 
 
 def named(fn_or_source, args=(), namespace=None):
-    return [stamp["path"] for stamp in literal_files(fn_or_source, args, namespace)]
+    if isinstance(fn_or_source, str):
+        fn_or_source = reads(fn_or_source, namespace)
+    return [stamp["path"] for stamp in literal_files(fn_or_source, args)]
+
+
+def reads(source, namespace=None):
+    return read_cell(source, namespace or {}, name="cell").graph
 
 
 def test_text_and_paths_in_arguments_that_name_files_count(folder):
@@ -334,7 +340,7 @@ def test_a_folder_of_data_files_and_a_pattern_count_by_their_files(folder, files
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("1")
-    stamps = literal_files(f"read({named_as!r})")
+    stamps = literal_files(reads(f"read({named_as!r})"))
     assert sorted(stamp["path"] for stamp in stamps if "path" in stamp) == files
     assert changed_files(stamps) == []
     (folder / files[0]).write_text("22")
@@ -347,12 +353,12 @@ def test_a_folder_of_data_files_and_a_pattern_count_by_their_files(folder, files
 
 def test_text_that_only_looks_like_a_pattern_matches_nothing(folder):
     for text in ("*", "**", "?", "a*b", "x.*y", "[a-z]+", ".", "..", "/"):
-        assert literal_files(f"f({text!r})") == (), text
+        assert literal_files(reads(f"f({text!r})")) == (), text
 
 
 def test_a_literal_that_the_step_writes_is_an_output(folder):
     settle("data.csv")
-    known = literal_files("x = 'data.csv'")
+    known = literal_files(reads("x = 'data.csv'"))
     with track_files(known) as tracker:
         pass
     assert paths(tracker) == ["data.csv"]
@@ -363,7 +369,7 @@ def test_a_literal_that_the_step_writes_is_an_output(folder):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_literal_that_a_writer_without_events_changes_is_an_output(folder):
-    known = literal_files("x = 'data.csv'")
+    known = literal_files(reads("x = 'data.csv'"))
     with track_files(known) as tracker:
         subprocess.run([sys.executable, "-c", "open('data.csv', 'w').write('of another size')"], check=True)
     assert paths(tracker) == []
@@ -398,7 +404,7 @@ def test_no_hook_is_added_before_somebody_tracks_and_one_only():
         added = []
         sys.addaudithook(lambda event, args: added.append(event) if event == "sys.addaudithook" else None)
         import awaitly_nb.keys as keys
-        keys.changed_files([]); keys.literal_files("x = 1")
+        keys.changed_files([]); keys.literal_files(len)
         assert not added, added
         for _ in range(3):
             with keys.track_files():

@@ -8,7 +8,7 @@ import pytest
 
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import fingerprint, function_digest, step_parts
-from awaitly_nb.keys.recipe import cell_parts
+from awaitly_nb.keys.parts import cell_parts
 
 SETTINGS = """
 import logging

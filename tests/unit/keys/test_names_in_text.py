@@ -3,7 +3,7 @@
 import pytest
 
 from awaitly_nb.keys import function_digest, step_parts
-from awaitly_nb.keys.recipe import cell_parts
+from awaitly_nb.keys.parts import cell_parts
 
 READING = [
     'df.query("a > @limit")',

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from awaitly_nb.keys import Part, Parts, cell_parts, diff, nearest, step_parts
-from awaitly_nb.keys.code_origin import package_version
+from awaitly_nb.keys.origin import package_version
 
 SOURCE = """
 import functools, enum, dataclasses
@@ -371,7 +371,7 @@ def test_a_cell_tells_what_changed(kernel):
 
 
 def test_a_hit_is_told_nothing_and_makes_no_list(monkeypatch):
-    import awaitly_nb.keys.recipe as recipe
+    import awaitly_nb.keys.parts as parts
 
     def f(a):
         return a
@@ -379,7 +379,7 @@ def test_a_hit_is_told_nothing_and_makes_no_list(monkeypatch):
     def refuse(*args):
         raise AssertionError("the list of parts was made")
 
-    monkeypatch.setattr(recipe, "_listed", refuse)
+    monkeypatch.setattr(parts, "_listed", refuse)
     assert step_parts(f, (1,), {}, name="f").key == step_parts(f, (1,), {}, name="f").key
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from awaitly_nb.keys.signature import bind
+from awaitly_nb.keys.parts import bind
 
 
 def plain(a, b=2):

@@ -17,7 +17,7 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb.errors import MisuseError, UnkeyableError
 from awaitly_nb.keys import fingerprint
-from awaitly_nb.keys.registry import file, file_digest, register_key
+from awaitly_nb.keys.values_objects import file, file_digest, register_key
 
 
 def refusal(value, path="value"):

@@ -9,8 +9,7 @@ from functools import cached_property
 import numpy as np
 import pytest
 
-from awaitly_nb.keys import fingerprint
-from awaitly_nb.keys.values import outline
+from awaitly_nb.keys import fingerprint, outline
 
 
 class Plain:

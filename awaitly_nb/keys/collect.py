@@ -13,14 +13,25 @@ from collections import deque
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from awaitly_nb.keys.code_callables import attributes, has_state, wrapped_function, wrapped_name
-from awaitly_nb.keys.code_class import members
-from awaitly_nb.keys.code_fields import Inside, classes_named
-from awaitly_nb.keys.code_graph import ABSENT, SELF, Cells, Fixed, Graph, Held, Items, Slot, is_code
-from awaitly_nb.keys.code_held import held_code
-from awaitly_nb.keys.code_imports import attribute_of, imported, imported_name, place_of, public_names
-from awaitly_nb.keys.code_names import references
-from awaitly_nb.keys.code_origin import (
+from awaitly_nb.keys.classes import Inside, classes_named, members
+from awaitly_nb.keys.code import attribute_of, imported, imported_name, own_tree, place_of, public_names, references
+from awaitly_nb.keys.graph import (
+    ABSENT,
+    SELF,
+    Cells,
+    Fixed,
+    Graph,
+    Held,
+    Items,
+    Slot,
+    attributes,
+    has_state,
+    held_code,
+    is_code,
+    wrapped_function,
+    wrapped_name,
+)
+from awaitly_nb.keys.origin import (
     awaitly_object,
     functions_of,
     import_label,
@@ -31,15 +42,13 @@ from awaitly_nb.keys.code_origin import (
     reads_results,
     top_package,
 )
-from awaitly_nb.keys.code_tree import own_tree
-from awaitly_nb.keys.tokens import named_token
+from awaitly_nb.keys.parts import named_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from awaitly_nb.keys.code_graph import Lookup
-    from awaitly_nb.keys.code_names import Bound, Chain
-    from awaitly_nb.keys.code_tree import OwnTree
+    from awaitly_nb.keys.code import Bound, Chain, OwnTree
+    from awaitly_nb.keys.graph import Lookup
 
 __all__ = ["collect", "collect_names"]
 
@@ -85,7 +94,7 @@ _NAMED: Final = frozenset({"code", "helper", "class", "import", "package"})
 
 
 def _outline(value: object) -> object:
-    from awaitly_nb.keys.values import outline
+    from awaitly_nb.keys.why import outline
 
     return outline(value)
 
@@ -149,6 +158,8 @@ class _Collector:
         if value is ABSENT:
             self._absent("builtin" if hasattr(builtins, chain[0]) else kind, shown, namespace, chain[0])
             return
+        if namespace is self.home:
+            self.graph.names.setdefault(chain[0], None)
         key = chain[0]
         for attribute in chain[1:]:
             if not isinstance(value, ModuleType):
@@ -215,6 +226,8 @@ class _Collector:
         else:
             self.graph.watch_plain(lookup, key, value)
             self._fix(kind, name, token, _outline(value))
+            if lookup is self.home:
+                self.graph.names[str(key)] = token
             if isinstance(value, str):
                 self.graph.texts[value] = None
 

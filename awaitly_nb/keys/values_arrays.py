@@ -1,7 +1,9 @@
-"""Codes of numpy arrays and scalars: dtype, byte order, shape, and contents by raw bits, whatever the memory layout.
+"""Codes of numpy arrays and scalars, and of scipy's sparse matrices.
 
-A contiguous array is hashed where it lies; any other is gathered through a small buffer. Bytes that are no content
-never count: the padding in structured and long double elements. A `memmap` is the array that it maps.
+An array is its dtype, byte order, shape, and contents by raw bits, whatever the memory layout. A contiguous array is
+hashed where it lies; any other is gathered through a small buffer. Bytes that are no content never count: the padding
+in structured and long double elements. A `memmap` is the array that it maps. A sparse matrix is its format, shape, and
+the stored entries in their stored order; flags that scipy remembers about it come and go, and do not count.
 """
 
 from __future__ import annotations
@@ -11,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from awaitly_nb.keys.values_containers import add_items
+from awaitly_nb.keys.values import Encoder, Refusal, Walk, add_items, encode_int, encode_text, node, seal
 from awaitly_nb.keys.values_objects import by_state
-from awaitly_nb.keys.values_scalars import encode_int, encode_text
-from awaitly_nb.keys.values_walk import Encoder, Refusal, Walk, node, seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["add_array", "add_dtype", "encoder_for", "raw_digest"]
+__all__ = ["add_array", "add_dtype", "numpy_encoder", "raw_digest", "scipy_encoder"]
 
 _GATHER = 1 << 16
 """Elements gathered at once from an array that is not contiguous."""
 
 
-def encoder_for(base: type, cls: type) -> Encoder | None:
+def numpy_encoder(base: type, cls: type) -> Encoder | None:
     """Return how instances of `cls`, which derives from numpy's `base`, are read; None leaves it to class and state."""
     np = sys.modules.get("numpy")
     if np is None:
@@ -36,7 +36,7 @@ def encoder_for(base: type, cls: type) -> Encoder | None:
     if base is np.ma.MaskedArray:
         return _masked
     if base is np.ndarray:
-        return _array if cls in (np.ndarray, np.memmap) else _subclass
+        return _array if cls in (np.ndarray, np.memmap) else _array_subclass
     if base is np.memmap and cls is np.memmap:
         return _array
     if base is np.generic and cls.__module__.partition(".")[0] == "numpy":
@@ -144,7 +144,7 @@ def _array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
     return seal(parts)
 
 
-def _subclass(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
+def _array_subclass(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
     import numpy as np
 
     parts = node("ndarray subclass")
@@ -219,3 +219,41 @@ def _foreign_ufunc(value: np.ufunc) -> bytes:
         parts.update(encode_text(f"scipy.special.{value.__name__}"))
         return seal(parts)
     raise Refusal("a ufunc made at run time does not say what it computes", "pass the Python function it was made from")
+
+
+# -- sparse matrices of scipy ------------------------------------------------------------------------------------------
+
+_SPARSE_PARTS = {
+    "bsr": ("data", "indices", "indptr"),
+    "coo": ("data", "coords"),
+    "csc": ("data", "indices", "indptr"),
+    "csr": ("data", "indices", "indptr"),
+    "dia": ("data", "offsets"),
+    "lil": ("data", "rows"),
+}
+
+
+def scipy_encoder(base: type, cls: type) -> Encoder | None:
+    """Return how sparse matrices are read; None leaves what scipy's `base` is to class and state."""
+    sparse = sys.modules.get("scipy.sparse")
+    if sparse is None or not issubclass(cls, (sparse.spmatrix, sparse.sparray)) or base.__name__ == "object":
+        return None
+    return _sparse
+
+
+def _sparse(walk: Walk, value: Any) -> bytes:  # Any: scipy has no stubs
+    parts = node("sparse")
+    parts.update(
+        walk.class_code(type(value), known="scipy") + encode_text(f"{value.format} {value.dtype.str} {value.shape}")
+    )
+    if value.format == "dok":
+        parts.update(walk.encode(dict(value.items())))
+        return seal(parts)
+    for name in _SPARSE_PARTS[value.format]:
+        _add_part(walk, parts, getattr(value, name))
+    return seal(parts)
+
+
+def _add_part(walk: Walk, parts: blake2b, part: Any) -> None:
+    for array in part if isinstance(part, tuple) else (part,):
+        add_array(walk, parts, array)

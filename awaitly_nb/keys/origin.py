@@ -16,22 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = [
-    "awaitly_object",
-    "functions_of",
-    "import_label",
-    "is_installed_path",
-    "is_named_after_maker",
-    "is_own_path",
-    "is_standard_path",
-    "is_user_class",
-    "is_user_code",
-    "is_user_function",
-    "is_user_module",
-    "package_version",
-    "reads_results",
-    "top_package",
-]
+__all__ = []
 
 _OWN_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib costs more here
 _PROMPTS = ("<ipython", "<stdin", "<python-input", "<doctest")

@@ -1,20 +1,118 @@
-"""A small plain-JSON outline of a value, kept beside its fingerprint, so that a later run can say what changed.
+"""Why a key is another one: the difference between two keys, part by part, and between two values of one part.
 
-Hides what is worth remembering of each kind of value: of a frame its columns, dtypes, shape and index, of an array
-dtype and shape, of a scalar a short repr, of a container its first items. An outline never fails and never copies bulk
-data.
+Of a value a small plain-JSON *outline* is stored beside its fingerprint, so that a later run can say what changed: of a
+frame its columns, dtypes, shape and index, of an array dtype and shape, of a scalar a short repr, of a container its
+first items. An outline never fails and never copies bulk data.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from awaitly_nb.keys.values_stdlib import is_derived
+from awaitly_nb.keys.values_objects import is_derived
 
-__all__ = ["outline", "outline_diff"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from awaitly_nb.keys.parts import Part, Parts
+
+__all__ = ["Change", "diff", "nearest", "outline", "outline_diff"]
 
 # Any, throughout: values of any kind, and plain JSON data.
+
+_CODE_KINDS: Final = frozenset({"code", "helper", "class"})
+
+
+class Change(NamedTuple):
+    """One part that differs between two keys.
+
+    Attributes
+    ----------
+    part
+        Its kind and name, as in `argument raw`.
+    line
+        The difference in one line.
+    detail
+        A unified diff of the source for code, else "".
+    """
+
+    part: str
+    line: str
+    detail: str = ""
+
+
+def diff(old: Parts, new: Parts) -> tuple[Change, ...]:
+    """Return what differs between two keys of one step, code first.
+
+    Where code changed, parts that only came or went with it are not told: the code says so itself.
+    """
+    before = {(part.kind, part.name): part for part in old.parts}
+    after = {(part.kind, part.name): part for part in new.parts}
+    changes: list[Change] = []
+    edited = False
+    for place, part in after.items():
+        was = before.get(place)
+        if was is not None and was.digest != part.digest:
+            changes.append(_changed(was, part))
+            edited = edited or part.kind in _CODE_KINDS
+    if not edited:
+        changes.extend(_lone(part, "new") for place, part in after.items() if place not in before)
+        changes.extend(_lone(part, "gone") for place, part in before.items() if place not in after)
+    return tuple(changes)
+
+
+def _changed(old: Part, new: Part) -> Change:
+    label = f"{new.kind} {new.name}"
+    if new.kind in _CODE_KINDS:
+        return Change(label, f"{_named(new)} edited", _source_diff(old, new))
+    if new.kind == "package":
+        return Change(label, f"{new.name} {old.shown} -> {new.shown}")
+    if isinstance(old.shown, str) and isinstance(new.shown, str):
+        return Change(label, f"{label}: {old.shown} -> {new.shown}")
+    if isinstance(old.shown, str) or isinstance(new.shown, str):  # one of them is "absent"
+        return Change(label, f"{label}: {_word(old)} -> {_word(new)}")
+    told = outline_diff(old.shown, new.shown)
+    if told.startswith("."):  # of a field, which reads best as code
+        return Change(label, f"{new.name}{told.replace(' content changed', ' changed')}")
+    return Change(label, f"{label}: {told}")
+
+
+def _named(part: Part) -> str:
+    return f"code of {part.name}" if part.kind == "code" else f"{part.kind} {part.name}"
+
+
+def _word(part: Part) -> str:
+    return part.shown if isinstance(part.shown, str) else str(part.shown.get("repr", part.shown.get("is", "a value")))
+
+
+def _lone(part: Part, word: str) -> Change:
+    label = f"{part.kind} {part.name}"
+    return Change(label, f"{label} is {word}")
+
+
+def _source_diff(old: Part, new: Part) -> str:
+    import difflib
+
+    lines = difflib.unified_diff(
+        str(old.shown).splitlines(keepends=True), str(new.shown).splitlines(keepends=True), "before", "now"
+    )
+    return "".join(lines)
+
+
+def nearest(new: Parts, others: Iterable[Parts]) -> Parts | None:
+    """Return the one of `others` that differs from `new` in the fewest parts, the later of equals, or None."""
+    mine = {(part.kind, part.name, part.digest) for part in new.parts}
+    best: Parts | None = None
+    fewest = -1
+    for other in others:
+        distance = len(mine ^ {(part.kind, part.name, part.digest) for part in other.parts})
+        if best is None or distance <= fewest:
+            best, fewest = other, distance
+    return best
+
+
+# -- outlines ---------------------------------------------------------------------------------------------------------
 
 _TEXT = 80
 _ITEMS = 12
