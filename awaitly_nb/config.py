@@ -13,13 +13,15 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Never
 
 from awaitly_nb.errors import InvalidOptionError, MisuseError
 from awaitly_nb.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import timedelta
+    from types import EllipsisType
 
 __all__ = [
     "Setting",
@@ -57,11 +59,13 @@ class Settings:
     track_files
         Whether files read by a step count as its inputs.
     cache_errors
-        Which failures are kept: `"returned"`, `"all"` or `"none"`.
+        Which failures are cached: `"returned"`, `"all"` or `"none"`.
     executor
         Where steps run when nobody says otherwise.
     mmap
         Whether large values are read back through a private memory map.
+    progress
+        Whether a cell or run that takes long shows a line about it.
     """
 
     cache_dir: Path | None = None
@@ -72,6 +76,7 @@ class Settings:
     cache_errors: Literal["returned", "all", "none"] = "returned"
     executor: str = "inline"
     mmap: bool = True
+    progress: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +96,45 @@ _memo: tuple[object, Settings] | None = None
 _generation = 0
 
 
-def configure(**values: Any) -> None:  # Any: each option has its own type, checked by its parser
+def configure(
+    *,
+    cache_dir: str | os.PathLike[str] | EllipsisType | None = ...,
+    ttl: float | timedelta | str | EllipsisType | None = ...,
+    size_limit: int | str | EllipsisType | None = ...,
+    verify: Literal["on", "strict", "off"] | EllipsisType | None = ...,
+    track_files: bool | EllipsisType | None = ...,
+    cache_errors: Literal["returned", "all", "none"] | EllipsisType | None = ...,
+    executor: str | EllipsisType | None = ...,
+    mmap: bool | EllipsisType | None = ...,
+    progress: bool | EllipsisType | None = ...,
+    **unknown: Never,
+) -> None:
     """Set defaults for this process; they win over the environment and over every file.
+
+    What is not given stays as it is; None means the built-in default.
 
     Parameters
     ----------
-    **values
-        Any field of `Settings`, as in `configure(ttl="7d", size_limit="20GB")`. None means the built-in default.
+    cache_dir
+        Folder of the default disk cache.
+    ttl
+        How long entries of the default cache are served: seconds, a timedelta or text such as "7d".
+    size_limit
+        Bound on the default cache: bytes, or text such as "20GB".
+    verify
+        `"on"` treats an entry that fails verification as absent, `"strict"` raises, `"off"` trusts the folder.
+    track_files
+        Whether files read by a step count as its inputs.
+    cache_errors
+        Which failures are cached: `"returned"`, `"all"` or `"none"`.
+    executor
+        Where steps run when nobody says otherwise, such as `"inline"` or `"thread"`.
+    mmap
+        Whether large values are read back through a private memory map.
+    progress
+        Whether a cell or run that takes long shows a line about it.
+    **unknown
+        Any other name is refused, and the nearest setting is named.
 
     Raises
     ------
@@ -112,16 +149,36 @@ def configure(**values: Any) -> None:  # Any: each option has its own type, chec
     >>> aw.configure(ttl="7d")
     >>> aw.configure(ttl=None)
     """
+    given = {
+        "cache_dir": cache_dir,
+        "ttl": ttl,
+        "size_limit": size_limit,
+        "verify": verify,
+        "track_files": track_files,
+        "cache_errors": cache_errors,
+        "executor": executor,
+        "mmap": mmap,
+        "progress": progress,
+    }
+    for name in unknown:
+        raise MisuseError(f"configure({name}=...): unknown setting; {_near(name)}there are {', '.join(_PARSERS)}")
     global _memo, _generation  # noqa: PLW0603 - settings are one per process by nature
     parsed = {}
-    for name, value in values.items():
-        if name not in _PARSERS:
-            raise MisuseError(f"configure({name}=...): there is no such setting; there are {', '.join(_PARSERS)}")
+    for name, value in given.items():
+        if value is ...:
+            continue
         default = getattr(_DEFAULTS, name)
         parsed[name] = default if value is None else _PARSERS[name](value, name, Path.cwd())
     _configured.update(parsed)
     _memo = None
     _generation += 1
+
+
+def _near(name: str) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(name, _PARSERS, n=1)
+    return f"did you mean {found[0]!r}? " if found else ""
 
 
 def generation() -> int:
@@ -255,7 +312,9 @@ def _from_file(path: Path, table: dict[str, Any], source: str) -> dict[str, tupl
     found = {}
     for name, value in table.items():
         if name not in _PARSERS:
-            raise InvalidOptionError(f"{source}: there is no setting {name!r}; there are {', '.join(_PARSERS)}")
+            raise InvalidOptionError(
+                f"{source}: unknown setting {name!r}; {_near(name)}there are {', '.join(_PARSERS)}"
+            )
         found[name] = (_PARSERS[name](value, f"{source}: {name}", path.parent), source)
     return found
 
@@ -348,5 +407,6 @@ _PARSERS: Final[dict[str, Callable[[Any, str, Path], Any]]] = {  # Any: each set
     "cache_errors": _one_of("returned", "all", "none"),
     "executor": _word,
     "mmap": _switch,
+    "progress": _switch,
 }
 _VARIABLES: Final = tuple(f"AWAITLY_NB_{name.upper()}" for name in _PARSERS)

@@ -1,5 +1,6 @@
 """Settings: each source wins over the next, a project may never loosen a check, and the cache stays where it was."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -122,8 +123,16 @@ def test_configure_refuses_as_a_whole():
     with pytest.raises(InvalidOptionError, match="ttl"):
         config.configure(executor="thread", ttl=0)
     assert config.settings().executor == "inline"
-    with pytest.raises(MisuseError, match="cash_dir.*cache_dir"):
-        config.configure(cash_dir="x")
+    with pytest.raises(MisuseError, match="unknown setting; did you mean 'cache_dir'"):
+        config.configure(executor="thread", cash_dir="x")
+    assert config.settings().executor == "inline"
+
+
+def test_configure_names_every_setting_in_its_signature():
+    parameters = inspect.signature(config.configure).parameters
+    named = {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
+    assert named == {setting.name for setting in config.explain()}
+    assert all(f"\n    {name}\n" in config.configure.__doc__ for name in named)
 
 
 @pytest.mark.parametrize("value", [1.5, True, "", b"x"])
