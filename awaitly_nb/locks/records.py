@@ -26,7 +26,7 @@ __all__ = ["KernelFlight", "RecordLocks"]
 
 _FIRST: Final = 1 << 40  # locked bytes lie beyond any content: the start of the file holds the readable slots
 _SLOTS: Final = 4096
-_SLOT_BYTES: Final = 128
+_SLOT_BYTES: Final = 256
 
 
 class RecordLocks:
@@ -56,6 +56,7 @@ class RecordLocks:
                 return False
             file.held.add(number)
         note = {"n": number, "pid": os.getpid(), "host": host_name()[:40], "at": int(self._clock())}
+        note |= {"in": name} if (name := program_name()) else {}
         data = json.dumps(note).encode("ascii", "replace").ljust(_SLOT_BYTES)
         with suppress(OSError):  # a full disk: the lock holds all the same, and nobody is told who has it
             _write_at(file.descriptor, data, number % _SLOTS * _SLOT_BYTES)
@@ -77,9 +78,21 @@ class RecordLocks:
             if note["n"] != number:
                 return None
             since = datetime.fromtimestamp(note["at"]).astimezone()
-            return f"kernel {int(note['pid'])} on {note['host']}, since {since:%H:%M:%S}"
+            program = f"{name} in " if isinstance(name := note.get("in"), str) else ""
+            return f"{program}kernel {int(note['pid'])} on {note['host']}, since {since:%H:%M:%S}"
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def program_name() -> str:
+    """Return the name of the notebook or script that this process runs, as far as it is known, and not too long."""
+    notebook = os.environ.get("JPY_SESSION_NAME") if "ipykernel" in sys.modules else None
+    path = notebook or getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    name = os.path.basename(path).encode("ascii", "replace").decode()  # noqa: PTH119 - text, not a path of this system
+    return name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."
+
+
+_NAME: Final = 60
 
 
 def host_name() -> str:

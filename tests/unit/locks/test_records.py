@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -55,9 +56,21 @@ def test_the_holder_is_named_with_its_time(locks):
     flight = locks.flight("a")
     assert flight.holder() is None
     flight.try_acquire()
-    assert locks.flight("a").holder().startswith("kernel ")
+    assert f"kernel {os.getpid()} on " in locks.flight("a").holder()
     assert ", since " in locks.flight("a").holder()
     assert locks.flight("b").holder() is None
+    flight.release()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("late flights.ipynb", "late flights.ipynb"), ("é" * 300 + ".ipynb", "?" * 57 + "...")]
+)
+def test_the_holder_is_named_with_its_notebook(locks, monkeypatch, name, told):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setenv("JPY_SESSION_NAME", f"/home/ada/{name}")
+    flight = locks.flight("a")
+    flight.try_acquire()
+    assert flight.holder().startswith(f"{told} in kernel {os.getpid()} on ")
     flight.release()
 
 
