@@ -24,7 +24,7 @@ from awaitly_nb.errors import (
     warn,
 )
 from awaitly_nb.events import StepCacheHit
-from awaitly_nb.keys import changed_files, note_files
+from awaitly_nb.keys import apply_traces, changed_files, changed_traces, note_files
 from awaitly_nb.result import Err, Mark, Ok, mark_of
 from awaitly_nb.units import show_age
 
@@ -47,6 +47,7 @@ __all__ = [
     "as_wanted",
     "decide",
     "look_up",
+    "look_up_to_serve",
     "may_store",
     "serve",
 ]
@@ -242,8 +243,28 @@ def _in_time(run: Run, spec: StepSpec, found: Result[Any, Any] | Missed) -> Resu
 
 
 def _changed(run: Run, found: Result[Any, Any] | Missed) -> Sequence[str]:
-    mark = mark_of(found) if run.track_files and not isinstance(found, Missed) else None
-    return changed_files(mark.files) if mark is not None and mark.files else ()
+    """Return one line for each thing beside its key that the result was made of and that changed since."""
+    mark = None if isinstance(found, Missed) else mark_of(found)
+    if mark is None:
+        return ()
+    changed = changed_files(mark.files) if mark.files and run.track_files else ()
+    if not changed and mark.traces and (reason := changed_traces(mark.traces)) is not None:
+        return (reason,)
+    return changed
+
+
+def look_up_to_serve(run: Run, spec: StepSpec) -> Serve | Compute:
+    """Do as `look_up`, and leave the process as the step would have left it where its result is to be served."""
+    decision = look_up(run, spec)
+    if type(decision) is not Serve or decision.source == "run" or spec.parts is None:
+        return decision
+    mark = mark_of(decision.result)
+    if mark is not None and mark.traces:
+        try:
+            apply_traces(mark.traces)
+        except Exception as exc:  # noqa: BLE001 - a registered tracer may raise anything; then the step runs
+            return Compute(f"what it did to the process cannot be repeated ({type(exc).__name__}: {exc})")
+    return decision
 
 
 def as_wanted(run: Run, spec: StepSpec, known: Result[Any, Any]) -> Result[Any, Any] | Missed:

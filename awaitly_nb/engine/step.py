@@ -19,7 +19,7 @@ from awaitly_nb.engine.calls import arrived, as_called, attempted
 from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
 from awaitly_nb.engine.explain import explain_miss, forget_failure, note_failure, note_parts
 from awaitly_nb.engine.interrupts import uninterrupted
-from awaitly_nb.engine.lookup import FIRST_RUN, Compute, Outcome, Serve, as_wanted, look_up, may_store, serve
+from awaitly_nb.engine.lookup import FIRST_RUN, Compute, Outcome, Serve, as_wanted, look_up_to_serve, may_store, serve
 from awaitly_nb.engine.run import Course, Leave
 from awaitly_nb.errors import (
     LeaseHeldError,
@@ -40,7 +40,7 @@ from awaitly_nb.events import (
     StepWaiting,
 )
 from awaitly_nb.executors import THREAD, check_may_block, in_private_loop, is_awaitable, resolve
-from awaitly_nb.keys import literal_files, track_files
+from awaitly_nb.keys import begin_traces, end_traces, literal_files, track_files
 from awaitly_nb.locks import FLIGHTS, Flight, led
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 from awaitly_nb.states import StepEntry
@@ -113,7 +113,7 @@ def begin(run: Run, spec: StepSpec) -> Outcome | Steps:
             )
         return _compute(run, spec, reason=None)
     run.note_key(spec)
-    decision = _AS_ASKED if spec.force else look_up(run, spec)
+    decision = _AS_ASKED if spec.force else look_up_to_serve(run, spec)
     if isinstance(decision, Serve):
         # The common case needs no effects, and a generator would cost as much again.
         if run.session is None:
@@ -174,7 +174,7 @@ def _board(
         finally:
             FLIGHTS.stop_waiting(flight, leading)
         if flight.landed is not None and not spec.force:
-            decision = look_up(run, spec)
+            decision = look_up_to_serve(run, spec)
             if isinstance(decision, Serve):
                 return decision
             landed = as_wanted(run, spec, flight.landed)
@@ -202,13 +202,13 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
                 yield Pause(delay)
                 # A worker may finish what a kernel that died had asked for, long before its lock runs out.
                 if spec.lazy and not spec.force and int(waited + delay) > int(waited):
-                    seen = look_up(run, spec)
+                    seen = look_up_to_serve(run, spec)
                     if isinstance(seen, Serve):
                         return (yield from _served(run, spec, seen, started))
                 waited += delay
                 delay = min(delay * 1.5, _LAST_POLL_S)
         # Between the first look and this lead another run or kernel may have finished the key.
-        if not spec.force and isinstance(decision := look_up(run, spec), Serve):
+        if not spec.force and isinstance(decision := look_up_to_serve(run, spec), Serve):
             return (yield from _served(run, spec, decision, started))
         lookup_s = time.perf_counter() - started
         return (yield from _compute(run, spec, reason=_reason(run, spec, missed), lookup_s=lookup_s))
@@ -244,6 +244,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 
     # Before the call: it may change its arguments, and their outline is to show what it was given.
     parts = None if spec.parts is None else spec.parts.to_data()
     with _tracked(run, spec) as tracker, Course(run) as course:
+        begun = None if spec.parts is None else begin_traces()
         try:
             called = as_called(spec, run.cache, lambda: _mark_of(run, spec, code, parts, tracker))
             result, there = arrived(run, spec, (yield from attempted(run, called)))
@@ -254,13 +255,16 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 
             if run.failure is not None:
                 run.emit(StepFailed, result=run.failure, duration_s=time.perf_counter() - started, **where)
             raise
+        finally:
+            traces = None if begun is None else end_traces(begun)
     origin = mark_of(result)
     run_s = time.perf_counter() - started
     if origin is not None and origin.duration_s is not None and spec.retry is None:
         run_s = origin.duration_s  # without its wait for a worker
     mark = _mark_of(run, spec, code, parts, tracker)
     result = with_mark(
-        result, replace(mark, at=at, duration_s=run_s, origin="returned" if origin is None else origin.origin)
+        result,
+        replace(mark, at=at, duration_s=run_s, origin="returned" if origin is None else origin.origin, traces=traces),
     )
     run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=run_s, **where)
     storing = time.perf_counter()
