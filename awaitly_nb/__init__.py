@@ -72,7 +72,7 @@ if TYPE_CHECKING:
         is_workflow_success,
     )
     from awaitly_nb.keys import file, register_key
-    from awaitly_nb.notebook import load_ipython_extension, unload_ipython_extension
+    from awaitly_nb.notebook import load_ipython_extension, register_state, unload_ipython_extension
     from awaitly_nb.notebook.panel import panel
     from awaitly_nb.states import (
         ResumeState,
@@ -131,6 +131,7 @@ _LAZY = {
     "recent_runs": "workflow",
     "redis": "states",
     "register_key": "keys",
+    "register_state": "notebook",
     "sqlite": "states",
     "step": "workflow",
     "unload_ipython_extension": "notebook",
@@ -209,6 +210,7 @@ __all__ = [
     "recent_runs",
     "redis",
     "register_key",
+    "register_state",
     "sqlite",
     "step",
     "unload_ipython_extension",

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from awaitly_nb.notebook.ledger import Watcher
     from awaitly_nb.notebook.shell import Shell
 
-__all__ = ["load_ipython_extension", "unload_ipython_extension"]
+__all__ = ["load_ipython_extension", "register_state", "unload_ipython_extension"]
 
 
 def load_ipython_extension(shell: Shell) -> None:
@@ -19,6 +20,40 @@ def load_ipython_extension(shell: Shell) -> None:
     from awaitly_nb.notebook.magics import register
 
     register(shell)
+
+
+def register_state(name: str, watcher: Watcher) -> None:
+    """Watch one more state of the process: a cell's hit then leaves it as running the cell would.
+
+    Parameters
+    ----------
+    name
+        What it is called in messages, and in stored cells: choose one that stays. A later watcher of the same name
+        replaces the earlier one.
+    watcher
+        An object with `snapshot()`, `difference(before)`, which returns picklable data or None, and `apply(data)`.
+
+    Raises
+    ------
+    MisuseError
+        The name is empty or that of a state which is watched anyway, or the watcher lacks a method.
+
+    Examples
+    --------
+    >>> import awaitly_nb as aw
+    >>> settings = {"depth": 1}
+    >>> class Depth:
+    ...     def snapshot(self):
+    ...         return settings["depth"]
+    ...     def difference(self, before):
+    ...         return None if settings["depth"] == before else settings["depth"]
+    ...     def apply(self, data):
+    ...         settings["depth"] = data
+    >>> aw.register_state("depth", Depth())
+    """
+    from awaitly_nb.notebook.ledger import register_state as register
+
+    register(name, watcher)
 
 
 def unload_ipython_extension(shell: Shell) -> None:

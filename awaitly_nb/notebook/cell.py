@@ -11,6 +11,7 @@ import getpass
 import logging
 import warnings
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from awaitly_nb.errors import (
 from awaitly_nb.keys import cell_parts, fingerprint, literal_files, read_names
 from awaitly_nb.manage import show_when
 from awaitly_nb.notebook.body import read_body, register_lines
+from awaitly_nb.notebook.ledger import Ledger
 from awaitly_nb.notebook.options import parse_cell_line
 from awaitly_nb.notebook.recorder import Recorder, flush_figures
 from awaitly_nb.notebook.replay import replay, show_badge
@@ -87,6 +89,7 @@ class Cell:
             )
         self._code = cell_parts(self.body.python, {}, name=self.options.name).key
         self._cache = open_default(self.options.name)
+        self._ledger = Ledger(shell.user_ns, shell)
         self.parts, self._unkeyable = self._keyed()
         self.key = self.options.key or (None if self.parts is None else self.parts.key)
 
@@ -110,7 +113,10 @@ class Cell:
                 self.body.run(self._shell)
                 return
             self._prepare()
-            outcome = run_step(standing_run(self.options.name, self._cache), self._spec(self._compute))
+            run = standing_run(self.options.name, self._cache)
+            outcome = run_step(run, self._spec(self._compute))
+            if (why := self._refusal(outcome)) is not None:
+                outcome = run_step(run, replace(self._spec(self._compute), force=True))._replace(reason=why)
             self._finish(outcome)
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
@@ -129,9 +135,18 @@ class Cell:
             self._prepare()
             run = standing_run(self.options.name, self._cache)
             outcome = await run_step_async(run, self._spec(self._compute_async))
+            if (why := self._refusal(outcome)) is not None:
+                forced = replace(self._spec(self._compute_async), force=True)
+                outcome = (await run_step_async(run, forced))._replace(reason=why)
             self._finish(outcome)
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
+
+    def _refusal(self, outcome: Outcome) -> str | None:
+        """Return why this hit would not leave the session as running the cell does; None where it would."""
+        if not outcome.hit or self.options.read or not outcome.result.ok:
+            return None
+        return self._ledger.refusal(outcome.result.unwrap()[CELL].get("ledger", {}))
 
     def _compute(self) -> Payload:
         with self._captured() as payload:
@@ -148,14 +163,17 @@ class Cell:
         """Yield a dict that is filled with what the block did, if it ends well."""
         payload: Payload = {}
         snapshot = Snapshot(self._shell, self._inputs())
+        before = self._ledger.snapshot(self.body.python)
         recorder = Recorder(self._shell) if self.options.output else None
         with ExitStack() as around:
+            around.callback(before.close)
             if recorder is not None:
                 around.enter_context(recorder)
             around.enter_context(_input_refused())
             yield payload
             if recorder is not None:
                 flush_figures(self._shell)
+        changes = self._ledger.difference(before)
         outputs = None if recorder is None else recorder.outputs()
         payload.update(
             collect(
@@ -169,6 +187,7 @@ class Cell:
         )
         payload[CELL].update(
             outputs=outputs,
+            ledger=changes.to_data(),
             settings=self.body.settings,
             imports=self.body.imports,
             filename=self.body.filename,
@@ -270,7 +289,10 @@ class Cell:
         register_lines(cell["filename"], cell["lines"])
         for name, line in cell["settings"]:
             self._shell.run_line_magic(name, line)
+        ledger = cell.get("ledger", {})
+        self._ledger.prepare(ledger)
         restore(self._shell, payload)
+        self._ledger.apply(ledger)
         if cell["outputs"] and self.options.output:
             replay(self._shell, cell["outputs"], **({"result": cell["shown"]} if "shown" in cell else {}))
 

@@ -17,7 +17,7 @@ PUBLIC = {
     *("create_workflow", "Workflow", "step", "Retry", "recent_runs"),
     # caches, settings, keys
     *("create_disk_cache", "create_memory_cache", "create_shared_cache", "StepCache", "Entry", "Stored"),
-    *("configure", "file", "register_key"),
+    *("configure", "file", "register_key", "register_state"),
     # resume state and stores
     *("ResumeState", "StepEntry", "StateStore", "create_resume_state_collector"),
     *("sqlite", "postgres", "mongo", "libsql", "redis", "objects"),

@@ -1,0 +1,22 @@
+"""The state of the process that a cell leaves beside its variables: noticed on a miss, applied on a hit.
+
+`Ledger` is what a cell uses, `register_state` is how others add a watched state. Watchers import no library: what is
+not loaded has no state, and what the cell itself loads is compared with what it was right after its import.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from awaitly_nb.doors import door
+
+if TYPE_CHECKING:
+    from awaitly_nb.notebook.ledger.book import Changes as Changes
+    from awaitly_nb.notebook.ledger.book import Ledger as Ledger
+    from awaitly_nb.notebook.ledger.book import Watcher as Watcher
+    from awaitly_nb.notebook.ledger.book import register_state as register_state
+else:
+    __getattr__ = door(
+        __name__,
+        {"Changes": "book", "Ledger": "book", "Watcher": "book", "register_state": "book"},
+    )

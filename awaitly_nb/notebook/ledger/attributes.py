@@ -1,0 +1,145 @@
+"""Attributes that a cell sets on modules and classes of others: `pd.DataFrame.rows = f`, `tqdm.pandas()`, `json.x = 1`.
+
+A cheap look: the modules and classes that the words of the cell name, and the classes that are usual targets. What a
+cell sets on its own classes and functions is part of their value, and not watched here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import sys
+from contextlib import suppress
+from operator import attrgetter, is_
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from awaitly_nb.notebook.ledger.settings import Values
+
+__all__ = ["Attributes"]
+
+Target: TypeAlias = "tuple[str, str]"
+"""A module's name, and the qualified name of a class in it; empty for the module itself."""
+
+
+class Attributes:
+    """What modules and classes of others have for attributes.
+
+    Parameters
+    ----------
+    namespace
+        The user's variables.
+    words
+        The words of the cell.
+    """
+
+    name = "attributes"
+    library: str | None = None
+    first = False
+
+    def __init__(self, namespace: Mapping[str, Any], words: frozenset[str]) -> None:  # Any: the user's values
+        self._namespace = namespace
+        self._words = words
+
+    def snapshot(self) -> dict[Target, Values]:
+        """Return the attributes of each target."""
+        return {_target(owner): dict(vars(owner)) for owner in self._owners()}
+
+    def difference(self, before: dict[Target, Values]) -> Values | None:
+        """Return the attributes that were set, and those that are gone."""
+        made: Values = {}
+        gone: list[tuple[Target, str]] = []
+        for target, was in before.items():
+            owner = _found(target)
+            now = vars(owner)
+            if len(now) == len(was) and all(map(is_, now.values(), was.values())):
+                continue
+            for name in {**was, **now}:
+                if now.get(name, _GONE) is not was.get(name, _GONE) and self._counts(owner, name, now.get(name)):
+                    if name in now:
+                        made[target, name] = now[name]
+                    else:
+                        gone.append((target, name))
+        return {"set": made, "gone": gone} if made or gone else None
+
+    def apply(self, data: Values) -> None:
+        """Set and delete as the cell did."""
+        for (target, name), value in data["set"].items():
+            setattr(_found(target), name, value)
+        for target, name in data["gone"]:
+            with suppress(AttributeError):  # it is not there, as it should be
+                delattr(_found(target), name)
+
+    def requirement(self, before: Values, changed: Values | None, words: frozenset[str]) -> str | None:  # noqa: ARG002
+        """Require nothing: an attribute that is set to what it was is the same object."""
+        return None
+
+    def refusal(self, data: Values) -> str | None:  # noqa: ARG002 - what could be set there can be set here
+        """Refuse nothing."""
+        return None
+
+    def _counts(self, owner: ModuleType | type, name: str, value: object) -> bool:
+        if isinstance(owner, ModuleType):
+            # Modules fill themselves lazily: only what the cell names is its own doing.
+            return name in self._words and not isinstance(value, ModuleType)
+        return name not in _OF_THE_CLASS and not name.startswith("_abc_")
+
+    def _owners(self) -> Iterator[ModuleType | type]:
+        seen: set[int] = set()
+        waiting: list[Any] = [self._namespace.get(word, sys.modules.get(word)) for word in self._words]
+        waiting += [builtins, *_usual()]
+        while waiting:
+            owner = waiting.pop()
+            if id(owner) in seen or not isinstance(owner, ModuleType | type):
+                continue
+            seen.add(id(owner))
+            if isinstance(owner, type):
+                if owner.__module__ not in _OWN and owner.__flags__ & _HEAP_TYPE and _is_reachable(owner):
+                    yield owner
+            elif owner.__name__ not in _OWN:
+                attributes = vars(owner)
+                waiting += [attributes[word] for word in self._words if word in attributes]
+                yield owner
+
+
+def _usual() -> Iterator[type]:
+    for module, names in _USUAL.items():
+        if (loaded := sys.modules.get(module)) is not None:
+            yield from (getattr(loaded, name) for name in names if hasattr(loaded, name))
+
+
+def _target(owner: ModuleType | type) -> Target:
+    return (owner.__module__, owner.__qualname__) if isinstance(owner, type) else (owner.__name__, "")
+
+
+def _found(target: Target) -> Any:  # Any: a module or a class
+    module = importlib.import_module(target[0])
+    return attrgetter(target[1])(module) if target[1] else module
+
+
+def _is_reachable(owner: type) -> bool:
+    module, name = _target(owner)
+    try:
+        return attrgetter(name)(sys.modules[module]) is owner
+    except (KeyError, AttributeError):
+        return False
+
+
+_GONE = object()
+_HEAP_TYPE = 1 << 9  # attributes of other types cannot be set
+_OWN = frozenset({"__main__"})
+_OF_THE_CLASS = frozenset(
+    {"__doc__", "__dict__", "__weakref__", "__abstractmethods__", "__annotations__", "__module__"}
+)
+_USUAL = {
+    "pandas.core.frame": ("DataFrame",),
+    "pandas.core.series": ("Series",),
+    "pandas.core.groupby.generic": ("DataFrameGroupBy", "SeriesGroupBy"),
+    "pandas.core.groupby.groupby": ("GroupBy",),
+    "pandas.core.window.rolling": ("Rolling", "Expanding"),
+    "matplotlib.axes._axes": ("Axes",),
+    "matplotlib.figure": ("Figure",),
+}

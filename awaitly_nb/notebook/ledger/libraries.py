@@ -1,0 +1,213 @@
+"""Watched states of libraries, looked up where they are loaded, and of IPython's shell."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.notebook.ledger.process import environment
+from awaitly_nb.notebook.ledger.settings import Settings, Values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["LIBRARIES", "shell_watchers"]
+
+
+def _plot_settings() -> Values:
+    found = dict.copy(sys.modules["matplotlib"].rcParams)
+    # Chosen by the frontend, and resolved when it is first asked for.
+    for name in ("backend", "backend_fallback"):
+        found.pop(name, None)
+    return {name: list(value) if type(value) is list else value for name, value in found.items()}
+
+
+def _set_plot_settings(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - a setting is never gone
+    # Past the validation, which such values have been through and which does not take its own results in all versions.
+    dict.update(importlib.import_module("matplotlib").rcParams, values)
+
+
+def _registered_maps() -> Values:
+    return dict(sys.modules["matplotlib"].colormaps._cmaps)  # noqa: SLF001 - its mapping interface copies each one
+
+
+def _register_maps(values: Values, gone: list[str]) -> None:
+    maps = importlib.import_module("matplotlib").colormaps
+    for name, value in values.items():
+        maps.register(value, name=name, force=True)
+    for name in gone:
+        maps.unregister(name)
+
+
+def _pandas_options() -> Values:
+    return dict(_flat("", sys.modules["pandas._config.config"]._global_config))  # noqa: SLF001 - told one by one only
+
+
+def _flat(prefix: str, options: Values) -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{name}.", value)
+        else:
+            yield prefix + name, value
+
+
+def _set_pandas_options(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - an option is never gone
+    pandas = importlib.import_module("pandas")
+    for name, value in values.items():
+        pandas.set_option(name, value)
+
+
+def _array_printing() -> Values:
+    found: Values = sys.modules["numpy"].get_printoptions()
+    return found
+
+
+def _set_array_printing(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - as above
+    numpy = importlib.import_module("numpy")
+    # All of them: a call without `formatter` resets it.
+    numpy.set_printoptions(**{**numpy.get_printoptions(), **values})
+
+
+def _array_errors() -> Values:
+    found: Values = sys.modules["numpy"].geterr()
+    return found
+
+
+def _set_array_errors(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - as above
+    importlib.import_module("numpy").seterr(**values)
+
+
+def _sklearn_settings() -> Values:
+    found: Values = sys.modules["sklearn"].get_config()
+    return found
+
+
+def _set_sklearn_settings(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - as above
+    importlib.import_module("sklearn").set_config(**values)
+
+
+def _polars_settings() -> Values:
+    config = sys.modules["polars.config"]
+    around = environment()
+    found: Values = {name: around.get(name) for name in config._POLARS_CFG_ENV_VARS}  # noqa: SLF001 - `state` reads os.environ
+    return found | {name: read() for name, read in config._POLARS_CFG_DIRECT_VARS.items()}  # noqa: SLF001 - as above
+
+
+def _set_polars_settings(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - as above
+    kinds: dict[str, Values] = {"environment": {}, "direct": {}}
+    for name, value in values.items():
+        kinds["environment" if name.startswith("POLARS_") else "direct"][name] = value
+    importlib.import_module("polars").Config.load(json.dumps(kinds))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures that pyplot manages: those a cell leaves open, and which of them is current."""
+
+    name: str = "open figures"
+    library: str | None = "matplotlib._pylab_helpers"
+    first: bool = False
+
+    def snapshot(self) -> dict[int, Any]:
+        """Return the open figures, in the order of their use."""
+        return {number: manager.canvas.figure for number, manager in _managers().items()}
+
+    def difference(self, before: dict[int, Any]) -> Values | None:
+        """Return the figures that are open now and were not, which are closed, and which is the current one."""
+        now = self.snapshot()
+        if list(now.items()) == list(before.items()):
+            return None
+        return {
+            "came": {number: figure for number, figure in now.items() if before.get(number) is not figure},
+            "gone": [number for number, figure in before.items() if now.get(number) is not figure],
+            "order": list(now),
+        }
+
+    def apply(self, data: Values) -> None:
+        """Open and close them; a figure that a variable brought back is open already, under a number of its own."""
+        pyplot = importlib.import_module("matplotlib.pyplot")
+        managers = _managers()
+        for number in data["gone"]:
+            pyplot.close(number)
+        for number, figure in data["came"].items():
+            manager = next((one for one in managers.values() if one.canvas.figure is figure), None)
+            if manager is None:
+                manager = pyplot._backend_mod.new_figure_manager_given_figure(number, figure)  # noqa: SLF001 - as unpickling does
+            else:
+                managers.pop(manager.num)
+            manager.num = number
+            managers[number] = manager
+        for number in data["order"]:
+            if number in managers:
+                managers.move_to_end(number)
+
+    def requirement(self, before: dict[int, Any], changed: Values | None, words: frozenset[str]) -> str | None:  # noqa: ARG002
+        """Require nothing."""
+        return None
+
+    def refusal(self, data: Values) -> str | None:
+        """Refuse where another figure has the number."""
+        taken = [number for number in data["came"] if number in _managers() and number not in data["gone"]]
+        return f"figure {taken[0]} is open already" if taken else None
+
+
+def _managers() -> Any:  # Any: matplotlib's ordered dict of managers
+    helpers = sys.modules.get("matplotlib._pylab_helpers")
+    return {} if helpers is None else helpers.Gcf.figs
+
+
+def shell_watchers(shell: Any) -> tuple[Settings, ...]:  # Any: IPython's shell, or None
+    """Return the watchers of a shell's own settings."""
+    if shell is None:
+        return ()
+
+    def read() -> Values:
+        found: Values = {("shell", name): getattr(shell, name, None) for name in _SHELL_SETTINGS}
+        for mime, formatter in shell.display_formatter.formatters.items():
+            found |= {(mime, "type", kind): shown for kind, shown in formatter.type_printers.items()}
+            found |= {(mime, "deferred", kind): shown for kind, shown in formatter.deferred_printers.items()}
+        plain = shell.display_formatter.formatters["text/plain"]
+        return found | {("text/plain", name): getattr(plain, name) for name in ("float_precision", "pprint")}
+
+    def write(values: Values, gone: list[Any]) -> None:
+        for name, value in values.items():
+            match name:
+                case ("shell", setting):
+                    setattr(shell, setting, value)
+                case (mime, "type", kind):
+                    shell.display_formatter.formatters[mime].type_printers[kind] = value
+                case (mime, "deferred", kind):
+                    shell.display_formatter.formatters[mime].deferred_printers[kind] = value
+                case (mime, setting):
+                    setattr(shell.display_formatter.formatters[mime], setting, value)
+        for mime, place, kind in gone:
+            formatter = shell.display_formatter.formatters[mime]
+            (formatter.type_printers if place == "type" else formatter.deferred_printers).pop(kind, None)
+
+    return (Settings("IPython settings", read, write, hints=frozenset({"get_ipython", "InteractiveShell"})),)
+
+
+_SHELL_SETTINGS = ("ast_node_interactivity", "autocall", "autoawait")
+_STYLE_WORDS = frozenset(
+    {"rcParams", "rc", "style", "rcdefaults", "rc_file", "rcParamsDefault", "use", "set_theme", "set_style"}
+)
+_OPTION_WORDS = frozenset({"set_option", "options", "reset_option"})
+
+LIBRARIES = (
+    Settings("plot settings", _plot_settings, _set_plot_settings, library="matplotlib", hints=_STYLE_WORDS),
+    Settings("colour maps", _registered_maps, _register_maps, library="matplotlib"),
+    Settings("pandas options", _pandas_options, _set_pandas_options, library="pandas", hints=_OPTION_WORDS),
+    Settings(
+        "array printing", _array_printing, _set_array_printing, library="numpy", hints=frozenset({"set_printoptions"})
+    ),
+    Settings("array errors", _array_errors, _set_array_errors, library="numpy", hints=frozenset({"seterr"})),
+    Settings(
+        "sklearn settings", _sklearn_settings, _set_sklearn_settings, library="sklearn", hints=frozenset({"set_config"})
+    ),
+    Settings("polars settings", _polars_settings, _set_polars_settings, library="polars", hints=frozenset({"Config"})),
+    Figures(),
+)
+"""The watchers of this module, in the order in which they are applied."""

@@ -1,0 +1,298 @@
+"""Watched states of the interpreter and the standard library."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import os
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from awaitly_nb.errors import EncodeError
+from awaitly_nb.notebook.ledger.settings import Listing, Settings, Values, digest_of
+
+__all__ = ["PROCESS", "environment"]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment, without its being noticed as read by the cell that runs."""
+    raw = os.environ._data  # type: ignore[attr-defined] # noqa: SLF001 - the mapping itself is watched
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in raw.items()}
+
+
+def _set_environment(values: Values, gone: list[str]) -> None:
+    os.environ.update(values)
+    for name in gone:
+        os.environ.pop(name, None)
+    if "TZ" in values or "TZ" in gone:
+        time.tzset()
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The working directory; a folder below the one before is entered from wherever the session is."""
+
+    name: str = "working directory"
+    library: str | None = None
+    first: bool = True
+
+    def snapshot(self) -> str:
+        """Return it."""
+        return str(Path.cwd())
+
+    def difference(self, before: str) -> str | None:
+        """Return where it is now, seen from where it was if it is below."""
+        now = Path.cwd()
+        if str(now) == before:
+            return None
+        return str(now.relative_to(before)) if now.is_relative_to(before) else str(now)
+
+    def apply(self, data: str) -> None:
+        """Go there."""
+        os.chdir(data)
+
+    def requirement(self, before: str, changed: str | None, words: frozenset[str]) -> str | None:
+        """Require the folder of before where the code may have gone to where it was."""
+        return before if changed is None and words & {"chdir", "cd", "pushd", "popd"} else None
+
+    def refusal(self, data: str) -> str | None:
+        """Refuse a folder that is not there."""
+        return None if Path(data).is_dir() else f"{data} is no folder"
+
+
+def _warnings_changed() -> None:
+    # Leaving this context is the public way to say that the filters are others now.
+    with warnings.catch_warnings():
+        pass
+
+
+def _locales() -> Values:
+    import locale
+
+    return {name: locale.setlocale(getattr(locale, name), None) for name in _CATEGORIES if hasattr(locale, name)}
+
+
+def _set_locales(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - a category is never gone
+    import locale
+
+    for name, value in values.items():
+        locale.setlocale(getattr(locale, name), value)
+
+
+def _decimal_context() -> Values:
+    context = sys.modules["decimal"].getcontext()
+    values = {name: getattr(context, name) for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")}
+    return values | {f"trap {signal.__name__}": value for signal, value in context.traps.items()}
+
+
+def _set_decimal_context(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - a field is never gone
+    import decimal
+
+    context = decimal.getcontext()
+    for name, value in values.items():
+        if name.startswith("trap "):
+            context.traps[getattr(decimal, name.removeprefix("trap "))] = value
+        else:
+            setattr(context, name, value)
+
+
+def _interpreter() -> Values:
+    values: Values = {
+        "recursionlimit": sys.getrecursionlimit(),
+        "switchinterval": sys.getswitchinterval(),
+        "int_max_str_digits": sys.get_int_max_str_digits(),
+        "gc enabled": gc.isenabled(),
+        "gc threshold": gc.get_threshold(),
+    }
+    if (socket := sys.modules.get("socket")) is not None:
+        values["defaulttimeout"] = socket.getdefaulttimeout()
+    return values
+
+
+def _set_interpreter(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - as above
+    for name, value in values.items():
+        match name:
+            case "gc enabled":
+                (gc.enable if value else gc.disable)()
+            case "gc threshold":
+                gc.set_threshold(*value)
+            case "defaulttimeout":
+                importlib.import_module("socket").setdefaulttimeout(value)
+            case _:
+                getattr(sys, f"set{name}" if name != "int_max_str_digits" else "set_int_max_str_digits")(value)
+
+
+class Logging:
+    """Levels and handlers of loggers; a handler is told in words, and one that cannot be told is an obstacle."""
+
+    name = "logging"
+    library: str | None = None
+    first = False
+
+    def snapshot(self) -> dict[str, tuple[Any, ...]]:
+        """Return each logger's settings as they are, cheaply: handlers are described where they differ."""
+        manager = logging.Logger.manager
+        found = {"": _logger_state(logging.root), "\0": (manager.disable,)}
+        for name, logger in list(manager.loggerDict.items()):
+            if isinstance(logger, logging.Logger):
+                found[name] = _logger_state(logger)
+        return found
+
+    def difference(self, before: dict[str, tuple[Any, ...]]) -> Values | None:
+        """Return the loggers that differ, and the handlers that came and are gone."""
+        now = self.snapshot()
+        data = {}
+        for name, state in now.items():
+            was = before.get(name, _FRESH)
+            if state == was:
+                continue
+            if name == "\0":
+                data[name] = {"disable": state[0]}
+                continue
+            data[name] = {
+                "fields": {field: new for field, new, old in zip(_FIELDS, state, was, strict=False) if new != old},
+                "came": [_described(one) for one in state[-1] if one not in was[-1]],
+                "gone": [_described(one) for one in was[-1] if one not in state[-1]],
+                "before": [_described(one, lenient=True) for one in was[-1]],
+            }
+        return data or None
+
+    def apply(self, data: Values) -> None:
+        """Set levels, add and remove handlers."""
+        for name, change in data.items():
+            if name == "\0":
+                logging.disable(change["disable"])
+                continue
+            logger = logging.getLogger(name) if name else logging.root
+            for field, value in change["fields"].items():
+                (logger.setLevel if field == "level" else _setter(logger, field))(value)
+            for handler in list(logger.handlers):
+                if _described(handler, lenient=True) in change["gone"]:
+                    logger.removeHandler(handler)
+            for described in change["came"]:
+                logger.addHandler(_made(described))
+
+    def requirement(
+        self, before: dict[str, tuple[Any, ...]], changed: Values | None, words: frozenset[str]
+    ) -> str | None:
+        """Require what the root logger, and each that the words name, was: `basicConfig` does nothing a second time."""
+        if not words & {"basicConfig", "getLogger", "dictConfig", "fileConfig", "addHandler", "setLevel"}:
+            return None
+        named = {"", *(name for name in before if name and name.rpartition(".")[2] in words)} - set(changed or ())
+        told = []
+        for name in sorted(named):
+            *fields, handlers = before.get(name, _FRESH)
+            told.append([name, *fields, [_described(one, lenient=True) for one in handlers]])
+        return digest_of(told) if told else None
+
+    def refusal(self, data: Values) -> str | None:
+        """Refuse where a logger has other handlers than it had: adding one might make two."""
+        for name, change in data.items():
+            if name == "\0" or not change["came"] + change["gone"]:
+                continue
+            logger = logging.getLogger(name) if name else logging.root
+            if [_described(one, lenient=True) for one in logger.handlers] != change["before"]:
+                return f"the handlers of {name or 'the root logger'} differ from when it ran"
+        return None
+
+
+_FIELDS = ("level", "propagate", "disabled")
+_FRESH: tuple[Any, ...] = (logging.NOTSET, True, False, ())
+
+
+def _logger_state(logger: logging.Logger) -> tuple[Any, ...]:
+    return (logger.level, logger.propagate, logger.disabled, tuple(logger.handlers))
+
+
+def _setter(logger: logging.Logger, field: str) -> Any:  # Any: a setter of whatever type the field has
+    return lambda value: setattr(logger, field, value)
+
+
+def _described(handler: logging.Handler, *, lenient: bool = False) -> dict[str, Any]:
+    """Return what a handler is made of; a lenient description tells it apart, and cannot be made again."""
+    told: dict[str, Any] = {"kind": type(handler).__name__, "level": handler.level, "name": handler.name}
+    formatter = handler.formatter
+    if formatter is not None:
+        style = type(getattr(formatter, "_style", None)).__name__
+        told["format"] = (getattr(formatter, "_fmt", None), formatter.datefmt, _STYLES.get(style))
+        plain = type(formatter) is logging.Formatter and style in _STYLES
+    else:
+        plain = True
+    plain = plain and not handler.filters
+    match type(handler):
+        case logging.StreamHandler:
+            stream = handler.stream  # type: ignore[attr-defined] # mypy does not narrow by a class pattern of `type`
+            told["stream"] = next((name for name in ("stdout", "stderr") if getattr(sys, name) is stream), None)
+            plain = plain and told["stream"] is not None
+        case logging.FileHandler:
+            told.update(file=handler.baseFilename, encoding=handler.encoding)  # type: ignore[attr-defined] # as above
+        case logging.NullHandler:
+            pass
+        case _:
+            plain = False
+    if not plain and not lenient:
+        raise EncodeError(f"the cell adds a {type(handler).__name__} to a logger, which cannot be told in words")
+    return told
+
+
+def _made(told: dict[str, Any]) -> logging.Handler:
+    handler: logging.Handler
+    match told["kind"]:
+        case "StreamHandler":
+            handler = logging.StreamHandler(getattr(sys, told["stream"]))
+        case "FileHandler":
+            handler = logging.FileHandler(told["file"], encoding=told["encoding"], delay=True)
+        case _:
+            handler = logging.NullHandler()
+    handler.setLevel(told["level"])
+    handler.name = told["name"]
+    if "format" in told:
+        handler.setFormatter(logging.Formatter(*told["format"]))
+    return handler
+
+
+_STYLES = {"PercentStyle": "%", "StrFormatStyle": "{", "StringTemplateStyle": "$"}
+_CATEGORIES = ("LC_CTYPE", "LC_COLLATE", "LC_TIME", "LC_MONETARY", "LC_MESSAGES", "LC_NUMERIC")
+_ANY_ENVIRONMENT = frozenset({"environ", "putenv", "setenv", "env", "set_env", "load_dotenv"})
+
+PROCESS = (
+    Settings("environment", environment, _set_environment, first=True, hints=_ANY_ENVIRONMENT, always=False),
+    Folder(),
+    Listing(
+        "sys.path",
+        lambda: sys.path,
+        importlib.invalidate_caches,
+        first=True,
+        hints=frozenset({"path", "sys", "addsitedir"}),
+    ),
+    Listing(
+        "warnings filters",
+        lambda: warnings.filters,  # type: ignore[arg-type,return-value] # typeshed has a Sequence
+        _warnings_changed,
+        moves=True,
+        hints=frozenset({"filterwarnings", "simplefilter", "resetwarnings", "captureWarnings"}),
+    ),
+    Settings("locale", _locales, _set_locales, hints=frozenset({"setlocale"})),
+    Settings(
+        "decimal context",
+        _decimal_context,
+        _set_decimal_context,
+        library="decimal",
+        hints=frozenset({"getcontext", "setcontext"}),
+    ),
+    Settings(
+        "interpreter",
+        _interpreter,
+        _set_interpreter,
+        hints=frozenset(
+            {"setrecursionlimit", "setswitchinterval", "set_int_max_str_digits", "setdefaulttimeout", "gc"}
+        ),
+    ),
+    Logging(),
+)
+"""The watchers of this module, in the order in which they are applied."""
