@@ -220,6 +220,11 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     connection.close()
 
+    def __del__(self) -> None:
+        # Python 3.13 warns of a connection that goes without being closed. A forked child has left it already.
+        if self._connection is not None:
+            self.close()
+
     def look_whole(self) -> bool:
         """Ask the database itself whether it is whole: another process may have seen to that."""
         with self.lock, self.explained():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sqlite3
 
@@ -122,3 +123,13 @@ def test_a_folder_whose_tables_another_process_is_still_making_can_be_used(tmp_p
     assert store.names() == ["k"]
     with contextlib.closing(diskcache.Cache(tmp_path)) as peer:
         assert peer.check() == []
+
+
+def test_a_store_that_nobody_refers_to_closes_its_connection(tmp_path):
+    store = DiskStore(tmp_path)
+    connection = store.database.connection()
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+    del store
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
