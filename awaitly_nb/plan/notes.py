@@ -1,0 +1,165 @@
+"""What is remembered of cells that were not worth storing: how long they took, and what they read and left.
+
+A text file of one JSON object a line beside the cache. Lines are appended in one write each, so several kernels can
+share the file; a line that cannot be read is skipped, and the file is written anew when it has grown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.plan.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["Notes"]
+
+_MOST_BYTES = 4 << 20
+_RECENT = 5
+
+
+class Notes:
+    """The notes of one cache folder.
+
+    Parameters
+    ----------
+    path
+        The file; it need not be there, and its folder neither.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seconds: dict[str, list[float]] = {}
+        self._slower: set[str] = set()
+        self._read_to = 0
+        self._stamp = (0, 0)
+        self._begins = b""
+
+    def expected_s(self, code: str) -> float | None:
+        """Return the median of the latest runs of a cell's code in seconds; None for code that nobody timed."""
+        self._catch_up()
+        found = self._seconds.get(code)
+        return statistics.median(found[-_RECENT:]) if found else None
+
+    def is_slower_cached(self, code: str) -> bool:
+        """Tell whether loading this code's result was found to take longer than running it."""
+        self._catch_up()
+        return code in self._slower
+
+    def add(
+        self,
+        *,
+        code: str,
+        name: str,
+        seconds: float,
+        at: datetime,
+        parts: Mapping[str, Any] | None = None,  # Any: plain JSON data
+        made: Mapping[str, Any] | None = None,  # Any: as above
+        slower: bool = False,
+    ) -> None:
+        """Remember one run. A note that cannot be written is no loss: the cell is looked up once more."""
+        note: dict[str, Any] = {"code": code, "name": name, "s": round(seconds, 6), "at": at.timestamp()}
+        if parts is not None:
+            note["parts"] = [row[:3] if row[0] not in ("helper", "class") else row for row in parts["parts"]]
+        if made is not None:
+            note["made"] = dict(made)
+        if slower:
+            note["slower"] = True
+        line = json.dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n"
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                os.write(descriptor, line.encode("utf-8", "surrogatepass"))
+            finally:
+                os.close(descriptor)
+            if self._path.stat().st_size > _MOST_BYTES:
+                self._rewrite()
+
+    def records(self) -> Iterator[Record]:
+        """Yield what the notes tell as records of runs that were not stored, the latest of each code and inputs."""
+        latest: dict[str, dict[str, Any]] = {}
+        for note in _lines(self._path, 0):
+            if note.get("parts") and note.get("made") is not None:
+                latest[json.dumps([row[:3] for row in note["parts"]])] = note
+        for note in latest.values():
+            made = note["made"]
+            yield Record(
+                name=note["name"],
+                key="",
+                parts=tuple((*row, "")[:4] for row in note["parts"]),
+                made=made.get("vars", {}),
+                unknown=tuple(made.get("unknown", ())),
+                deleted=tuple(made.get("deleted", ())),
+                changed=tuple(made.get("changed", ())),
+                seconds=note["s"],
+                at=datetime.fromtimestamp(note["at"], UTC),
+                stored=False,
+            )
+
+    def _catch_up(self) -> None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return
+        if (stamp := (found.st_size, found.st_mtime_ns)) == self._stamp:
+            return
+        begins = _beginning(self._path)
+        if found.st_size < self._read_to or begins[: len(self._begins)] != self._begins or not self._begins:
+            # Another file in its place. An inode may be used again, so it would not tell.
+            self._seconds, self._slower, self._read_to = {}, set(), 0
+        self._stamp, self._begins = stamp, begins
+        for note in _lines(self._path, self._read_to):
+            self._seconds.setdefault(note["code"], []).append(note["s"])
+            if note.get("slower"):
+                self._slower.add(note["code"])
+            else:
+                self._slower.discard(note["code"])
+        self._read_to = found.st_size
+
+    def _rewrite(self) -> None:
+        kept: dict[str, list[dict[str, Any]]] = {}
+        for note in _lines(self._path, 0):
+            kept.setdefault(note["code"], []).append(note)
+        latest = sorted((note for notes in kept.values() for note in notes[-_RECENT:]), key=lambda note: note["at"])
+        text, size = [], 0
+        for note in reversed(latest):
+            line = json.dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n"
+            size += len(line)
+            if size > _MOST_BYTES // 2:
+                break
+            text.append(line)
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        temporary.write_text("".join(reversed(text)), encoding="utf-8")
+        temporary.replace(self._path)
+
+
+def _beginning(path: Path) -> bytes:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(256)
+    return b""
+
+
+def _lines(path: Path, begin: int) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open("rb") as file:
+            file.seek(begin)
+            data = file.read()
+    except OSError:
+        return
+    for line in data.splitlines():
+        try:
+            note = json.loads(line)
+            sound = isinstance(note["code"], str) and isinstance(note["name"], str)
+            sound = sound and isinstance(note["s"], int | float) and isinstance(note["at"], int | float)
+        except (ValueError, KeyError, TypeError):
+            continue
+        if sound:
+            yield note
