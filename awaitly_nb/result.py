@@ -53,6 +53,9 @@ class Mark:
         Size of the stored value; None where the result was never encoded.
     traces
         What it used of the process while it was computed, by tracer, as plain data (see `keys.traces`); None: nothing.
+    made
+        What it left, by fingerprint and without values, as plain data, so that a plan can go on from there; None where
+        nobody told.
     """
 
     step_id: str | None = None
@@ -66,6 +69,7 @@ class Mark:
     files: tuple[Any, ...] = ()  # Any: plain JSON data
     size_bytes: int | None = None
     traces: Mapping[str, Any] | None = None  # Any: plain JSON data
+    made: Mapping[str, Any] | None = None  # Any: plain JSON data
 
 
 @dataclass(frozen=True, slots=True)

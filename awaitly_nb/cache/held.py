@@ -45,6 +45,7 @@ _MEMBERS: Final[tuple[tuple[str, object], ...]] = (
     ("code", None),
     ("origin", "returned"),
     ("traces", None),
+    ("made", None),
 )
 """Fields of a mark that are members of the head, each with the value that is left out; a further one is a line here."""
 

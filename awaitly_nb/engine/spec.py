@@ -103,6 +103,10 @@ class StepSpec:
         Do not warn where the result cannot be stored: who made the step tells of it, from the `Outcome`.
     key_s
         Seconds that making the key took, for the `Outcome`.
+    made
+        Tells what the step left, as plain data, once it has run (see `Mark.made`).
+    worth
+        Tells, from the seconds that running took, whether the result is to be stored; None stores it.
     """
 
     step_id: str
@@ -124,6 +128,8 @@ class StepSpec:
     call: Callable[..., Any] | None = None  # Any: the user's function
     quiet: bool = False
     key_s: float = 0.0
+    made: Callable[[], Mapping[str, Any] | None] | None = None  # Any: plain JSON data
+    worth: Callable[[float], bool] | None = None
 
 
 def check_step(

@@ -262,10 +262,10 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 
     if origin is not None and origin.duration_s is not None and spec.retry is None:
         run_s = origin.duration_s  # without its wait for a worker
     mark = _mark_of(run, spec, code, parts, tracker)
-    result = with_mark(
-        result,
-        replace(mark, at=at, duration_s=run_s, origin="returned" if origin is None else origin.origin, traces=traces),
-    )
+    mark = replace(mark, at=at, duration_s=run_s, origin="returned" if origin is None else origin.origin, traces=traces)
+    if spec.made is not None and result.ok:
+        mark = replace(mark, made=spec.made())
+    result = with_mark(result, mark)
     run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=run_s, **where)
     storing = time.perf_counter()
     stored, error = False, None
@@ -337,6 +337,9 @@ def _store(
                 _remember(run, key, result)
             return False, None
         if not may_store(result, policy=spec.cache_errors):
+            return False, None
+        mark = mark_of(result)
+        if spec.worth is not None and mark is not None and not spec.worth(mark.duration_s or 0.0):
             return False, None
         if not there:
             yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=is_heavy(result))

@@ -137,6 +137,7 @@ class StepCacheSuite(Gaps):
             parts={"name": "s", "parts": [{"kind": "code", "shown": "def s(): ..."}]},
             files=({"path": "data.csv", "size": 3},),
             traces={"environment": {"MODE": "7f"}},
+            made={"vars": {"x": "int 1"}, "unknown": ["f"]},
         )
         cache.set("k", with_mark(Err("E"), mark))
         for _ in range(2):
@@ -149,6 +150,7 @@ class StepCacheSuite(Gaps):
             assert dict(back.parts or {}) == mark.parts
             assert list(back.files) == list(mark.files)
             assert dict(back.traces or {}) == mark.traces
+            assert dict(back.made or {}) == mark.made
 
     def test_writing_to_a_value_never_changes_the_cache(self, cache: StepCache) -> None:
         value = {"list": [1]}
