@@ -23,6 +23,9 @@ if TYPE_CHECKING:
         objects as objects,
     )
     from awaitly_nb.states.databases import (
+        open_store as open_store,
+    )
+    from awaitly_nb.states.databases import (
         postgres as postgres,
     )
     from awaitly_nb.states.databases import (
@@ -75,6 +78,7 @@ else:
             "libsql": "databases",
             "mongo": "databases",
             "objects": "databases",
+            "open_store": "databases",
             "outline": "store",
             "postgres": "databases",
             "redis": "databases",

@@ -147,9 +147,15 @@ class MongoStore:
             with self._lock:
                 if self._client is None or self._pid != os.getpid():
                     limit_ms = round(self._timeout_s * 1000)
-                    self._client = MongoClient(
-                        self._address.url, serverSelectionTimeoutMS=limit_ms, timeoutMS=limit_ms, appname="awaitly-nb"
-                    )
+                    try:
+                        self._client = MongoClient(
+                            self._address.url,
+                            serverSelectionTimeoutMS=limit_ms,
+                            timeoutMS=limit_ms,
+                            appname="awaitly-nb",
+                        )
+                    except ValueError as exc:
+                        raise self._address.error("read the URL", exc) from None
                     self._pid = os.getpid()
                     close_with(self, self._client.close)
                 client = self._client

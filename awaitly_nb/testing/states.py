@@ -20,13 +20,14 @@ import math
 import threading
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from awaitly_nb.errors import (
     DamagedEntryWarning,
     InvalidOptionError,
+    LeaseHeldError,
     MisuseError,
     StateError,
     StateTooLargeError,
@@ -34,17 +35,21 @@ from awaitly_nb.errors import (
     StoreError,
 )
 from awaitly_nb.result import Err, Mark, Ok, mark_of
-from awaitly_nb.states import ResumeState, StepEntry
+from awaitly_nb.states import ResumeState, StateStore, StepEntry
+from awaitly_nb.workflow import create_workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from awaitly_nb.states import StateStore
+    from awaitly_nb.result import Result
+    from awaitly_nb.stores import Store
 
 __all__ = ["StateStoreSuite"]
 
 _AT = datetime(2026, 3, 4, 5, 6, 7, 890123, UTC)
 _WRITERS = 6
+_STOPS = 20
+"""How often a run is stopped in each of the two ways."""
 
 VALUES = {
     "nothing": None,
@@ -373,6 +378,20 @@ class StateStoreSuite:
         assert store.blocking.acquire("wf", 30) is None
         assert store.blocking.renew("wf", second, 30) is True
 
+    @pytest.mark.parametrize("stopped", ["in a step", "between steps"])
+    def test_e76_a_run_that_was_stopped_for_longer_than_its_lease_ends(
+        self, store: StateStore, open_store: Callable[..., StateStore], stopped: str
+    ) -> None:
+        """The holder is stopped, another takes over and ends, the holder wakes: nothing of it starts, nothing lands."""
+        # Long enough for this store, on this machine, to be asked a few times before it has run out.
+        begun = store.records.now()
+        store.blocking.holder("warm-up")
+        ttl = max(timedelta(seconds=0.2), 8 * (store.records.now() - begun))
+        other = open_store(lease_ttl=60.0)
+        for round_ in range(_STOPS):
+            _stopped_run(store.records, other, f"wf-{round_}", ttl, in_step=stopped == "in a step")
+        other.blocking.close()
+
     def test_e76_of_many_one_gets_the_lease(self, open_store: Callable[..., StateStore]) -> None:
         handles = [open_store() for _ in range(_WRITERS)]
         for _ in range(3):
@@ -483,6 +502,75 @@ class StateStoreSuite:
         store.blocking.save("wf", _state(a=Ok((1, 2)), b=Err("E", ValueError("x"))))
         (record,) = store.records.scan("\x1estate", bodies=True)
         assert [step["key"] for step in json.loads(bytes(record.body or b""))["steps"]] == ["a", "b"]
+
+
+class _Stoppable:
+    """The records of a store, as a process sees them that is stopped while `awake` is not set."""
+
+    def __init__(self, records: Store) -> None:
+        self._records = records
+        self.awake = threading.Event()
+        self.awake.set()
+
+    def __getattr__(self, name: str) -> Any:  # Any: whatever the store has
+        found = getattr(self._records, name)
+
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            self.awake.wait()
+            return found(*args, **kwargs)
+
+        return ask if callable(found) else found
+
+
+def _stopped_run(records: Store, other: StateStore, id: str, ttl: timedelta, *, in_step: bool) -> None:  # noqa: A002
+    process = _Stoppable(records)
+    store = StateStore(cast("Store", process), lease_ttl=ttl)
+    started: list[str] = []
+    asleep = threading.Event()
+    results: list[Result[Any, Any]] = []
+
+    def stop() -> None:
+        process.awake.clear()
+        asleep.set()
+        process.awake.wait()
+
+    def pay(who: str) -> str:
+        started.append(f"{who} pays")
+        if who == "first" and in_step:
+            stop()
+        return who
+
+    def first(ctx: Any) -> str:
+        ctx.step("fetch", started.append, "first fetches", key="fetch")
+        if not in_step:
+            stop()
+        ctx.step("pay", pay, "first", key="pay")
+        return str(ctx.step("mail", started.append, "first mails", key="mail"))
+
+    def second(ctx: Any) -> None:
+        ctx.step("fetch", started.append, "second fetches", key="fetch")
+        ctx.step("pay", pay, "second", key="pay")
+        ctx.step("mail", started.append, "second mails", key="mail")
+
+    workflow = create_workflow("stopped", cache=None)
+    thread = threading.Thread(target=lambda: results.append(workflow.run_sync(first, store=store, id=id)))
+    thread.start()
+    try:
+        asleep.wait()
+        taken = workflow.run_sync(second, store=other, id=id)
+        while isinstance(taken, Err) and isinstance(taken.error, LeaseHeldError):
+            taken = workflow.run_sync(second, store=other, id=id)  # the store's clock decides, and no test turns it
+    finally:
+        process.awake.set()
+        thread.join()
+    assert taken.ok, taken
+    (result,) = results
+    assert not result.ok
+    assert isinstance(result.error, LeaseHeldError), result
+    expected = ["first fetches", "first pays"] if in_step else ["first fetches"]
+    assert started == [*expected, "second pays", "second mails"]
+    assert _values(_load(other, id)) == {"fetch": None, "pay": "second", "mail": None}
+    assert other.blocking.holder(id) is None
 
 
 def _state(**results: Any) -> ResumeState:

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -257,3 +262,26 @@ def test_the_one_liner_checkpoints_after_every_step_so_no_crash_repeats_any(tmp_
     process_one_liner(second)
     assert process_one_liner(None) == aw.Ok(("fetch_user done", "process_payment done"))
     assert done == list(KEYS)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a program of forks")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_payment_that_returned_is_never_paid_again_however_runs_are_stopped(tmp_path, seed):
+    """Two hundred runs, each stopped for longer than its lease, killed, or misled by the clock, at a random point."""
+    program = Path(__file__).with_name("payments.py")
+    command = [sys.executable, "-W", "error", program, tmp_path, "200", str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout.splitlines()[-1])
+    assert counts["runs"] >= 200
+    assert all(counts[what] >= 10 for what in ("stop", "kill", "jump", "jump back", "lost", "orders")), counts
+    returned, calls = set(), 0
+    for line in (tmp_path / "ledger").read_text().splitlines():
+        order, what, number = line.split()
+        if what == "called":
+            assert (order, number) not in returned, line
+            calls += 1
+        else:
+            returned.add((order, number))
+    assert len(returned) == 3 * counts["orders"]
+    assert calls > len(returned)  # some were under way when their run was stopped or killed: that is what remains

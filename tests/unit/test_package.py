@@ -20,7 +20,7 @@ PUBLIC = {
     *("configure", "file", "register_key", "register_state"),
     # resume state and stores
     *("ResumeState", "StepEntry", "StateStore", "create_resume_state_collector"),
-    *("sqlite", "postgres", "mongo", "libsql", "redis", "objects"),
+    *("open_store", "sqlite", "postgres", "mongo", "libsql", "redis", "objects"),
     # guards of events
     *("is_workflow_start", "is_workflow_success", "is_workflow_error", "is_workflow_cancelled"),
     *("is_step_start", "is_step_success", "is_step_error", "is_step_complete", "is_step_retry"),
