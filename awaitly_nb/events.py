@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
 
 from awaitly_nb.errors import ListenerWarning, warn
+from awaitly_nb.records import Record
 from awaitly_nb.result import Err, Ok, Result
 
 __all__ = [
@@ -56,8 +56,7 @@ _log = logging.getLogger(__name__)
 AnyResult: TypeAlias = Result[Any, Any]  # Any: results of the user's steps
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Record, kw_only=True):
     """Something that happened in a run.
 
     Attributes
@@ -76,29 +75,26 @@ class Event:
     def to_dict(self) -> dict[str, Any]:
         """Return the event as plain JSON data; what JSON cannot hold is shown by its repr, so that this never fails."""
         data: dict[str, Any] = {"type": self.type}
-        for f in fields(self):
-            data[f.name] = _plain(getattr(self, f.name), 0)
+        for name in self._fields:
+            data[name] = _plain(getattr(self, name), 0)
         return data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowStart(Event):
+class WorkflowStart(Event, kw_only=True):
     """A run began; `resumed` is the resume state in force, or None."""
 
     type: ClassVar[str] = "workflow_start"
     resumed: Any = None  # Any: a ResumeState, which lives in a layer above
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowSuccess(Event):
+class WorkflowSuccess(Event, kw_only=True):
     """A run ended well."""
 
     type: ClassVar[str] = "workflow_success"
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowFailed(Event):
+class WorkflowFailed(Event, kw_only=True):
     """A run ended with an error."""
 
     type: ClassVar[str] = "workflow_error"
@@ -107,8 +103,7 @@ class WorkflowFailed(Event):
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowCancelled(Event):
+class WorkflowCancelled(Event, kw_only=True):
     """A run was interrupted or cancelled.
 
     Attributes
@@ -128,14 +123,12 @@ class WorkflowCancelled(Event):
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _StepEvent(Event):
+class _StepEvent(Event, kw_only=True):
     step_id: str
     step_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepCacheHit(_StepEvent):
+class StepCacheHit(_StepEvent, kw_only=True):
     """A step's result was at hand, and its function was not called.
 
     Attributes
@@ -165,46 +158,40 @@ class StepCacheHit(_StepEvent):
     replayed: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepCacheMiss(_StepEvent):
+class StepCacheMiss(_StepEvent, kw_only=True):
     """A step's result was not at hand; `reason` says why, in one line."""
 
     type: ClassVar[str] = "step_cache_miss"
     reason: str = "first run"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepWaiting(_StepEvent):
+class StepWaiting(_StepEvent, kw_only=True):
     """Another kernel is computing the step's key; `holder` says who, and since when."""
 
     type: ClassVar[str] = "step_waiting"
     holder: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepStart(_StepEvent):
+class StepStart(_StepEvent, kw_only=True):
     """A step's function is about to be called."""
 
     type: ClassVar[str] = "step_start"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _StepEnd(_StepEvent):
+class _StepEnd(_StepEvent, kw_only=True):
     result: AnyResult
     duration_s: float
     replayed: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepSuccess(_StepEnd):
+class StepSuccess(_StepEnd, kw_only=True):
     """A step's function returned."""
 
     type: ClassVar[str] = "step_success"
     result: Ok[Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepFailed(_StepEnd):
+class StepFailed(_StepEnd, kw_only=True):
     """A step came to an error, after its last attempt."""
 
     type: ClassVar[str] = "step_error"
@@ -216,8 +203,7 @@ class StepFailed(_StepEnd):
         return self.result.error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepComplete(_StepEnd):
+class StepComplete(_StepEnd, kw_only=True):
     """A step is done, its result is stored where it is to be stored.
 
     Attributes
@@ -233,8 +219,7 @@ class StepComplete(_StepEnd):
     size_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRetry(_StepEvent):
+class StepRetry(_StepEvent, kw_only=True):
     """A step failed and will be tried again; `attempt` is the number of the next attempt, from 2."""
 
     type: ClassVar[str] = "step_retry"
@@ -243,8 +228,7 @@ class StepRetry(_StepEvent):
     error: Any = None  # Any: the user's error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRetriesExhausted(_StepEvent):
+class StepRetriesExhausted(_StepEvent, kw_only=True):
     """The last of several attempts failed."""
 
     type: ClassVar[str] = "step_retries_exhausted"
@@ -252,8 +236,7 @@ class StepRetriesExhausted(_StepEvent):
     error: Any = None  # Any: the user's error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersistFailed(_StepEvent):
+class PersistFailed(_StepEvent, kw_only=True):
     """A result could not be stored; the run has it all the same."""
 
     type: ClassVar[str] = "persist_error"

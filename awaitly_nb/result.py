@@ -1,18 +1,18 @@
-"""`Ok` and `Err`: what a step or a run came to, as a value.
+"""`Ok` and `Err`: the result of a step or a run, as a value.
 
 Both are frozen and can be matched (`case aw.Ok(v)`). A private `Mark` rides along outside equality and repr: where and
-when the result was computed. Caches and states keep it beside the value, so one object carries all that the engine
-needs to decide whether a kept result still answers. Imports nothing but `errors`, until
-Jupyter asks to draw one.
+when the result was computed. Caches and states store it beside the value, so one object carries all that the engine
+needs to decide whether a cached result still answers. Imports nothing but `errors` and `records`, until Jupyter asks to
+draw one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from awaitly_nb.drawing import html_of
 from awaitly_nb.errors import UnwrapError
+from awaitly_nb.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +26,10 @@ E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
 D = TypeVar("D")
 
+_set = object.__setattr__
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+
+class Mark(Record, kw_only=True):
     """Where a result came from: all that is known of it beside its value.
 
     Attributes
@@ -72,8 +73,26 @@ class Mark:
     made: Mapping[str, Any] | None = None  # Any: plain JSON data
 
 
-@dataclass(frozen=True, slots=True)
-class Ok(Generic[T_co]):
+class _Frozen:
+    """What `Ok` and `Err` share. Not records: every hit makes one, and these are made in a third of the time."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"cannot assign to field {name!r}: a result is frozen; make another one")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"cannot delete field {name!r}: a result is frozen")
+
+    def __getstate__(self) -> list[Any]:  # Any: the fields
+        return [getattr(self, name) for name in self.__slots__]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        for name, value in zip(self.__slots__, state, strict=True):
+            _set(self, name, value)
+
+
+class Ok(_Frozen, Generic[T_co]):
     """A success.
 
     Examples
@@ -83,8 +102,27 @@ class Ok(Generic[T_co]):
     3
     """
 
+    __slots__ = ("value", "_mark")  # noqa: RUF023 - in the order of the stored state
+    __match_args__ = ("value",)
+
     value: T_co
-    _mark: Mark | None = field(default=None, compare=False, repr=False, kw_only=True)
+    _mark: Mark | None
+
+    def __init__(self, value: T_co, *, _mark: Mark | None = None) -> None:
+        _set(self, "value", value)
+        _set(self, "_mark", _mark)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Ok:
+            return NotImplemented
+        mine, theirs = self.value, other.value
+        return mine is theirs or bool(mine == theirs)
+
+    def __hash__(self) -> int:
+        return hash((self.value,))
+
+    def __repr__(self) -> str:
+        return f"Ok(value={self.value!r})"
 
     @property
     def ok(self) -> Literal[True]:
@@ -108,8 +146,7 @@ class Ok(Generic[T_co]):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Err(Generic[E_co]):
+class Err(_Frozen, Generic[E_co]):
     """A failure.
 
     Two failures are equal when their errors are: the cause is evidence, not identity, and an exception never equals
@@ -126,9 +163,29 @@ class Err(Generic[E_co]):
     0
     """
 
+    __slots__ = ("error", "cause", "_mark")  # noqa: RUF023 - in the order of the stored state
+    __match_args__ = ("error", "cause")
+
     error: E_co
-    cause: object = field(default=None, compare=False)
-    _mark: Mark | None = field(default=None, compare=False, repr=False, kw_only=True)
+    cause: object
+    _mark: Mark | None
+
+    def __init__(self, error: E_co, cause: object = None, *, _mark: Mark | None = None) -> None:
+        _set(self, "error", error)
+        _set(self, "cause", cause)
+        _set(self, "_mark", _mark)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Err:
+            return NotImplemented
+        mine, theirs = self.error, other.error
+        return mine is theirs or bool(mine == theirs)
+
+    def __hash__(self) -> int:
+        return hash((self.error,))
+
+    def __repr__(self) -> str:
+        return f"Err(error={self.error!r}, cause={self.cause!r})"
 
     @property
     def ok(self) -> Literal[False]:
@@ -172,4 +229,6 @@ def mark_of(result: Result[Any, Any]) -> Mark | None:
 
 def with_mark(result: Result[T, E], mark: Mark | None) -> Result[T, E]:
     """Return `result` with `mark` in place of its own."""
-    return replace(result, _mark=mark)
+    if isinstance(result, Ok):
+        return Ok(result.value, _mark=mark)
+    return Err(result.error, result.cause, _mark=mark)

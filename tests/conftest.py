@@ -19,7 +19,6 @@ import os
 import threading
 import time
 import warnings
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +26,7 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb import config
+from awaitly_nb.records import replace
 from awaitly_nb.result import mark_of, with_mark
 from awaitly_nb.testing import FakeClock
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.pickling import UndecodableError, decode, encode
 from awaitly_nb.errors import EncodeError
-from awaitly_nb.result import Ok
+from awaitly_nb.result import Ok, mark_of
 
 if TYPE_CHECKING:
     from awaitly_nb.result import Result
@@ -42,7 +41,8 @@ def copied(result: Result[Any, Any]) -> Result[Any, Any]:
         return result
     try:
         encoded = encode(result.value)
-        return replace(result, value=decode(encoded.stream, [bytearray(buffer) for buffer in encoded.buffers]))
+        value = decode(encoded.stream, [bytearray(buffer) for buffer in encoded.buffers])
+        return Ok(value, _mark=mark_of(result))
     except (EncodeError, UndecodableError):
         return result
 

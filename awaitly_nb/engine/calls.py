@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +29,7 @@ from awaitly_nb.errors import (
 from awaitly_nb.events import StepRetriesExhausted, StepRetry
 from awaitly_nb.executors import is_awaitable, resolve, tells_no_files
 from awaitly_nb.keys import joined, note_files, track_files, tracked_from
+from awaitly_nb.records import Record, replace
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ def _message(exc: Exception) -> str:
         return "<its str raised>"
 
 
-@dataclass(frozen=True, slots=True)
-class _Ticket:
+class _Ticket(Record):
     """What a worker needs to store one result."""
 
     key: str
@@ -139,8 +138,7 @@ class _Ticket:
     mark: Mark
 
 
-@dataclass(frozen=True, slots=True)
-class StoredThere:
+class StoredThere(Record):
     """What a worker answers that has stored its result."""
 
     size_bytes: int | None
@@ -148,8 +146,7 @@ class StoredThere:
     mark: Mark
 
 
-@dataclass(frozen=True, slots=True)
-class SentBack:
+class SentBack(Record):
     """What a worker answers whose signature would not be trusted here, or that could not write."""
 
     value: Any  # Any: the user's value
@@ -224,8 +221,7 @@ class OnWorker(Loading):
         return StoredThere(head.get("size_bytes"), str(head.get("signature", "")), mark)
 
 
-@dataclass(frozen=True, slots=True)
-class WithFiles:
+class WithFiles(Record):
     """What a call in another process answers: what it returned, and the files that it read."""
 
     value: Any  # Any: the user's value
@@ -263,11 +259,11 @@ def as_called(spec: StepSpec, cache: StepCache | None, mark: Callable[[], Mark])
         call = spec.call or call_of(spec, cache)
         if isinstance(call, OnWorker):
             ticket = _Ticket(spec.key, spec.ttl_s, mark())
-            return replace(spec, fn=call, args=(ticket, *spec.args))
+            return spec.but(fn=call, args=(ticket, *spec.args))
     if holds_handles(spec.args, spec.kwargs.values()):
-        spec = replace(spec, fn=Loading(spec.fn))
+        spec = spec.but(fn=Loading(spec.fn))
     if tells_no_files(resolve(spec.executor)) and (home := tracked_from()) is not None:
-        spec = replace(spec, fn=Watched(spec.fn, home))
+        spec = spec.but(fn=Watched(spec.fn, home))
     return spec
 
 

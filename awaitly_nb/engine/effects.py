@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -24,33 +23,32 @@ TIMED_OUT = _TimedOut()
 """What a driver answers to `Invoke` when the step's time is up."""
 
 
-@dataclass(slots=True)
 class Invoke:
     """Call the step's function where its executor says, for at most its time-out; answer its value or `TIMED_OUT`.
 
     The driver notes in `took_s` how long the call itself took, where the executor knows better than a clock outside.
     """
 
-    spec: StepSpec
-    took_s: float | None = None
+    __slots__ = ("spec", "took_s")
+
+    def __init__(self, spec: StepSpec) -> None:
+        self.spec = spec
+        self.took_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """Wait some seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Wait until `future` is done."""
 
     future: Future[None]
 
 
-@dataclass(frozen=True, slots=True)
-class Save:
+class Save(NamedTuple):
     """Write something, and let no interrupt cut it short. `heavy`: it would hold up an event loop."""
 
     fn: Callable[[], object]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.drawing import html_of
@@ -11,6 +10,7 @@ from awaitly_nb.engine.lookup import FIRST_RUN
 from awaitly_nb.engine.summary import error_line
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
 from awaitly_nb.keys import Parts, diff
+from awaitly_nb.records import Record
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_age, show_duration
 
@@ -37,8 +37,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+class Why(Record):
     """Why a call hits or misses.
 
     Attributes

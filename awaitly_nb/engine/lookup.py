@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -103,8 +102,7 @@ class Outcome(NamedTuple):
     store_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Serve:
+class Serve(NamedTuple):
     """Serve the cached result. `stale_code`: the step's code has changed since it was computed."""
 
     result: Result[Any, Any]
@@ -112,8 +110,7 @@ class Serve:
     stale_code: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Compute:
+class Compute(NamedTuple):
     """Compute the step; `reason` says why, in one line."""
 
     reason: str

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from awaitly_nb.errors import AwaitlyWarning, CacheUnusableWarning, SharedKeyWarning, UnkeyableError, warn
 from awaitly_nb.keys import code_mark, fingerprint, step_parts
@@ -215,8 +214,7 @@ def identity_of(cache: StepCache) -> Hashable:
 _RUNS_IN_A_ROW = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(NamedTuple):
     run_id: str
     key: str
     misses: int

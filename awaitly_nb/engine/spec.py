@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb.errors import InvalidOptionError, MisuseError
 from awaitly_nb.executors import resolve
+from awaitly_nb.records import Record
 from awaitly_nb.result import Err
 from awaitly_nb.units import parse_duration
 
@@ -23,8 +23,7 @@ __all__ = ["CacheErrors", "Retry", "StepSpec", "attempts", "check_step", "parse_
 CacheErrors: TypeAlias = Literal["returned", "all", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Record):
     """How often to try a step, and how long to wait between.
 
     The waits grow from `delay_s` by `factor` up to `max_delay_s`, each with up to `jitter_s` added at random.
@@ -66,8 +65,7 @@ class Retry:
             )
 
 
-# Not frozen, as data here else is: freezing doubles the price of making one, and every hit makes one.
-@dataclass(slots=True, kw_only=True, eq=False)
+# Written out, because every hit makes one: a frozen record would take five times as long to make.
 class StepSpec:
     """One call of a step, checked; nobody changes it.
 
@@ -109,27 +107,82 @@ class StepSpec:
         Tells, from the seconds that running took, whether the result is to be stored; None stores it.
     """
 
-    step_id: str
-    fn: Callable[..., Any]  # Any: the user's function
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any]
-    key: str | None = None
-    parts: Parts | None = None
-    ttl_s: float | None = None
-    timeout_s: float | None = None
-    retry: Retry | None = None
-    error: object = None
-    cache_errors: CacheErrors = "returned"
-    executor: object = "inline"
-    force: bool = False
-    read_only: bool = False
-    known_files: tuple[Any, ...] = ()  # Any: plain JSON data
-    lazy: bool = False
-    call: Callable[..., Any] | None = None  # Any: the user's function
-    quiet: bool = False
-    key_s: float = 0.0
-    made: Callable[[], Mapping[str, Any] | None] | None = None  # Any: plain JSON data
-    worth: Callable[[float], bool] | None = None
+    __slots__ = (
+        "args",
+        "cache_errors",
+        "call",
+        "error",
+        "executor",
+        "fn",
+        "force",
+        "key",
+        "key_s",
+        "known_files",
+        "kwargs",
+        "lazy",
+        "made",
+        "parts",
+        "quiet",
+        "read_only",
+        "retry",
+        "step_id",
+        "timeout_s",
+        "ttl_s",
+        "worth",
+    )
+
+    def __init__(
+        self,
+        *,
+        step_id: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any],
+        key: str | None = None,
+        parts: Parts | None = None,
+        ttl_s: float | None = None,
+        timeout_s: float | None = None,
+        retry: Retry | None = None,
+        error: object = None,
+        cache_errors: CacheErrors = "returned",
+        executor: object = "inline",
+        force: bool = False,
+        read_only: bool = False,
+        known_files: tuple[Any, ...] = (),
+        lazy: bool = False,
+        call: Callable[..., Any] | None = None,
+        quiet: bool = False,
+        key_s: float = 0.0,
+        made: Callable[[], Mapping[str, Any] | None] | None = None,
+        worth: Callable[[float], bool] | None = None,
+    ) -> None:
+        self.step_id = step_id
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.key = key
+        self.parts = parts
+        self.ttl_s = ttl_s
+        self.timeout_s = timeout_s
+        self.retry = retry
+        self.error = error
+        self.cache_errors = cache_errors
+        self.executor = executor
+        self.force = force
+        self.read_only = read_only
+        self.known_files = known_files
+        self.lazy = lazy
+        self.call = call
+        self.quiet = quiet
+        self.key_s = key_s
+        self.made = made
+        self.worth = worth
+
+    def but(self, **changes: Any) -> StepSpec:  # Any: each field has its own type
+        """Return a spec like this one with some fields changed."""
+        for name in self.__slots__:
+            changes.setdefault(name, getattr(self, name))
+        return StepSpec(**changes)
 
 
 def check_step(

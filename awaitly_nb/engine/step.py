@@ -10,7 +10,6 @@ import logging
 import time
 from concurrent.futures import wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import handle_of
@@ -42,6 +41,7 @@ from awaitly_nb.events import (
 from awaitly_nb.executors import THREAD, check_may_block, in_private_loop, is_awaitable, resolve
 from awaitly_nb.keys import begin_traces, end_traces, literal_files, track_files
 from awaitly_nb.locks import FLIGHTS, Flight, led
+from awaitly_nb.records import replace
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 from awaitly_nb.states import StepEntry
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from awaitly_nb import events as ev
 from awaitly_nb.drawing import html_of
 from awaitly_nb.engine.lookup import SOURCES
+from awaitly_nb.records import Record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,7 @@ StepState: TypeAlias = Literal["running", "waiting", "hit", "computed", "failed"
 RunStatus: TypeAlias = Literal["running", "ok", "failed", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepSummary:
+class StepSummary(Record, kw_only=True):
     """What one step of a run came to; of several calls with one id and key, the last.
 
     Attributes
@@ -59,8 +58,7 @@ class StepSummary:
     error_text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
+class RunSummary(Record, kw_only=True):
     """What one run did.
 
     Attributes

@@ -11,7 +11,6 @@ import getpass
 import logging
 import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +115,7 @@ class Cell:
             run = standing_run(self.options.name, self._cache)
             outcome = run_step(run, self._spec(self._compute))
             if (why := self._refusal(outcome)) is not None:
-                outcome = run_step(run, replace(self._spec(self._compute), force=True))._replace(reason=why)
+                outcome = run_step(run, self._spec(self._compute).but(force=True))._replace(reason=why)
             self._finish(outcome)
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
@@ -136,7 +135,7 @@ class Cell:
             run = standing_run(self.options.name, self._cache)
             outcome = await run_step_async(run, self._spec(self._compute_async))
             if (why := self._refusal(outcome)) is not None:
-                forced = replace(self._spec(self._compute_async), force=True)
+                forced = self._spec(self._compute_async).but(force=True)
                 outcome = (await run_step_async(run, forced))._replace(reason=why)
             self._finish(outcome)
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery

@@ -159,7 +159,7 @@ class StepCacheSuite(Gaps):
         for _ in range(3):
             kept = cache.get("k")
             assert kept == Ok({"list": [1]})
-            kept.value["list"].append(3)
+            kept.unwrap()["list"].append(3)
 
     @pytest.mark.parametrize("size", [10, 5_000, 1_500_000], ids=str)
     def test_writing_to_an_array_never_changes_the_cache(self, cache: StepCache, size: int) -> None:

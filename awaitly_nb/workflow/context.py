@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine import Retry, StepSpec, check_step, perform
@@ -43,18 +42,13 @@ class Deps:
         return f"Deps({', '.join(self.__dict__)})"
 
 
-@dataclass(frozen=True, slots=True)
-class _Defaults:
-    cache_errors: CacheErrors
-    executor: object
-
-
 class _Base:
     """What both contexts share: the run, and how a call becomes a checked `StepSpec`."""
 
     def __init__(self, run: Run, *, cache_errors: CacheErrors, executor: object) -> None:
         self._run = run
-        self._defaults = _Defaults(cache_errors, executor)
+        self._cache_errors: CacheErrors = cache_errors
+        self._executor = executor
         self.deps: Any = Deps(run.deps)  # Any: attributes are the user's functions
         self.steps: Any = _Steps(self)  # Any: attributes are the user's functions, as steps
 
@@ -68,8 +62,8 @@ class _Base:
         return check_step(step_id, fn, args, kwargs, **self._with_defaults(options))
 
     def _with_defaults(self, options: dict[str, Any]) -> dict[str, Any]:  # Any: each option has its own type
-        options["cache_errors"] = options["cache_errors"] or self._defaults.cache_errors
-        options["executor"] = options["executor"] or self._defaults.executor
+        options["cache_errors"] = options["cache_errors"] or self._cache_errors
+        options["executor"] = options["executor"] or self._executor
         return options
 
     def _automatic(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepSpec:
@@ -82,7 +76,7 @@ class _Base:
         except UnkeyableError as exc:
             warn(f"step {name!r} runs uncached: {exc}", UncachedWarning)
             return spec
-        return replace(spec, key=parts.key, parts=parts)
+        return spec.but(key=parts.key, parts=parts)
 
 
 _OPTIONS: dict[str, Any] = {  # Any: each option has its own type
@@ -153,8 +147,8 @@ class Context(_Base):
             self._attempt(
                 check_step(
                     id, fn, args, kwargs, key=key, ttl=ttl, retry=retry, timeout=timeout, error=error,
-                    cache_errors=cache_errors or self._defaults.cache_errors,
-                    executor=executor or self._defaults.executor, lazy=lazy,
+                    cache_errors=cache_errors or self._cache_errors,
+                    executor=executor or self._executor, lazy=lazy,
                 )
             )
         )  # fmt: skip
@@ -237,7 +231,7 @@ class AsyncContext(_Base):
         """Run `fn(*args, **kwargs)` as a step, and await it. Parameters and errors are those of `Context.step`."""
         spec = check_step(
             id, fn, args, kwargs, key=key, ttl=ttl, retry=retry, timeout=timeout, error=error,
-            cache_errors=cache_errors or self._defaults.cache_errors, executor=executor or self._defaults.executor,
+            cache_errors=cache_errors or self._cache_errors, executor=executor or self._executor,
             lazy=lazy,
         )  # fmt: skip
         return self._run_automatic(spec)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb.engine import Leave, Run, call_of, perform
@@ -46,9 +45,9 @@ def _specs(spec: StepSpec, items: Iterable[Any], key: ItemKey) -> Iterator[StepS
                 parts = step_parts(spec.fn, args, dict(spec.kwargs), name=spec.step_id)
             except UnkeyableError as exc:
                 warn(f"item {index} of step {spec.step_id!r} runs uncached: {exc}", UncachedWarning)
-                yield replace(spec, args=args)
+                yield spec.but(args=args)
             else:
-                yield replace(spec, args=args, key=parts.key, parts=parts)
+                yield spec.but(args=args, key=parts.key, parts=parts)
             continue
         made = fill(key, {"item": item, "index": index}, step=spec.step_id) if isinstance(key, str) else key(item)
         if not isinstance(made, str) or not made:
@@ -64,7 +63,7 @@ def _specs(spec: StepSpec, items: Iterable[Any], key: ItemKey) -> Iterator[StepS
             )
         if made not in first:
             first[made] = _trace(items, index, item)
-        yield replace(spec, args=args, key=made)
+        yield spec.but(args=args, key=made)
 
 
 _SMALL = (str, int, float, bool, bytes, type(None))
@@ -102,7 +101,7 @@ def _spread(run: Run, spec: StepSpec, asked: int | None) -> tuple[StepSpec, Call
     if spec.timeout_s is None and (batch := getattr(executor, "batch", None)) is not None:
         call = call_of(spec, run.cache)
         executor = batch(call, spec.args, spec.kwargs)
-        spec = replace(spec, executor=executor, call=call)
+        spec = spec.but(executor=executor, call=call)
     return spec, lambda: asked or int(getattr(executor, "concurrency", _CONCURRENCY))
 
 
@@ -128,7 +127,7 @@ def map_blocking(
                 break
         return _answer(run, results, on_error)
     if inline:
-        spec = replace(spec, executor="thread")
+        spec = spec.but(executor="thread")
     tasks = map_tasks(run, spec, items, key, concurrency=concurrency, on_error=on_error)
     try:
         values: list[Any] = in_private_loop(tasks, None)[0]

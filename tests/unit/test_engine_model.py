@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import time
 import warnings
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 import awaitly_nb as aw
+from awaitly_nb.records import replace
 from awaitly_nb.result import mark_of, with_mark
 from awaitly_nb.testing import FakeClock
 

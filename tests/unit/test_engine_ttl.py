@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import awaitly_nb as aw
+from awaitly_nb.records import replace
 from awaitly_nb.result import mark_of, with_mark
 
 
@@ -53,7 +54,7 @@ def test_a_ttl_counts_for_a_resumed_step_too(calls):
     state = aw.ResumeState().with_value("k", "resumed")
     assert workflow.run_sync(body_of(calls, ttl="30m"), resume_state=state) == aw.Ok("resumed")
     entry = state.steps["k"]
-    old = aw.ResumeState({"k": replace(entry, result=aged(entry.result, 3600))})
+    old = aw.ResumeState({"k": dataclasses.replace(entry, result=aged(entry.result, 3600))})
     assert workflow.run_sync(body_of(calls, ttl="2h"), resume_state=old) == aw.Ok("resumed")
     assert workflow.run_sync(body_of(calls, ttl="30m"), resume_state=old) == aw.Ok(1)
 

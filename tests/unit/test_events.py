@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import datetime as dt
 import enum
 import json
@@ -68,7 +67,7 @@ def test_no_guard_holds_for_a_stranger(stranger):
 
 @pytest.mark.parametrize("event", SAMPLES, ids=named)
 def test_events_are_frozen_and_survive_pickling(event):
-    with pytest.raises((dataclasses.FrozenInstanceError, AttributeError, TypeError)):
+    with pytest.raises((AttributeError, AttributeError, TypeError)):
         event.run_id = "other"
     again = pickle.loads(pickle.dumps(event))
     assert type(again) is type(event)
@@ -80,7 +79,7 @@ def test_events_are_frozen_and_survive_pickling(event):
 def test_to_dict_is_plain_json_with_the_type_first(event):
     data = event.to_dict()
     assert next(iter(data.items())) == ("type", event.type)
-    assert set(data) == {"type", *(f.name for f in dataclasses.fields(event))}
+    assert set(data) == {"type", *event._fields}
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert data["at"] == "2024-02-29T12:00:00+00:00"
 

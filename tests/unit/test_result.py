@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import datetime as dt
 import pickle
 
@@ -77,7 +76,7 @@ def test_matching():
 @pytest.mark.parametrize("result", [ok(1), err("NO")], ids=["ok", "err"])
 def test_frozen_and_without_a_dict(result):
     name = "value" if result.ok else "error"
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         setattr(result, name, 2)
     with pytest.raises((AttributeError, TypeError)):
         result.other = 1
@@ -114,8 +113,8 @@ def test_a_result_survives_pickling_and_copying_with_its_mark(copied):
 
 def test_a_mark_is_frozen_and_knows_nothing_by_default():
     assert Mark() == Mark(origin="returned", files=())
-    assert {getattr(Mark(), f.name) for f in dataclasses.fields(Mark)} == {None, "returned", ()}
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    assert {getattr(Mark(), name) for name in Mark._fields} == {None, "returned", ()}
+    with pytest.raises(AttributeError):
         Mark().code = "x"
 
 

@@ -6,7 +6,6 @@ import json
 import struct
 import threading
 import zlib
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,6 +19,7 @@ from awaitly_nb.notebook.html import run_html
 from awaitly_nb.notebook.panel import Pace
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList, key_columns
 from awaitly_nb.notebook.panel_rows import changes, sections
+from awaitly_nb.records import replace
 from awaitly_nb.result import Err, Ok
 from tests.unit.notebook.summaries import NOW, run, states, step
 
