@@ -211,13 +211,13 @@ def test_a_blocking_run_interrupted_while_its_session_opens_gives_the_lease_back
     workflow = aw.create_workflow("w", cache=None)
     store = aw.sqlite(tmp_path / "states.db")
     with closing(store.blocking):
-        load = store.blocking.load_folded
+        begin = store.blocking.begin
 
-        def interrupted(_id):
+        def interrupted(*_args, **_options):
             raise KeyboardInterrupt
 
-        store.blocking.load_folded = interrupted
+        store.blocking.begin = interrupted
         with pytest.raises(KeyboardInterrupt):
             workflow.run_sync(lambda ctx: 1, store=store, id="x")
-        store.blocking.load_folded = load
+        store.blocking.begin = begin
         assert workflow.run_sync(lambda ctx: 1, store=store, id="x") == aw.Ok(1)
