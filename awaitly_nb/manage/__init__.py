@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from awaitly_nb.manage.entries import Trash as Trash
     from awaitly_nb.manage.entries import entry_data as entry_data
     from awaitly_nb.manage.entries import find as find
+    from awaitly_nb.manage.entries import folder_stamp as folder_stamp
     from awaitly_nb.manage.entries import listed as listed
     from awaitly_nb.manage.entries import names as names
     from awaitly_nb.manage.entries import remove as remove
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from awaitly_nb.manage.previews import shown_text as shown_text
     from awaitly_nb.manage.steps import Explanation as Explanation
     from awaitly_nb.manage.steps import NameStatus as NameStatus
+    from awaitly_nb.manage.steps import notebook_names as notebook_names
     from awaitly_nb.manage.steps import status as status
     from awaitly_nb.manage.steps import why as why
     from awaitly_nb.manage.terms import STATES as STATES
@@ -76,9 +78,11 @@ else:
             "export_secret": "trust",
             "find": "entries",
             "fit_width": "terms",
+            "folder_stamp": "entries",
             "listed": "entries",
             "middle_cut": "terms",
             "names": "entries",
+            "notebook_names": "steps",
             "preview": "previews",
             "remove": "entries",
             "remove_one": "entries",

@@ -43,6 +43,7 @@ __all__ = [
     "Trash",
     "entry_data",
     "find",
+    "folder_stamp",
     "listed",
     "names",
     "remove",
@@ -441,6 +442,11 @@ class Trash:
             restore()
         return len(batch)
 
+    @property
+    def holds(self) -> bool:
+        """True where the latest removal can be undone."""
+        return bool(self._batches and self._batches[-1])
+
     def clear(self) -> None:
         """Let go of everything."""
         with self._guard:
@@ -460,6 +466,11 @@ def undo() -> int:
     It can be undone for a minute. What was computed again meanwhile stays as it is.
     """
     return TRASH.restore()
+
+
+def folder_stamp() -> object:
+    """Return what changes when another process writes to the default folder; None where there is no folder yet."""
+    return _folder().stamp() if cache_directory().is_dir() else None
 
 
 def _folder() -> Folder:

@@ -5,10 +5,15 @@ What ran in this process is told from its runs; what did not, from the folder, s
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.cache import open_default
 from awaitly_nb.config import cache_directory
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from awaitly_nb.keys import Change
     from awaitly_nb.result import Mark
 
-__all__ = ["Explanation", "NameStatus", "status", "why"]
+__all__ = ["Explanation", "NameStatus", "notebook_names", "status", "why"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,3 +266,38 @@ def _computed(marks: Sequence[Mark], key: str | None, now: datetime) -> str:
         if mark.at is not None and mark.duration_s is not None:
             return f"computed {show_age(mark.at, now)} in {show_took(mark.duration_s)}"
     return "computed earlier"
+
+
+def notebook_names(path: Path | None = None) -> set[str]:
+    """Return the names that a notebook gives its cells, functions and workflows, as far as its file shows them.
+
+    Parameters
+    ----------
+    path
+        The notebook; by default the one that this kernel belongs to, where Jupyter tells.
+    """
+    if path is None:
+        path = Path(os.environ.get("JPY_SESSION_NAME") or "")
+    try:
+        at = path.stat().st_mtime_ns if path.suffix == ".ipynb" else 0
+    except OSError:
+        at = 0
+    return set(_names_in(path, at)) if at else set()
+
+
+@lru_cache(maxsize=4)
+def _names_in(path: Path, _modified_ns: int) -> tuple[str, ...]:
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()  # it is being written, or is no notebook: then only what ran is known
+    found = (match for source in sources for match in _NAMED.finditer(source))
+    return tuple(match[1] or match[2] or match[3] for match in found)
+
+
+_NAMED: Final = re.compile(
+    r"""^%%awaitly[ ]+["']?([\w.-]+) | ^@(?:\w+\.)?step\b.*\n(?:@.*\n)*(?:async[ ]+)?def[ ]+(\w+)
+    | create_workflow\(\s*["']([^"']+)""",
+    re.MULTILINE | re.VERBOSE,
+)

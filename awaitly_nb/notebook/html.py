@@ -326,7 +326,8 @@ def _section_html(section: Row, now: datetime) -> Html:
         tag("span", f"saved {show_duration(saved)}", css="hit") if saved >= 0.05 else "",  # noqa: PLR2004 - not worth a word
     ]
     span = max(
-        [(step.get("start") or 0.0) + (step.get("took") or 0.0) for step in steps] + [section["took"] or 0.0, 1e-3]
+        [step["start"] + (step.get("took") or 0.0) for step in steps if step.get("start") is not None]
+        + [section["took"] or 0.0, 1e-3]
     )
     rows = [_step_cells(line, span, now) for line in grouped(steps)]
     error = paragraph(section["error"], css="failed") if section["error"] else ""

@@ -20,7 +20,7 @@ from awaitly_nb.cache import Entry, as_step_cache
 from awaitly_nb.engine import RECENT, Summariser, seen_parts
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import Parts, diff
-from awaitly_nb.manage import preview, show_computed
+from awaitly_nb.manage import Preview, counted, notebook_names, preview, show_computed
 from awaitly_nb.notebook.html import PANEL_ENTRIES, panel_html
 from awaitly_nb.notebook.panel_display import Displays, kernel_shell, panel_text
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList, key_columns
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from awaitly_nb.notebook.panel_widget import PanelWidget
     from awaitly_nb.result import Mark, Result
 
-__all__ = ["Pace", "Panel", "covers", "panel", "preview_row", "why_changes"]
+__all__ = ["FolderWatcher", "Pace", "Panel", "covers", "panel", "preview_row", "why_changes"]
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +103,8 @@ class Panel:
         self._widget: PanelWidget | None = None
         self._displays = Displays()
         self._seq = 0
+        self._mine: list[str] | None = None
+        self._watcher = FolderWatcher(self._look)
         self._stop = events.observe(self._listen)
 
     # -- what happens in the kernel ---------------------------------------------------------------------------------
@@ -163,7 +165,15 @@ class Panel:
             self._displays.show(self._widget)
             self._displays.outdated = True
         self._keys_read = False
+        self._watcher.start()
         self._pace.poke()
+
+    def _look(self) -> float:
+        """Read the keys again where another process changed them; return how long to wait until the next look."""
+        if self._watcher.changed(self.keys.stamp()):
+            self._keys_read = False
+            self._pace.poke()
+        return _LOOK_S if len(self.keys) < _MANY_KEYS else 10 * _LOOK_S
 
     def read_keys(self) -> None:
         """Read all keys again, and tell the page."""
@@ -180,6 +190,7 @@ class Panel:
         with self._guard:
             if not self._keys_read:
                 self.read_keys()
+            self._tell_mine()
             added = self._take_fresh()
             drawn = self.sections()
             change = changes(self._drawn, drawn)
@@ -193,13 +204,22 @@ class Panel:
             if self._displays.outdated and not self._busy() and not self._displays.in_cell:
                 self._freeze()
 
+    def _tell_mine(self) -> None:
+        """Tell the page which keys are this notebook's: those of names that ran here, or stand in its file."""
+        if self.workflow is not None or not isinstance(self.keys.source, FolderKeys):
+            return
+        mine = sorted({run.workflow for run in self.runs()} | notebook_names())
+        if mine != self._mine:
+            self._mine = mine
+            self._tell({"mine": mine})
+
     def _take_fresh(self) -> list[Row]:
         added = []
         while self._fresh:
             (workflow, key), event = self._fresh.popitem()
             namespace = self.keys.namespace_of(workflow)
             if not self.keys.stored(namespace, key):
-                continue  # kept elsewhere: in a dict, or by a workflow with a cache of its own
+                continue  # it lies in another cache: a dict, or one of the workflow's own
             entry = Entry(
                 key=key,
                 namespace=namespace,
@@ -248,9 +268,9 @@ class Panel:
                     self._delete([number for number in ids if isinstance(number, int)])
                 case {"op": "retry"}:
                     failed = self.keys.failed()
-                    self._delete(
-                        failed, _again(len(failed), "failure forgotten" if len(failed) == 1 else "failures forgotten")
-                    )
+                    self._delete(failed, _runs_again(len(failed), "failure removed", "failures removed"))
+                case {"op": "undo"}:
+                    self._undo()
                 case {"op": "preview", "id": int(number)}:
                     self._tell({"preview": preview_row(number, self.keys.entry(number), self.keys.get(number))})
                 case {"op": "why", "row": str(row), "of": [str(workflow), str(step_id), str(key), str(reason)]}:
@@ -274,10 +294,20 @@ class Panel:
         with self._guard:
             self._tell({**changes([], self._drawn), "now": time.time()})
             self.read_keys()
+            self._mine = None
+            self._tell_mine()
 
     def _delete(self, numbers: list[int], note: str = "") -> None:
         gone = self.keys.delete(numbers)
-        self._tell({"removed": gone, "note": note or _again(len(gone), "invalidated")})
+        note = note or _runs_again(len(gone), "invalidated", "invalidated")
+        self._tell({"removed": gone, "note": note, "undo": self.keys.trash.holds})
+        self._displays.outdated = True
+        self._pace.poke()
+
+    def _undo(self) -> None:
+        added = [key_row(number, entry) for number, entry in self.keys.undo()]
+        note = f"{counted(len(added), 'key')} restored." if added else "There is nothing to restore any more."
+        self._tell({"added": added, "note": note, "undo": False})
         self._displays.outdated = True
         self._pace.poke()
 
@@ -287,7 +317,9 @@ class Panel:
     def close(self) -> None:
         """Stop listening, and leave the page with the HTML."""
         self._stop()
+        self._watcher.close()
         self._pace.close()
+        self.keys.trash.clear()
         with self._guard:
             self._freeze()
             if self._widget is not None:
@@ -300,8 +332,10 @@ def _end(row: Row) -> float:
     return float(row["since"]) + (row["took"] or 0.0)
 
 
-def _again(count: int, what: str) -> str:
-    return f"{count:,} {what}; {'it runs' if count == 1 else 'they run'} again next time."
+def _runs_again(count: int, one: str, many: str) -> str:
+    return (
+        f"{count:,} {one}; it runs again next time." if count == 1 else f"{count:,} {many}; they run again next time."
+    )
 
 
 # -- answers to a page ------------------------------------------------------------------------------------------------
@@ -317,9 +351,18 @@ def preview_row(number: int, entry: Entry | None, result: Result[Any, Any] | Non
         facts.append(show_size(entry.size_bytes))
     if mark is not None and mark.at is not None:
         facts.append(show_computed(mark.at, mark.duration_s, datetime.now(UTC)))
-    shown: Row = {"id": number, "key": entry.key, "facts": facts, "text": seen.text}
+    return {"id": number, "key": entry.key, **_preview_data(seen), "facts": facts}
+
+
+def _preview_data(seen: Preview) -> Row:
+    """Return a preview as plain JSON data: text, a table, a picture, or the parts of a cell."""
+    shown: Row = {"facts": list(seen.facts), "text": seen.text}
     if seen.rows:
         shown["table"] = {"columns": list(seen.columns), "rows": [list(row) for row in seen.rows]}
+    if seen.image:
+        shown["image"] = seen.image
+    if seen.parts:
+        shown["parts"] = [{"name": name, **_preview_data(part)} for name, part in seen.parts]
     return shown
 
 
@@ -408,3 +451,46 @@ class Pace:
             self._thread = None
         if self._wanted.is_set():  # poked between the last wait and the line above
             self.poke()
+
+
+_LOOK_S = 2.0
+_MANY_KEYS = 20_000
+
+
+class FolderWatcher:
+    """Asks from time to time, on a thread of its own, whether another process changed the keys.
+
+    Parameters
+    ----------
+    look
+        Called without arguments; returns the seconds until it is to be called again.
+    """
+
+    def __init__(self, look: Callable[[], float]) -> None:
+        self._look = look
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._stamp: object = None
+
+    def start(self) -> None:
+        """Begin to look; harmless twice."""
+        if self._thread is None and not self._closed.is_set():
+            self._thread = threading.Thread(target=self._work, name="awaitly-watch", daemon=True)
+            self._thread.start()
+
+    def changed(self, stamp: object) -> bool:
+        """Tell whether this stamp is another than the one before; the first is not."""
+        before, self._stamp = self._stamp, stamp
+        return before is not None and before != stamp
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+
+    def _work(self) -> None:
+        wait_s = _LOOK_S
+        while not self._closed.wait(wait_s):
+            try:
+                wait_s = self._look()
+            except (AwaitlyError, OSError):  # the folder cannot be read now; the next draw of the panel tells why
+                _log.debug("the cache folder cannot be looked at", exc_info=True)

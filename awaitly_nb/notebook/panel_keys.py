@@ -26,9 +26,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awaitly_nb import cache as caches
 from awaitly_nb.cache import SEPARATOR, Listing
+from awaitly_nb.manage import Trash, folder_stamp, remove_one
+from awaitly_nb.result import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from awaitly_nb.cache import Entry, StepCache
     from awaitly_nb.result import Mark, Result
@@ -48,14 +50,17 @@ class KeySource(Protocol):
     def listing(self) -> Listing:
         """Return what is known of every key."""
 
-    def delete(self, namespace: str, key: str) -> bool:
-        """Remove one key; return whether it was there."""
+    def remove(self, namespace: str, key: str) -> Callable[[], None] | None:
+        """Remove one key; return what brings it back, or None where it was not there or cannot be brought back."""
+
+    def stamp(self) -> object:
+        """Return what changes when another process stores or removes a key here."""
 
     def has(self, namespace: str, key: str) -> bool:
         """Tell whether this key lies here, without decoding it."""
 
     def get(self, namespace: str, key: str) -> Result[Any, Any] | None:
-        """Return what is kept, or None."""
+        """Return what is cached, or None."""
 
     def marks(self, namespace: str, step_id: str) -> Iterable[Mark]:
         """Return what is known of the latest kept results of a step, newest first; decodes no value."""
@@ -81,16 +86,20 @@ class FolderKeys:
         """Return what is known of every key."""
         return caches.folder_listing(self._namespace)
 
-    def delete(self, namespace: str, key: str) -> bool:
+    def remove(self, namespace: str, key: str) -> Callable[[], None] | None:
         """Remove exactly this key: no glob, a key may hold a star."""
-        return caches.open_default(namespace).delete(key)
+        return remove_one(namespace, key)[1]
+
+    def stamp(self) -> object:
+        """Return what changes when another process writes to the folder."""
+        return folder_stamp()
 
     def has(self, namespace: str, key: str) -> bool:
         """Tell whether this key lies in the folder."""
         return caches.open_default(namespace).has(key)
 
     def get(self, namespace: str, key: str) -> Result[Any, Any] | None:
-        """Return what is kept, or None."""
+        """Return what is cached, or None."""
         return caches.open_default(namespace).get(key)
 
     def marks(self, namespace: str, step_id: str) -> Iterable[Mark]:
@@ -118,16 +127,35 @@ class CacheKeys:
         """Return what is known of every key of the cache."""
         return Listing.of(replace(entry, namespace="") for entry in self._cache.entries())
 
-    def delete(self, namespace: str, key: str) -> bool:  # noqa: ARG002 - a cache is one namespace
-        """Remove one key; return whether it was there."""
-        return self._cache.delete(key)
+    def remove(self, namespace: str, key: str) -> Callable[[], None] | None:  # noqa: ARG002 - a cache is one namespace
+        """Remove one key; to bring it back it is stored anew, with what is left of its time."""
+        result = self._cache.get(key)
+        self._cache.delete(key)
+        if result is None:
+            return None
+        mark = mark_of(result)
+        expires_at = None
+        if mark is not None and mark.ttl_s is not None and mark.at is not None:
+            expires_at = mark.at.timestamp() + mark.ttl_s
+
+        def restore() -> None:
+            left_s = None if expires_at is None else expires_at - time.time()
+            if self._cache.has(key) or (left_s is not None and left_s <= 0):
+                return  # it was computed again meanwhile, and the newer one stays; or it has expired
+            self._cache.set(key, result, ttl=left_s)
+
+        return restore
+
+    def stamp(self) -> object:
+        """Return nothing that changes: not every cache can tell."""
+        return None
 
     def has(self, namespace: str, key: str) -> bool:  # noqa: ARG002 - a cache is one namespace
         """Tell whether this key lies in the cache."""
         return self._cache.has(key)
 
     def get(self, namespace: str, key: str) -> Result[Any, Any] | None:  # noqa: ARG002 - a cache is one namespace
-        """Return what is kept, or None."""
+        """Return what is cached, or None."""
         return self._cache.get(key)
 
     def marks(self, namespace: str, step_id: str) -> Iterable[Mark]:  # noqa: ARG002 - a cache is one namespace
@@ -152,12 +180,16 @@ class KeyList:
 
     Attributes
     ----------
+    source
+        Where the keys lie.
     size_bytes
         What all of them take, as far as is known.
+    trash
+        What was deleted here lately, for an undo.
     """
 
     def __init__(self, source: KeySource) -> None:
-        self._source = source
+        self.source = source
         self._guard = threading.RLock()
         self._numbers: dict[str, int] = {}  # by record name, of every key that was ever listed
         self._listing = Listing()
@@ -168,6 +200,8 @@ class KeyList:
         self._newest: list[int] = []  # rows, at least the newest hundred of those that are there
         self._took: dict[tuple[str, str | None], float] | None = None
         self.size_bytes = 0
+        self.trash = Trash()
+        self._restored: list[tuple[int, Entry]] = []
 
     def read(self) -> tuple[Listing, list[int], list[int]]:
         """Read all keys from the source.
@@ -179,7 +213,7 @@ class KeyList:
         """
         with self._guard:
             self._deleted = set()
-        listing = self._source.listing()
+        listing = self.source.listing()
         with self._guard:
             numbers = self._number_all(listing.names)
             self._gone_at |= dict.fromkeys(self._rows.keys() - set(numbers), time.time())
@@ -200,15 +234,15 @@ class KeyList:
 
     def namespace_of(self, workflow: str) -> str:
         """Return the namespace that the keys of a workflow lie in."""
-        return self._source.namespace_of(workflow)
+        return self.source.namespace_of(workflow)
 
     def stored(self, namespace: str, key: str) -> bool:
         """Tell whether this key lies in the source now."""
-        return self._source.has(namespace, key)
+        return self.source.has(namespace, key)
 
     def marks(self, workflow: str, step_id: str) -> Iterable[Mark]:
         """Return what is known of the latest kept results of a step, newest first."""
-        return self._source.marks(self._source.namespace_of(workflow), step_id)
+        return self.source.marks(self.source.namespace_of(workflow), step_id)
 
     def put(self, entry: Entry) -> int:
         """Note a key that was just stored, and return its number."""
@@ -251,7 +285,7 @@ class KeyList:
 
     def note_hit(self, workflow: str, key: str) -> None:
         """Count a hit; called on the time of the run, so no more than that is done."""
-        name = self._source.namespace_of(workflow) + SEPARATOR + key
+        name = self.source.namespace_of(workflow) + SEPARATOR + key
         self._hits[name] = self._hits.get(name, 0) + 1
 
     def take_hits(self) -> list[tuple[int, int]]:
@@ -292,7 +326,7 @@ class KeyList:
                 listing = self._listing
                 spaces = [name.partition(SEPARATOR)[0] for name in listing.names]
                 self._took = dict(zip(zip(spaces, listing.step_ids, strict=True), listing.durations, strict=True))
-            seconds = self._took.get((self._source.namespace_of(workflow), step_id), -1.0)
+            seconds = self._took.get((self.source.namespace_of(workflow), step_id), -1.0)
             return None if seconds < 0 else seconds
 
     def failed(self) -> list[int]:
@@ -302,21 +336,40 @@ class KeyList:
 
     def delete(self, numbers: Iterable[int]) -> list[int]:
         """Remove these keys where they lie, and return the numbers that are gone, removed now or by somebody before."""
-        gone = []
+        gone, batch = [], []
         for number in numbers:
             if (entry := self.entry(number)) is not None:
-                self._source.delete(entry.namespace, entry.key)
+                if (restore := self.source.remove(entry.namespace, entry.key)) is not None:
+                    batch.append(self._both(restore, entry))
                 with self._guard:
                     self._drop(number)
                     self._deleted.add(number)
             gone.append(number)
+        self.trash.put(batch)  # also where it is empty, or an undo would bring back the removal before
         return gone
+
+    def _both(self, restore: Callable[[], None], entry: Entry) -> Callable[[], None]:
+        def back() -> None:
+            restore()
+            self._restored.append((self.put(entry), entry))
+
+        return back
+
+    def undo(self) -> list[tuple[int, Entry]]:
+        """Bring back what was deleted last, if that was a minute ago at most; return the keys with their numbers."""
+        self._restored = []
+        self.trash.restore()
+        return self._restored
+
+    def stamp(self) -> object:
+        """Return what changes when another process changes the keys."""
+        return self.source.stamp()
 
     def get(self, number: int) -> Result[Any, Any] | None:
         """Return what is kept under the key with this number, or None."""
         if (entry := self.entry(number)) is None:
             return None
-        return self._source.get(entry.namespace, entry.key)
+        return self.source.get(entry.namespace, entry.key)
 
 
 # -- as the page takes them -------------------------------------------------------------------------------------------

@@ -6,12 +6,14 @@ that changed are sent, so that a run of a thousand steps costs the page one row 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from awaitly_nb.manage import STATES, WORDS, short_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from awaitly_nb.cache import Entry
     from awaitly_nb.engine import RunSummary, StepSummary
@@ -28,6 +30,10 @@ _STATUS = {"ok": "done"}
 _LIVE = frozenset({"running", "waiting"})
 _MOST_RUNS = 6
 _MOST_STEPS = 2_000
+"""So many rows of a run, or of one name among cells and functions: the last state of every name stays."""
+
+_PAUSE_S = 30.0
+"""Cells and functions that begin later than this after everything has ended belong to another run."""
 
 
 def sections(
@@ -108,29 +114,51 @@ def _section(run: RunSummary, before: RunSummary | None, estimates: _Estimates) 
 
 
 def _loose_section(runs: Sequence[RunSummary], estimates: _Estimates) -> Row:
-    """Return one section of the latest outcome of each key that cells and decorated functions reached."""
+    """Return one section of the latest outcome of each key that cells and decorated functions reached.
+
+    What stands on its time axis, and in its sum, is what ran last without a long pause: running all cells, or one.
+    """
     latest: dict[tuple[str, str | None], tuple[StepSummary, str]] = {}
     for run in runs:
         for step in run.steps:
             latest.pop((step.step_id, step.step_key), None)
             latest[step.step_id, step.step_key] = (step, run.workflow)
-    steps = sorted(latest.values(), key=lambda pair: pair[0].at)[-_MOST_STEPS:]
-    started = steps[0][0].at.timestamp()
+    by_name: dict[str, list[tuple[StepSummary, str]]] = {}
+    for step, workflow in latest.values():
+        by_name.setdefault(step.step_id, []).append((step, workflow))
+    recent = [pair for pairs in by_name.values() for pair in sorted(pairs, key=_begin)[-_MOST_STEPS:]]
+    steps = sorted(recent, key=_begin)
+    started = _current_start(steps)
     running = any(step.state in _LIVE for step, _ in steps)
     rows = [_step(step, started, workflow, estimates) for step, workflow in steps]
-    # Cells are minutes apart, so a common time axis would show nothing but gaps: each bar is drawn from the left.
     for row in rows:
-        row["start"] = 0.0
+        if row["since"] < started:
+            row["start"] = None
     return {
         "id": "loose",
         "run": "",
         "title": LOOSE,
         "status": "running" if running else "done",
         "started": started,
-        "took": sum(row["took"] or 0.0 for row in rows),
+        "took": sum(row["took"] or 0.0 for row in rows if row["start"] is not None),
         "error": None,
         "steps": rows,
     }
+
+
+def _begin(pair: tuple[StepSummary, str]) -> datetime:
+    return pair[0].at
+
+
+def _current_start(steps: Sequence[tuple[StepSummary, str]]) -> float:
+    """Return when the current run of cells and functions began, in seconds since the epoch; `steps` are in order."""
+    started = ended = steps[0][0].at.timestamp()
+    for step, _ in steps:
+        at = step.at.timestamp()
+        if at - ended > _PAUSE_S:
+            started = at
+        ended = max(ended, math.inf if step.state in _LIVE else at + step.duration_s)
+    return started
 
 
 def _step(step: StepSummary, started: float, workflow: str, estimates: _Estimates) -> Row:
@@ -173,12 +201,13 @@ def grouped(steps: Sequence[Row]) -> list[Row]:
             lines += [{**step, "parts": [step], "twin": len(parts) > 1} for step in parts]
             continue
         present = [step["state"] for step in parts]
+        current = [step for step in parts if step.get("start") is not None] or parts
         counts = [f"{present.count(state)} {WORDS[state]}" for state in WORDS if state in present]
         lines.append(
             {
                 "step": f"{parts[0]['step']} × {len(parts)}",  # noqa: RUF001 - times
                 "state": next(state for state in WORDS if state in present),
-                "took": sum(step.get("took") or 0.0 for step in parts),
+                "took": sum(step.get("took") or 0.0 for step in current),
                 "size": sum(step.get("size") or 0 for step in parts) or None,
                 "saved": sum(step.get("saved") or 0.0 for step in parts),
                 "why": " · ".join(counts),

@@ -58,6 +58,18 @@ class Keys {
     return this.position.size;
   }
 
+  countOf(spaces) {
+    let n = 0;
+    for (const row of this.position.values()) if (spaces.has(this.columns.namespace[row])) n++;
+    return n;
+  }
+
+  bytesOf(spaces) {
+    let sum = 0;
+    for (const row of this.position.values()) if (spaces.has(this.columns.namespace[row])) sum += Math.max(this.columns.size[row], 0);
+    return sum;
+  }
+
   row(row) {
     const c = this.columns;
     return {
@@ -75,6 +87,12 @@ class Keys {
   count(hits) {
     for (const [id, n] of hits) if (this.position.has(id)) this.columns.hits[this.position.get(id)] = n;
     this.orders.delete("hits");
+  }
+
+  // Seconds that computing one key took, as far as is known.
+  seconds(id) {
+    const row = this.position.get(id);
+    return row === undefined ? 0 : Math.max(this.columns.took[row], 0);
   }
 
   drop(id) {
@@ -120,12 +138,13 @@ class Keys {
     return low;
   }
 
-  find(query, column, descending, failedOnly) {
+  find(query, column, descending, failedOnly, mine = null) {
     const { text, there, columns } = this;
     const glob = /[*?]/.test(query) ? globOf(query.trim()) : null;
     const words = query.toLowerCase().split(/\s+/).filter(Boolean).map(shortKey); // keys come cut
     const matches = glob ? (row) => glob.test(columns.key[row]) : (row) => words.every((word) => text[row].includes(word));
-    const found = this.order(column).filter((row) => there[row] && !(failedOnly && columns.ok[row]) && matches(row));
+    const found = this.order(column).filter((row) => there[row] && !(failedOnly && columns.ok[row])
+      && (!mine || mine.has(columns.namespace[row])) && matches(row));
     return descending ? found.reverse() : found;
   }
 }

@@ -22,7 +22,7 @@ class KeysTable {
     this.selected = new Set();
     this.active = 0;
     this.found = [];
-    this.armed = 0;
+    this.whole = false; // whether keys of other notebooks are listed too
     this.build();
   }
 
@@ -54,10 +54,13 @@ class KeysTable {
     const keys = this.store.keys;
     for (const id of this.selected) if (!keys.position.has(id)) this.selected.delete(id);
     if (!keys.failed) this.failedOnly = false;
-    this.found = this.steady(keys.find(this.query, this.sort.column, this.sort.descending, this.failedOnly));
+    const mine = this.whole ? null : this.store.mine;
+    this.found = this.steady(keys.find(this.query, this.sort.column, this.sort.descending, this.failedOnly, mine));
+    this.others = this.store.mine ? keys.length - keys.countOf(this.store.mine) : 0;
     this.active = Math.max(0, Math.min(this.active, this.found.length - 1));
     this.title.replaceChildren("Keys ", el("span", { class: "awn-count" },
-      this.store.keysKnown ? keys.length.toLocaleString("en") : "…", keys.bytes ? ` · ${size(keys.bytes)}` : ""));
+      this.store.keysKnown ? (mine ? keys.length - this.others : keys.length).toLocaleString("en") : "…",
+      keys.bytes ? ` · ${size(mine ? keys.bytesOf(mine) : keys.bytes)}` : ""));
     this.columns.replaceChildren(el("span", { role: "columnheader", class: "awn-cell awn-check" },
       el("input", { type: "checkbox", tabindex: "-1", "aria-label": "Select all found keys", onclick: () => this.selectAll() })),
       ...COLUMNS.map((column) => el("span", {
@@ -78,7 +81,7 @@ class KeysTable {
   // under a finger that is about to press it.
   steady(found) {
     const keys = this.store.keys;
-    const asked = JSON.stringify([this.query, this.sort, this.failedOnly]);
+    const asked = JSON.stringify([this.query, this.sort, this.failedOnly, this.whole]);
     this.held = asked === this.asked && this.body.matches(":hover");
     this.asked = asked;
     if (this.held) {
@@ -107,7 +110,8 @@ class KeysTable {
     const last = Math.min(this.found.length, first + PAGE + 7);
     if (!this.found.length) {
       this.lane.replaceChildren(el("p", { class: "awn-empty" },
-        !this.store.keysKnown ? "Reading the keys…" : this.query || this.failedOnly ? "No key matches." : "Nothing is cached yet."));
+        !this.store.keysKnown ? "Reading the keys…" : this.query || this.failedOnly ? "No key matches."
+          : this.others && !this.whole ? "Nothing of this notebook is cached yet." : "Nothing is cached yet."));
       return;
     }
     const rows = [];
@@ -192,15 +196,7 @@ class KeysTable {
     event.stopPropagation();
   }
 
-  // Several keys at once are asked for twice: there is no undo.
   drop(ids) {
-    if (ids.length > 1 && Date.now() - this.armed > 4000) {
-      this.armed = Date.now();
-      setTimeout(() => this.drawActions(), 4100);
-      this.drawActions();
-      return;
-    }
-    this.armed = 0;
     this.store.remove(ids);
     this.selected.clear();
     this.draw();
@@ -208,14 +204,18 @@ class KeysTable {
 
   drawActions() {
     const keys = this.store.keys;
-    const armed = Date.now() - this.armed <= 4000;
     const buttons = [];
     const button = (text, name, onclick, extra = "") =>
       el("button", { type: "button", class: `awn-button ${extra}`, "data-do": name, disabled: this.store.gone, onclick }, text);
     if (this.selected.size) {
-      const n = count(this.selected.size, "key");
-      buttons.push(button(armed ? `Really invalidate ${n}?` : `Invalidate ${n}`, "drop",
-        () => this.drop([...this.selected]), "awn-danger"));
+      buttons.push(button(`Invalidate ${count(this.selected.size, "key")}`, "drop", () => this.drop([...this.selected]), "awn-danger"));
+    }
+    if (this.others) {
+      const choice = (text, whole) => el("button", {
+        type: "button", class: `awn-button${this.whole === whole ? " awn-on" : ""}`, "data-do": whole ? "whole" : "mine",
+        "aria-pressed": String(this.whole === whole), onclick: () => { this.whole = whole; this.selected.clear(); this.draw(); },
+      }, text);
+      buttons.push(choice("This notebook", false), choice(`Whole folder (${keys.length.toLocaleString("en")})`, true));
     }
     if (keys.failed) {
       buttons.push(el("button", {
@@ -233,7 +233,8 @@ class KeysTable {
     if (focused) (this.actions.querySelector(`[data-do="${focused}"]`) || this.grid).focus({ preventScroll: true });
     const note = this.query || this.failedOnly
       ? `${count(this.found.length, "key")} of ${keys.length.toLocaleString("en")}` : "";
-    this.note.textContent = [this.store.note, note].filter(Boolean).join(" · ");
+    const told = this.store.undoable > Date.now() ? "" : this.store.note; // else it stands beside "Undo"
+    this.note.textContent = [told, note].filter(Boolean).join(" · ");
   }
 
   drawPreview() {
@@ -245,17 +246,32 @@ class KeysTable {
       onclick: () => { this.store.preview = null; this.store.draw("all"); this.grid.focus(); },
     }, icon("M5 5l6 6M11 5l-6 6"));
     const facts = (shown.facts || []).map((fact) => el("span", { class: "awn-tag" }, fact));
-    let content = el("p", { class: "awn-empty" },
-      this.store.gone ? "The kernel is gone." : this.store.busy ? "Waiting for the kernel…" : "Loading…");
-    if (shown.table) {
-      content = el("table", { class: "awn-data" },
-        el("thead", {}, el("tr", {}, ...shown.table.columns.map((name) => el("th", { scope: "col" }, name)))),
-        el("tbody", {}, ...shown.table.rows.map((cells) => el("tr", {}, ...cells.map((text) => el("td", {}, text))))));
-    } else if (!shown.loading) content = el("pre", { class: "awn-text" }, shown.text ?? "");
+    const content = shown.loading
+      ? el("p", { class: "awn-empty" }, this.store.gone ? "The kernel is gone." : this.store.busy ? "Waiting for the kernel…" : "Loading…")
+      : previewNode(shown);
     this.detail.replaceChildren(
       el("div", { class: "awn-previewhead" }, el("code", {}, shown.key), ...facts, close), el("div", { class: "awn-previewbody" }, content));
     // Whoever opened it wants to see it; what comes later does not move the page again.
     if (this.reveal) this.detail.scrollIntoView({ block: "nearest" });
     this.reveal &&= !!shown.loading;
   }
+}
+
+// A value in a few lines: a table, text, a picture, or of a cell each variable and what it showed.
+function previewNode(shown) {
+  if (shown.parts) {
+    return el("div", { class: "awn-parts" }, ...shown.parts.map((part) => el("section", { class: "awn-part", "data-part": part.name },
+      el("div", { class: "awn-parthead" }, el("b", {}, part.name), ...(part.facts || []).map((fact) => el("span", { class: "awn-tag" }, fact))),
+      previewNode(part))));
+  }
+  if (shown.table) {
+    return el("table", { class: "awn-data" },
+      el("thead", {}, el("tr", {}, ...shown.table.columns.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, ...shown.table.rows.map((cells) => el("tr", {}, ...cells.map((text) => el("td", {}, text))))));
+  }
+  // A picture is data that the kernel encoded: an address of any other kind is not followed.
+  if (/^data:image\/(png|jpeg|svg\+xml);base64,[A-Za-z0-9+/=]*$/.test(shown.image || "")) {
+    return el("img", { class: "awn-thumb", src: shown.image, alt: (shown.facts || []).join(", ") });
+  }
+  return shown.text ? el("pre", { class: "awn-text" }, shown.text) : "";
 }

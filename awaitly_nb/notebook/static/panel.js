@@ -18,8 +18,9 @@ class View {
     });
     this.keys = new KeysTable(store);
     this.banner = el("div", { class: "awn-gone", role: "alert", hidden: true });
+    this.bar = el("div", { class: "awn-toast", hidden: true });
     this.root = el("div", { class: "awn-panel" },
-      this.banner, this.steps.head, this.steps.node, this.keys.node);
+      this.banner, this.steps.head, this.steps.node, this.keys.node, this.bar);
     store.views.add(this);
     this.draw("all");
     this.root.addEventListener("focusin", (event) => {
@@ -61,8 +62,33 @@ class View {
     if (all || what === "keys") this.keys.draw();
     if (all || what === "keys" || what === "preview") this.keys.drawPreview();
     if (all || what === "actions") this.keys.drawActions();
+    this.drawBar(what === "question");
     tellAges(this.root, this.store.now()); // all at once, or rows contradict each other
     this.align();
+  }
+
+  // What is asked before much work is removed, or what was removed with a way back; in sight wherever one clicked.
+  drawBar(opened) {
+    const { question, undoable, note } = this.store;
+    const button = (text, name, onclick, kind = "") => el("button", { type: "button", class: `awn-button ${kind}`, "data-do": name, onclick }, text);
+    const undo = !question && undoable > Date.now() && note;
+    const shown = JSON.stringify(question ? question : undo ? note : "");
+    if (shown === this.shown) return;
+    this.shown = shown;
+    this.bar.hidden = !question && !undo;
+    this.bar.setAttribute("role", question ? "alertdialog" : "group");
+    if (question) {
+      const what = question.ids.length === 1 ? "this key" : count(question.ids.length, "key");
+      const cancel = button("Cancel", "cancel", () => this.store.cancel());
+      this.bar.setAttribute("aria-label", `Invalidate ${what}?`);
+      this.bar.replaceChildren(el("span", {}, `Invalidate ${what}? Computing ${question.ids.length === 1 ? "it" : "them"} took ${duration(question.seconds)}.`),
+        button("Invalidate", "confirm", () => this.store.remove(question.ids, true), "awn-danger"), cancel);
+      this.bar.onkeydown = (event) => { if (event.key === "Escape") { this.store.cancel(); event.stopPropagation(); } };
+      if (opened) cancel.focus({ preventScroll: true });
+    } else if (undo) {
+      this.bar.setAttribute("aria-label", "Undo");
+      this.bar.replaceChildren(el("span", { role: "status" }, note), button("Undo", "undo", () => this.store.undo()));
+    }
   }
 
   drawBanner() {

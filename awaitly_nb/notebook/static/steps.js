@@ -11,7 +11,7 @@ const STATES = {
   interrupted: { label: "interrupted", icon: "M5.6 5.6h4.8v4.8H5.6z" },
   invalidated: { label: "invalidated", icon: "M4.6 5.2h6.8M6.6 5V3.9h2.8V5M5.4 5.2l.4 6.9h4.4l.4-6.9" },
   skipped: { label: "skipped", icon: "M5 8h6" },
-  lost: { label: "lost", icon: "M5 8h6" }, // it ran when the kernel went
+  ended: { label: "interrupted", icon: "M5.6 5.6h4.8v4.8H5.6z" }, // it ran when the kernel went
 };
 
 const FEW = 3; // of one step id that are shown one by one; more are one line that opens
@@ -22,7 +22,7 @@ const LOUDEST = ["running", "waiting", "failed", "replayed", "interrupted", "inv
 // What the head counts, in this order.
 const COUNTED = [
   ["hit", "from cache"], ["computed", "computed"], ["running", "running", "waiting"], ["failed", "failed", "replayed"],
-  ["interrupted", "interrupted"], ["lost", "lost"], ["invalidated", "invalidated"], ["pending", "pending"],
+  ["interrupted", "interrupted", "ended"], ["invalidated", "invalidated"], ["pending", "pending"],
 ];
 
 const isLive = (step) => step.state === "running" || step.state === "waiting";
@@ -63,7 +63,7 @@ class Steps {
 
   // The state that is shown: what ran when the kernel went will not end.
   state(step) {
-    return this.store.gone && isLive(step) ? "lost" : step.state;
+    return this.store.gone && isLive(step) ? "ended" : step.state;
   }
 
   drawSteps() {
@@ -91,7 +91,7 @@ class Steps {
       drawn.node = el("section", { class: "awn-run", "aria-label": section.title }, drawn.head, table);
       this.sections.set(section.id, drawn);
     }
-    const status = this.store.gone && section.status === "running" ? "lost" : section.status;
+    const status = this.store.gone && section.status === "running" ? "interrupted" : section.status;
     drawn.head.replaceChildren(
       el("div", { class: "awn-title", role: "heading", "aria-level": "3" }, section.title),
       el("span", { class: `awn-status awn-status-${status}` }, status),
@@ -154,17 +154,18 @@ class Steps {
   }
 
   summary(parts) {
-    const sum = (field) => parts.reduce((total, step) => total + (step[field] || 0), 0);
+    const sum = (field, of = parts) => of.reduce((total, step) => total + (step[field] || 0), 0);
+    const current = parts.filter((step) => typeof step.start === "number"); // of the run that is on the time axis
     const live = parts.find(isLive);
     const counts = LOUDEST.map((state) => [parts.filter((step) => step.state === state).length, STATES[state].label]);
     return {
-      parts, state: LOUDEST.find((state) => parts.some((step) => step.state === state)), took: sum("took"), since: live?.since,
+      parts, state: LOUDEST.find((state) => parts.some((step) => step.state === state)), took: sum("took", current.length ? current : parts), since: live?.since,
       size: sum("size") || null, saved: sum("saved"), why: counts.filter(([n]) => n).map(([n, label]) => `${n} ${label}`).join(" · "),
     };
   }
 
   span(section) {
-    const ends = section.steps.map((step) => (step.start ?? 0) + (step.took ?? 0));
+    const ends = section.steps.filter((step) => typeof step.start === "number").map((step) => step.start + (step.took ?? 0));
     const live = section.status === "running" ? this.store.now() - section.started : 0;
     return Math.max(section.took || 0, live, ...ends, 0.001);
   }

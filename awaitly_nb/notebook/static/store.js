@@ -1,5 +1,8 @@
 // What one widget model knows, kept in order of the kernel's messages; every place where the panel is shown draws from it.
 
+const UNDO_MS = 60_000; // as long as the kernel holds what was removed
+const MUCH_S = 10; // seconds of work that are not removed by one click
+
 class Store {
   constructor(model) {
     this.model = model;
@@ -14,6 +17,9 @@ class Store {
     this.preview = null;
     this.whys = new Map(); // by row of a step: what its key had new, as far as it was asked for
     this.note = "";
+    this.mine = null; // namespaces of this notebook, where the panel is of a whole folder
+    this.question = null; // what is to be confirmed: ids, and the seconds of work in them
+    this.undoable = 0; // until when the last removal can be undone, by the page's clock
     this.seq = 0; // number of the last message
     this.missed = false; // whether one did not arrive: the page was loaded again
     this.skew = 0; // kernel clock minus page clock, seconds
@@ -111,6 +117,11 @@ class Store {
       if (this.preview && (message.removed || []).includes(this.preview.id)) this.preview = null;
       this.draw("keys");
     }
+    if (message.mine) {
+      this.mine = new Set(message.mine);
+      this.draw("keys");
+    }
+    if (message.undo !== undefined) this.undoable = message.undo ? Date.now() + UNDO_MS : 0;
     if (message.preview) {
       if (this.preview && this.preview.id === message.preview.id) this.preview = message.preview;
       this.draw("preview");
@@ -121,7 +132,8 @@ class Store {
     }
     if (message.note) {
       this.say(message.note);
-      setTimeout(() => { if (this.note === message.note) this.say(""); }, 10_000); // it was news
+      // It was news; what can be undone stays as long as it can.
+      setTimeout(() => { if (this.note === message.note) this.say(""); }, this.undoable ? UNDO_MS : 10_000);
     }
     if (message.settled) {
       for (const id of message.settled) this.asked.delete(id);
@@ -160,12 +172,32 @@ class Store {
     return true;
   }
 
-  remove(ids) {
+  // Much work is asked for first; the rest can be undone for a minute.
+  remove(ids, confirmed = false) {
     if (this.gone || !ids.length) return;
+    const seconds = ids.reduce((sum, id) => sum + this.keys.seconds(id), 0);
+    if (!confirmed && seconds > MUCH_S) {
+      this.question = { ids, seconds };
+      this.draw("question");
+      return;
+    }
+    this.question = null;
+    this.undoable = 0;
     for (const id of ids) this.asked.add(id);
     this.ask({ op: "delete", ids });
     this.say(this.busy ? "The kernel is busy; this is done as soon as it listens." : "");
     this.draw("keys");
+  }
+
+  cancel() {
+    this.question = null;
+    this.draw("question");
+  }
+
+  undo() {
+    this.undoable = 0;
+    this.ask({ op: "undo" });
+    this.say("");
   }
 
   draw(what) {

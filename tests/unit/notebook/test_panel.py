@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
+import time
 import zlib
 
 import pytest
@@ -15,11 +18,12 @@ from awaitly_nb import events
 from awaitly_nb.engine.summary import Summariser
 from awaitly_nb.notebook import panel as panel_module
 from awaitly_nb.notebook.html import panel_html
-from awaitly_nb.notebook.panel import Panel, panel
+from awaitly_nb.notebook.panel import FolderWatcher, Panel, panel
 from awaitly_nb.notebook.panel_display import panel_text
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList
 from awaitly_nb.notebook.panel_rows import sections
 from awaitly_nb.result import Err, Ok
+from awaitly_nb.testing import FakeClock
 from tests.unit.notebook.summaries import run, step
 
 
@@ -208,8 +212,119 @@ def test_retry_removes_failures_and_nothing_else(shown):
     failed = shown.keys.number_of("report", "fetch:1")
     shown.receive({"op": "retry"})
     assert shown._widget.of("removed") == [[failed]]
-    assert shown._widget.of("note") == ["1 failure forgotten; it runs again next time."]
+    assert shown._widget.of("note") == ["1 failure removed; it runs again next time."]
     assert caches.open_default("report").keys() == ["load:1"]
+
+
+def test_what_was_invalidated_is_brought_back_by_undo(shown):
+    fill("report", a=1, b=2)
+    shown._draw()
+    numbers = shown.keys.numbers()
+    shown.receive({"op": "delete", "ids": numbers})
+    assert shown._widget.of("undo") == [True]
+    assert caches.open_default("report").keys() == []
+    shown.receive({"op": "undo"})
+    assert caches.open_default("report").get("a") == Ok(1)
+    (added,) = shown._widget.of("added")
+    assert sorted(row["id"] for row in added) == sorted(numbers)
+    assert shown._widget.of("note")[-1] == "2 keys restored."
+    shown.receive({"op": "undo"})
+    assert shown._widget.of("note")[-1] == "There is nothing to restore any more."
+
+
+def test_an_undo_works_in_a_cache_of_ones_own_and_keeps_the_time_of_expiry():
+    clock = FakeClock(at=time.time())
+    cache = aw.create_memory_cache(clock=clock)
+    cache.set("a", Ok(1), ttl="1h")
+    cache.set("b", Ok(2))
+    keys = KeyList(CacheKeys(cache))
+    keys.read()
+    keys.delete(keys.numbers())
+    assert cache.keys() == []
+    assert len(keys.undo()) == 2
+    assert (cache.get("a"), cache.get("b")) == (Ok(1), Ok(2))
+    assert len(keys) == 2
+    clock.advance(3601)
+    assert cache.keys() == ["b"]
+
+
+def test_a_removal_that_cannot_be_undone_does_not_bring_back_the_one_before(shown):
+    fill("report", a=1, b=2)
+    shown._draw()
+    a, b = (shown.keys.number_of("report", key) for key in "ab")
+    shown.receive({"op": "delete", "ids": [a]})
+    caches.open_default("report").delete("b")  # by somebody else
+    shown.receive({"op": "delete", "ids": [b]})
+    assert shown._widget.of("undo") == [True, False]
+    shown.receive({"op": "undo"})
+    assert caches.open_default("report").keys() == []
+
+
+def test_the_page_knows_which_keys_are_this_notebooks(shown, monkeypatch, tmp_path):
+    notebook = tmp_path / "late.ipynb"
+    sources = ["%%awaitly raw --ttl 1d\nx = 1", "import awaitly_nb as aw\n@aw.step\ndef score(fold): ..."]
+    sources += ["@step(ttl='1d')\nasync def fetch(): ...\nflow = aw.create_workflow('my flow')"]
+    cells = [{"cell_type": "code", "source": source.splitlines(keepends=True)} for source in sources]
+    notebook.write_text(json.dumps({"cells": [*cells, {"cell_type": "markdown", "source": ["%%awaitly no"]}]}))
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
+    work()
+    shown._draw()
+    assert shown._widget.of("mine") == [["fetch", "my flow", "raw", "report", "score"]]
+    shown._draw()
+    assert len(shown._widget.of("mine")) == 1  # told when it changes
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "none.ipynb"))
+    shown._draw()
+    assert shown._widget.of("mine")[-1] == ["report"]
+
+
+STORE = """
+import awaitly_nb as aw
+aw.create_disk_cache(namespace="other").set("b", aw.Ok(2))
+"""
+
+
+def test_the_list_grows_when_another_kernel_stores_a_key(shown):
+    fill("report", a=1)
+    shown._draw()
+    shown._look()
+    fill("report", c=3)  # of this process: told of by its events
+    shown._look()
+    assert shown._keys_read
+    subprocess.run([sys.executable, "-c", STORE], check=True)
+    shown._look()
+    assert not shown._keys_read
+    shown._draw()
+    assert shown.keys.number_of("other", "b") is not None
+    assert len([kind for kind in shown._widget.of("kind") if kind == "keys"]) == 2
+
+
+def test_the_folder_is_looked_at_from_time_to_time_until_the_panel_is_closed(monkeypatch):
+    monkeypatch.setattr(panel_module, "_LOOK_S", 0.001)
+    looked = threading.Semaphore(0)
+    watcher = FolderWatcher(lambda: looked.release() or 0.001)
+    watcher.start()
+    watcher.start()
+    for _ in range(3):
+        assert looked.acquire(timeout=10)
+    watcher.close()
+    watcher._thread.join(10)
+    assert not watcher._thread.is_alive()
+
+
+def test_a_preview_of_a_cell_is_its_variables_its_plots_and_its_text(shown):
+    outputs = [
+        {"kind": "stream", "name": "stdout", "text": "two rows\n"},
+        {"kind": "display", "data": {"image/png": "aGVsbG8="}, "metadata": {}, "display_id": None},
+    ]
+    caches.open_default("cell").set("cell:1", Ok({"rows": [1, 2], "": {"outputs": outputs}}))
+    shown._draw()
+    shown.receive({"op": "preview", "id": shown.keys.number_of("cell", "cell:1")})
+    (seen,) = shown._widget.of("preview")
+    assert [part["name"] for part in seen["parts"]] == ["rows", "printed", "plot"]
+    assert seen["parts"][0]["text"] == "[1, 2]"
+    assert seen["parts"][2]["image"] == "data:image/png;base64,aGVsbG8="
+    assert "aGVsbG8" not in json.dumps(seen["parts"][:2])
+    assert "1 plot" in seen["facts"]
 
 
 def test_a_preview_is_text(shown):
@@ -265,7 +380,7 @@ def test_a_message_that_means_nothing_does_nothing(shown, message):
 
 def test_a_store_that_fails_is_told_to_the_person(shown):
     class Broken(FolderKeys):
-        def delete(self, namespace, key):
+        def remove(self, namespace, key):
             raise aw.CacheError("disk full")
 
     fill("report", a=1)

@@ -77,6 +77,34 @@ def test_cells_and_decorated_functions_share_one_section():
     assert drawn[1]["status"] == "done"
 
 
+def test_the_last_state_of_every_name_stays_however_often_others_were_called(monkeypatch):
+    monkeypatch.setattr("awaitly_nb.notebook.panel_rows._MOST_STEPS", 100)
+    cell = run(step("raw"), workflow="raw", run_id="raw@1")
+    calls = [replace(step("score", seconds=n), step_key=f"score:{n}") for n in range(3_000)]
+    (section,) = sections([cell, run(*calls, workflow="score", run_id="score@1")])
+    assert states(section) == {"raw": "computed", "score": "computed"}
+    assert [row["key"] for row in section["steps"]][-1] == "score:2999"
+    assert len(section["steps"]) == 101
+
+
+def test_time_axis_and_sum_are_those_of_the_run_that_is_on_now():
+    early = step("raw", duration_s=26.0)
+    late = [step("clean", seconds=600, duration_s=2.0), step("fit", seconds=603, duration_s=4.0)]
+    (section,) = sections([run(one, workflow=one.step_id, run_id=f"{one.step_id}@1") for one in (early, *late)])
+    assert [row["start"] for row in section["steps"]] == [None, 0.0, 3.0]
+    assert section["took"] == 6.0
+    assert section["started"] == late[0].at.timestamp()
+    assert "width" in run_html(run(*late))
+
+
+def test_a_step_that_still_runs_is_never_followed_by_a_pause():
+    slow = step("fit", state="running")
+    inner = step("score", seconds=600, duration_s=1.0)
+    (section,) = sections([run(one, workflow=one.step_id, run_id=f"{one.step_id}@1") for one in (slow, inner)])
+    assert [row["start"] for row in section["steps"]] == [0.0, 600.0]
+    assert section["started"] == slow.at.timestamp()
+
+
 def test_an_estimate_comes_from_the_last_run_or_from_the_cache():
     before = run(step("fit", duration_s=7.0), run_id="r0")
     now = run(step("fit", "running"), status="running", seconds=1)
