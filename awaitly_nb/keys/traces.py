@@ -74,7 +74,7 @@ class Tracer(Protocol):
         """Leave the session as the run did; called on a hit."""
 
 
-_HOMES: Final[tuple[str, ...]] = ()
+_HOMES: Final = ("awaitly_nb.keys.generators",)
 """Modules that register tracers when they are imported, which happens when something is first traced or compared."""
 
 _tracers: dict[str, Tracer] = {}

@@ -15,7 +15,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.notebook.ledger.imports import after_imports
+from awaitly_nb.keys import after_imports
 from awaitly_nb.notebook.ledger.libraries import shell_watchers
 
 if TYPE_CHECKING:
