@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from awaitly_nb.keys.files import (
         tracked_from as tracked_from,
     )
+    from awaitly_nb.keys.generators import (
+        GENERATORS as GENERATORS,
+    )
+    from awaitly_nb.keys.generators import (
+        GlobalGenerator as GlobalGenerator,
+    )
     from awaitly_nb.keys.graph import (
         class_digest as class_digest,
     )
@@ -46,6 +52,9 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.keys.graph import (
         function_digest as function_digest,
+    )
+    from awaitly_nb.keys.imports import (
+        after_imports as after_imports,
     )
     from awaitly_nb.keys.origin import (
         package_version as package_version,
@@ -124,6 +133,8 @@ else:
         __name__,
         {
             "CellRead": "parts",
+            "GENERATORS": "generators",
+            "GlobalGenerator": "generators",
             "Change": "why",
             "File": "values_objects",
             "FileTracker": "files",
@@ -132,6 +143,7 @@ else:
             "Tracer": "traces",
             "apply_traces": "traces",
             "begin_traces": "traces",
+            "after_imports": "imports",
             "cell_parts": "parts",
             "cell_reads": "cells",
             "changed_files": "files",

@@ -60,6 +60,7 @@ class GlobalGenerator:
         self.seeded = False
         self.seedings = 0
         self._runs: list[_Found] = []
+        self._is_ours = False
 
     @property
     def is_loaded(self) -> bool:
@@ -78,8 +79,8 @@ class GlobalGenerator:
         """Return a state as text."""
         raise NotImplementedError
 
-    def put(self, text: str, *, seeded: bool) -> None:
-        """Set it to a state that a run left, importing its library where that is not done yet."""
+    def set_text(self, text: str) -> None:
+        """Set it to a state that `to_text` told."""
         raise NotImplementedError
 
     def begin(self) -> _Found:
@@ -110,8 +111,25 @@ class GlobalGenerator:
         now = self._digest(self.state()) if self.is_loaded and self.seeded else _UNSEEDED
         return None if now == used["before"] else f"generator {self.name} differs (other seed, or other draws before)"
 
+    def apply(self, used: dict[str, Any]) -> None:
+        """Leave it as a run left it, importing its library where that is not done yet."""
+        import_module(self.name)
+        self.watch()
+        for found in self._runs:
+            if found.drew is None:
+                found.drew = "before" in used or self.state() != found.state
+        self._is_ours = True
+        try:
+            self.set_text(used["after"])
+        finally:
+            self._is_ours = False
+        self.seeded = used["seeded"]
+        self.seedings += 1
+
     def note_seeding(self, *, seeded: bool) -> None:
         """Take notice that it is about to be seeded, or set to a state."""
+        if self._is_ours:
+            return
         for found in self._runs:
             if found.drew is None:
                 found.drew = self.state() != found.state
@@ -136,7 +154,7 @@ class PythonGenerator(GlobalGenerator):
 
     def watch(self) -> None:
         """Give `random`'s own instance a class that tells of `seed` and `setstate`."""
-        instance = sys.modules["random"]._inst  # type: ignore[attr-defined] # noqa: SLF001 - what its functions are bound to
+        instance = sys.modules["random"]._inst  # noqa: SLF001 - what its functions are bound to
         if self._watched is not instance:
             self._watched = instance
             self.seeded = _is_of_short_seed(instance.getstate())
@@ -151,19 +169,17 @@ class PythonGenerator(GlobalGenerator):
         _, words, waiting = state
         return f"{b64encode(struct.pack(f'<{_N + 1}I', *words)).decode()} {json.dumps(waiting)}"
 
-    def put(self, text: str, *, seeded: bool) -> None:
+    def set_text(self, text: str) -> None:
         """Set it."""
-        random = import_module("random")
-        self.watch()
         words, waiting = text.split(" ")
-        random.setstate((3, struct.unpack(f"<{_N + 1}I", b64decode(words)), json.loads(waiting)))
-        self.seeded = seeded
+        sys.modules["random"].setstate((3, struct.unpack(f"<{_N + 1}I", b64decode(words)), json.loads(waiting)))
 
 
 def _telling_random(generator: GlobalGenerator) -> type:
+    import _random
     import random
 
-    class Telling(random.Random.__mro__[1]):  # type: ignore[misc] # the class in C below `Random`, which has no public name
+    class Telling(_random.Random):
         """Comes between `Random` and that class: where `Random.seed` and `Random.setstate` call on."""
 
         __slots__ = ()
@@ -188,14 +204,15 @@ def _is_of_short_seed(state: Any) -> bool:
     into a fixed array. Taken back, that gives the words: of a number or text they repeat, of the system's entropy not.
     """
     words = list(state[1][:_N])
-    for _ in range(_TAKEN_BACK if state[1][_N] < _N else 1):
-        if words[0] == _UPPER and _repeats(_seed_words(words)):
+    for _ in range(_TAKEN_BACK if state[1][_N] < _N else 2):
+        # Seeding sets this bit of the first word, and of what precedes its result no other bit can be told.
+        if words[0] & _UPPER and _repeats(_seed_words(words)):
             return True
         words = _taken_back(words)
-    return words[0] == _UPPER and _repeats(_seed_words(words))
+    return False
 
 
-_TAKEN_BACK: Final = 24  # times 624 draws; each takes less than a millisecond, once in a process
+_TAKEN_BACK: Final = 12  # times 624 draws; each takes a millisecond, once in a process
 _LONGEST_SEED: Final = 160
 _UPPER: Final = 0x80000000
 _LOWER: Final = 0x7FFFFFFF
@@ -215,7 +232,6 @@ def _taken_back(words: list[int]) -> list[int]:
             mixed ^= 0x9908B0DF
             word |= 1
         words[at] = word | ((mixed << 1) & _LOWER)
-    words[0] &= _UPPER  # of the first word only this bit is ever used, and seeding leaves no other
     return words
 
 
@@ -224,8 +240,7 @@ def _seed_words(words: list[int]) -> list[int]:
     first = list(words)
     first[0] = words[_N - 1]
     first[1] = ((words[1] + 1) & _MASK) ^ ((first[0] ^ first[0] >> 30) * 1566083941 & _MASK)
-    for at in range(2, _N):
-        before = first[1] if at == 2 else words[at - 1]
+    for at, before in enumerate([first[1], *words[2 : _N - 1]], start=2):
         first[at] = ((words[at] + at) & _MASK) ^ ((before ^ before >> 30) * 1566083941 & _MASK)
     start = [19650218]
     for at in range(1, _N):
@@ -238,7 +253,8 @@ def _seed_words(words: list[int]) -> list[int]:
 
 def _repeats(added: list[int]) -> bool:
     """Tell whether these are the words of a short seed, each with its number in the seed added."""
-    return any(added[length:] == added[:-length] for length in range(1, _LONGEST_SEED))
+    lengths = (length for length in range(1, _LONGEST_SEED) if added[length] == added[0])
+    return any(added[length:] == added[:-length] for length in lengths)
 
 
 # -- numpy ---------------------------------------------------------------------------------------------------------
@@ -257,25 +273,25 @@ class NumpyGenerator(GlobalGenerator):
     def watch(self) -> None:
         """Put a bit generator in the place of the one that is there, which tells when it is seeded or set."""
         numpy_random = sys.modules["numpy.random"]
-        bits = numpy_random.mtrand._rand._bit_generator  # type: ignore[attr-defined] # noqa: SLF001 - no older numpy tells
+        bits = numpy_random.mtrand._rand._bit_generator  # noqa: SLF001 - there is no public way
         if bits is self._watched:
             return
-        # Seeding by a number drops the sequence that the system's entropy made.
-        self.seeded = getattr(bits, "_seed_seq", None) is None
+        # Seeding drops the sequence that the system's entropy made; another bit generator is one that somebody chose.
+        self.seeded = self._watched is not None or getattr(bits, "_seed_seq", None) is None
         if type(bits) is numpy_random.MT19937 and hasattr(numpy_random, "set_bit_generator"):
             state = numpy_random.get_state()
             bits = _telling_bits(self)()
+            self._is_ours = True
             numpy_random.set_bit_generator(bits)
-            bits.telling = False
             numpy_random.set_state(state)
-            bits.telling = True
+            self._is_ours = False
         self._watched = bits
 
     def state(self) -> Any:
-        """Return it; read anew only where the memory of the bit generator changed, which takes a fiftieth of the time."""
+        """Return it; read anew only where the memory of the bit generator changed: to look takes a fiftieth."""
         numpy_random = sys.modules["numpy.random"]
         bits = self._watched
-        if not getattr(bits, "telling", False) or numpy_random.mtrand._rand._bit_generator is not bits:  # noqa: SLF001
+        if not hasattr(bits, "address") or numpy_random.mtrand._rand._bit_generator is not bits:  # noqa: SLF001
             return json.dumps(numpy_random.get_state(legacy=False), default=lambda array: array.tolist())
         raw = ctypes.string_at(bits.address, 4 * (_N + 1))
         # A normal number that waits may be drawn without any other trace.
@@ -290,26 +306,22 @@ class NumpyGenerator(GlobalGenerator):
         raw, waits, number = state
         return f"{b64encode(raw).decode()} {waits} {json.dumps(number)}"
 
-    def put(self, text: str, *, seeded: bool) -> None:
+    def set_text(self, text: str) -> None:
         """Set it."""
-        numpy_random: Any = import_module("numpy.random")
-        self.watch()
+        numpy_random: Any = sys.modules["numpy.random"]
         if text.startswith("{"):
             numpy_random.set_state(json.loads(text))
         else:
             raw, waits, number = text.split(" ")
             *words, position = struct.unpack(f"={_N}Ii", b64decode(raw))
             numpy_random.set_state(("MT19937", words, position, int(waits), json.loads(number)))
-        self.seeded = seeded
 
 
 def _telling_bits(generator: GlobalGenerator) -> Any:
-    bits: Any = sys.modules["numpy.random"].MT19937  # type: ignore[attr-defined] # numpy is optional, and looked up
+    bits: Any = sys.modules["numpy.random"].MT19937
 
     class Telling(bits):  # type: ignore[misc] # as above
         """Draws as numpy's own, and tells when it is seeded or set."""
-
-        telling = True
 
         def __init__(self) -> None:
             super().__init__()
@@ -325,8 +337,7 @@ def _telling_bits(generator: GlobalGenerator) -> Any:
 
         @state.setter
         def state(self, value: Any) -> None:
-            if self.telling:
-                generator.note_seeding(seeded=True)
+            generator.note_seeding(seeded=True)
             bits.state.__set__(self, value)
 
         def __reduce__(self) -> Any:
@@ -380,12 +391,10 @@ class TorchGenerator(GlobalGenerator):
         """Return it as text."""
         return b64encode(state).decode()
 
-    def put(self, text: str, *, seeded: bool) -> None:
+    def set_text(self, text: str) -> None:
         """Set it."""
-        torch: Any = import_module("torch")
-        self.watch()
+        torch: Any = sys.modules["torch"]
         torch.set_rng_state(torch.frombuffer(bytearray(b64decode(text)), dtype=torch.uint8))
-        self.seeded = seeded
 
 
 # -- the tracer ----------------------------------------------------------------------------------------------------
@@ -428,7 +437,7 @@ class _Generators:
 
     def apply(self, used: dict[str, Any], /) -> None:
         for name, data in used.items():
-            _BY_NAME[name].put(data["after"], seeded=data["seeded"])
+            _BY_NAME[name].apply(data)
 
 
 register_tracer(_Generators())

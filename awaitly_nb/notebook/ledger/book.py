@@ -322,7 +322,8 @@ def _built_in() -> tuple[BuiltIn, ...]:
     from awaitly_nb.notebook.ledger.libraries import LIBRARIES
     from awaitly_nb.notebook.ledger.process import PROCESS
 
-    return (*PROCESS, *LIBRARIES)
+    found: tuple[BuiltIn, ...] = (*PROCESS, *LIBRARIES)
+    return found
 
 
 def _code_words(code: CodeType) -> set[str]:

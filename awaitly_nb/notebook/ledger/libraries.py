@@ -8,11 +8,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.keys import GENERATORS
 from awaitly_nb.notebook.ledger.process import environment
 from awaitly_nb.notebook.ledger.settings import Settings, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from awaitly_nb.keys import GlobalGenerator
 
 __all__ = ["LIBRARIES", "shell_watchers"]
 
@@ -101,6 +104,46 @@ def _set_polars_settings(values: Values, gone: list[str]) -> None:  # noqa: ARG0
     for name, value in values.items():
         kinds["environment" if name.startswith("POLARS_") else "direct"][name] = value
     importlib.import_module("polars").Config.load(json.dumps(kinds))
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """The state of one of the process's generators of random numbers."""
+
+    generator: GlobalGenerator
+    first: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return f"generator {self.generator.name}"
+
+    @property
+    def library(self) -> str:
+        """The module that it belongs to."""
+        return self.generator.name
+
+    def snapshot(self) -> tuple[int, Any]:
+        """Return how often it was seeded, and its state."""
+        self.generator.watch()
+        return self.generator.seedings, self.generator.state()
+
+    def difference(self, before: tuple[int, Any]) -> Values | None:
+        """Return its state now, if it was seeded or drawn from: also where that is what it was."""
+        now = self.snapshot()
+        return None if now == before else {"after": self.generator.to_text(now[1]), "seeded": self.generator.seeded}
+
+    def apply(self, data: Values) -> None:
+        """Set it to that."""
+        self.generator.apply(data)
+
+    def requirement(self, before: Any, changed: Values | None, words: frozenset[str]) -> str | None:  # noqa: ARG002
+        """Require nothing: what it was drawn from is a trace of the run, and seeding is noticed."""
+        return None
+
+    def refusal(self, data: Values) -> str | None:  # noqa: ARG002 - a state can always be set
+        """Refuse nothing."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +239,7 @@ _STYLE_WORDS = frozenset(
 )
 _OPTION_WORDS = frozenset({"set_option", "options", "reset_option"})
 
-LIBRARIES = (
+LIBRARIES: tuple[Settings | Draws | Figures, ...] = (
     Settings("plot settings", _plot_settings, _set_plot_settings, library="matplotlib", hints=_STYLE_WORDS),
     Settings("colour maps", _registered_maps, _register_maps, library="matplotlib"),
     Settings("pandas options", _pandas_options, _set_pandas_options, library="pandas", hints=_OPTION_WORDS),
@@ -209,5 +252,6 @@ LIBRARIES = (
     ),
     Settings("polars settings", _polars_settings, _set_polars_settings, library="polars", hints=frozenset({"Config"})),
     Figures(),
+    *map(Draws, GENERATORS),
 )
 """The watchers of this module, in the order in which they are applied."""
