@@ -42,6 +42,7 @@ from awaitly_nb.keys.values import (
     encode_text,
     encoders,
     node,
+    packed_types,
     seal,
     show_key,
 )
@@ -499,6 +500,7 @@ def register_key(type_or_qualname: type | str, fn: StandIn) -> None:
         _registered_by_name[type_or_qualname] = fn
     elif isinstance(type_or_qualname, type):
         _registered_by_type[type_or_qualname] = fn
+        packed_types.discard(type_or_qualname)
     else:
         raise MisuseError(f"register_key needs a class or its full name, not {type_or_qualname!r}")
     encoders.clear()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import pickle
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ ROUNDS = 7
 
 def run() -> list[dict[str, Any]]:
     """Return one record per measure: `name`, `ratio`, `at_most`, `detail`."""
-    return [array_memory(), frame_memory(), array_speed(), frame_speed(), hit_speed()]
+    return [array_memory(), frame_memory(), array_speed(), frame_speed(), rows_speed(), words_speed(), hit_speed()]
 
 
 def array_speed() -> dict[str, Any]:
@@ -48,6 +49,28 @@ def frame_speed() -> dict[str, Any]:
         lambda: joblib.hash(frame),
         at_most=0.2,
         rounds=3,
+    )
+
+
+def rows_speed() -> dict[str, Any]:
+    """A list of 200,000 dicts of three fields against `pickle.dumps`."""
+    rows = [{"id": i, "name": f"user {i}", "score": i / 2} for i in range(200_000)]
+    return _ratio(
+        "fingerprint of 200,000 dicts of three fields / pickle.dumps",
+        lambda: fingerprint(rows),
+        lambda: pickle.dumps(rows, 5),
+        at_most=1.5,
+    )
+
+
+def words_speed() -> dict[str, Any]:
+    """A set of a million words against `pickle.dumps`."""
+    words = {f"{i * 7919 % 1_000_003:x} word" for i in range(1_000_000)}
+    return _ratio(
+        "fingerprint of a set of 1,000,000 words / pickle.dumps",
+        lambda: fingerprint(words),
+        lambda: pickle.dumps(words, 5),
+        at_most=1.5,
     )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque, namedtuple
 from types import MappingProxyType, SimpleNamespace
@@ -15,6 +16,12 @@ __all__ = ["groups"]
 
 Point = namedtuple("Point", "x y")
 Size = namedtuple("Size", "x y")
+
+
+class Words(str):
+    """A subclass of str."""
+
+    __slots__ = ()
 
 
 class Rows(list[int]):
@@ -132,6 +139,31 @@ def _namespace(*pairs: Any) -> SimpleNamespace:
     return value
 
 
+_NAN = float("nan")
+_ODD_NAN = struct.unpack("<d", bytes.fromhex("010000000000f8ff"))[0]
+
+
+def _rows(count: int, *, reverse: bool = False, **last: object) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = [{"number": i, "name": f"row {i}", "score": i / 2} for i in range(count)]
+    rows[-1].update(last)
+    if reverse:
+        rows[-1] = dict(reversed(rows[-1].items()))
+    return rows
+
+
+def _shared(count: int, *, copied: bool = False) -> list[dict[str, object]]:
+    part = ["a", {"b": 1.5}]
+    return [{"part": ["a", {"b": 1.5}] if copied else part} for _ in range(count)]
+
+
+def _set_of(*more: str) -> set[str]:
+    return {*map(str, range(100)), *more}
+
+
+def _floats(*more: float) -> set[float]:
+    return {*map(float, range(100)), *more}
+
+
 def _long() -> Group:
     many = 10_000
     return Group(
@@ -147,6 +179,40 @@ def _long() -> Group:
             ("text and bytes", lambda: ["ab"] * many, lambda: [b"ab"] * many),
             ("one string among 10,000", lambda: ["ab"] * many, lambda: ["ab"] * (many - 1) + ["aB"]),
             ("4,096 and 4,097 items", lambda: [0] * 4096, lambda: [0] * 4097),
+            ("one row of 10,000", lambda: _rows(many), lambda: _rows(many, name="b")),
+            ("1 and True in one row", lambda: _rows(many, number=1), lambda: _rows(many, number=True)),
+            ("0.0 and -0.0 in one row", lambda: _rows(many, number=0.0), lambda: _rows(many, number=-0.0)),
+            ("NaN and infinity in one row", lambda: _rows(many, number=_NAN), lambda: _rows(many, number=float("inf"))),
+            (
+                "bytes and bytearray in one row",
+                lambda: _rows(many, name=b"x"),
+                lambda: _rows(many, name=bytearray(b"x")),
+            ),
+            ("bytes and a view in one row", lambda: _rows(many, name=b"x"), lambda: _rows(many, name=memoryview(b"x"))),
+            (
+                "bytes and an array in one row",
+                lambda: _rows(many, name=b"x"),
+                lambda: _rows(many, name=array("b", b"x")),
+            ),
+            ("a list and a tuple in one row", lambda: _rows(many, name=[1]), lambda: _rows(many, name=(1,))),
+            (
+                "a set and a frozenset in one row",
+                lambda: _rows(many, name={1}),
+                lambda: _rows(many, name=frozenset({1})),
+            ),
+            ("order of keys in one row", lambda: _rows(many, number=1), lambda: _rows(many, reverse=True, number=1)),
+            ("a subclass of str in one row", lambda: _rows(many, name="x"), lambda: _rows(many, name=Words("x"))),
+            ("a subclass of dict in one row", lambda: _rows(many, name={}), lambda: _rows(many, name=OrderedDict())),
+            ("a list of rows and a tuple of them", lambda: _rows(many), lambda: tuple(_rows(many))),
+            ("one of 10,000 in a set", lambda: set(map(str, range(many))), lambda: {*map(str, range(1, many)), "x"}),
+            ("text and bytes in a set", lambda: set(map(str, range(many))), lambda: {b"%d" % i for i in range(many)}),
+            ("ints and floats in a set", lambda: set(range(many)), lambda: set(map(float, range(many)))),
+            ("a set and a frozenset of 10,000", lambda: set(range(many)), lambda: frozenset(range(many))),
+            (
+                "pairs the other way round",
+                lambda: {(i, i + 1) for i in range(many)},
+                lambda: {(i + 1, i) for i in range(many)},
+            ),
             ("a cut at 4,096", lambda: [[0] * 4096, [0]], lambda: [[0] * 4095, [0, 0]]),
             ("Nones and empty strings", lambda: [None] * many, lambda: [""] * many),
             ("where the Nones are", lambda: ["a", None] * many, lambda: [None, "a"] * many),
@@ -155,6 +221,16 @@ def _long() -> Group:
             ("int bits read as a float", lambda: [4607182418800017408] * 100, lambda: [1.0] * 100),
         ),
         agree=(
+            (
+                "rows made twice",
+                lambda: _rows(many, number=0.5),
+                lambda: [dict(row) for row in _rows(many, number=0.5)],
+            ),
+            ("one NaN and another in a row", lambda: _rows(many, number=_NAN), lambda: _rows(many, number=_ODD_NAN)),
+            ("rows that share a part and rows that do not", lambda: _shared(many), lambda: _shared(many, copied=True)),
+            ("a surrogate in a set", lambda: _set_of("\ud800"), lambda: {"\ud800"} | _set_of()),
+            ("a large set grown in another order", lambda: set(range(many)), lambda: {*range(many - 1, -1, -1)}),
+            ("one NaN and another in a set", lambda: _floats(_NAN), lambda: _floats(_ODD_NAN)),
             ("10,000 ints made twice", lambda: list(range(many)), lambda: [*range(many)]),
             ("10,000 floats with NaN", lambda: [0.5, float("nan")] * many, lambda: [0.5, -float("nan")] * many),
             ("10,000 floats with both infinities", lambda: [1e308, -1e308] * many, lambda: [1e308, -1e308] * many),
