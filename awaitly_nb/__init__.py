@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from awaitly_nb.keys import file, register_key
     from awaitly_nb.notebook import load_ipython_extension, register_state, unload_ipython_extension
     from awaitly_nb.notebook.panel import panel
+    from awaitly_nb.plans import plan
     from awaitly_nb.states import (
         ResumeState,
         StateStore,
@@ -129,6 +130,7 @@ _LAZY = {
     "objects": "states",
     "open_store": "states",
     "panel": "notebook.panel",
+    "plan": "plans",
     "postgres": "states",
     "recent_runs": "workflow",
     "redis": "states",
@@ -209,6 +211,7 @@ __all__ = [
     "ok",
     "open_store",
     "panel",
+    "plan",
     "postgres",
     "recent_runs",
     "redis",

@@ -66,6 +66,12 @@ class Settings:
         Whether large values are read back through a private memory map.
     progress
         Whether a cell or run that takes long shows a line about it.
+    auto
+        Whether notebooks cache plain cells that are worth it by themselves.
+    auto_min
+        Seconds that a plain cell must take to be worth storing.
+    auto_budget
+        Bytes that automatic mode may store; None means a fifth of what is free on the disk.
     """
 
     cache_dir: Path | None = None
@@ -77,6 +83,9 @@ class Settings:
     executor: str = "inline"
     mmap: bool = True
     progress: bool = True
+    auto: bool = False
+    auto_min: float = 1.0
+    auto_budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,9 @@ def configure(
     executor: str | EllipsisType | None = ...,
     mmap: bool | EllipsisType | None = ...,
     progress: bool | EllipsisType | None = ...,
+    auto: bool | EllipsisType | None = ...,
+    auto_min: float | timedelta | str | EllipsisType | None = ...,
+    auto_budget: int | str | EllipsisType | None = ...,
     **unknown: Never,
 ) -> None:
     """Set defaults for this process; they win over the environment and over every file.
@@ -133,6 +145,12 @@ def configure(
         Whether large values are read back through a private memory map.
     progress
         Whether a cell or run that takes long shows a line about it.
+    auto
+        Whether notebooks cache plain cells that are worth it by themselves.
+    auto_min
+        Seconds that a plain cell must take to be worth storing.
+    auto_budget
+        Bytes that automatic mode may store; None means a fifth of what is free on the disk.
     **unknown
         Any other name is refused, and the nearest setting is named.
 
@@ -159,6 +177,9 @@ def configure(
         "executor": executor,
         "mmap": mmap,
         "progress": progress,
+        "auto": auto,
+        "auto_min": auto_min,
+        "auto_budget": auto_budget,
     }
     for name in unknown:
         raise MisuseError(f"configure({name}=...): unknown setting; {_near(name)}there are {', '.join(_PARSERS)}")
@@ -408,5 +429,8 @@ _PARSERS: Final[dict[str, Callable[[Any, str, Path], Any]]] = {  # Any: each set
     "executor": _word,
     "mmap": _switch,
     "progress": _switch,
+    "auto": _switch,
+    "auto_min": _duration,
+    "auto_budget": _size,
 }
 _VARIABLES: Final = tuple(f"AWAITLY_NB_{name.upper()}" for name in _PARSERS)

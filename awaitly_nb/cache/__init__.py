@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from awaitly_nb.cache.create import (
         open_default as open_default,
     )
+    from awaitly_nb.cache.create import (
+        recorded as recorded,
+    )
     from awaitly_nb.cache.entry import (
         Entry as Entry,
     )
@@ -114,6 +117,7 @@ else:
     __getattr__ = door(
         __name__,
         {
+            "recorded": "create",
             "Entry": "entry",
             "Folder": "folder",
             "Foreign": "resigning",

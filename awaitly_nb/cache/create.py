@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from awaitly_nb.cache.entry import Entry, StepCache
     from awaitly_nb.cache.examine import Report
     from awaitly_nb.cache.folder import Folder
+    from awaitly_nb.result import Mark
     from awaitly_nb.stores import Store
 
 __all__ = [
@@ -183,6 +184,12 @@ def folder_delete(pattern: str) -> int:
     matches = matcher_of(pattern)
     names = folder.names(holding=SEPARATOR + literal_of(pattern))
     return folder.delete([name for name in names if matches is None or matches(name.partition(SEPARATOR)[2])])
+
+
+def recorded(directory: str | os.PathLike[str], namespace: str) -> list[tuple[str, Mark, int]]:
+    """Return key, mark and size in bytes of the live successes of a namespace that verify; decodes no value."""
+    cache = create_disk_cache(directory, namespace=namespace)
+    return list(cache.recorded()) if isinstance(cache, StoredCache) else []
 
 
 def doctor(directory: str | os.PathLike[str] | None = None, *, mend: bool = False) -> Report:

@@ -302,6 +302,20 @@ class StoredCache:
         except (StoreError, EnvelopeError):
             return  # no more is known; whoever serves the entry tells why
 
+    def recorded(self) -> Iterator[tuple[str, Mark, int]]:
+        """Yield key, mark and size in bytes of the live successes that verify here; decodes no value."""
+        for name, head, _ in self._heads(self._prefix):
+            if head.get("ok", True) is not True:
+                continue
+            try:
+                record = self._store.read(name)
+                if record is not None:
+                    body = record.body or b""
+                    mark = open_held(name, record.head, body, self._keyring(), verify=True, checked=True).mark
+                    yield name[len(self._prefix) :], mark, mark.size_bytes or len(body)
+            except (StoreError, EnvelopeError):
+                continue  # who serves the entry tells why it cannot be
+
     def size_of(self, key: str) -> int | None:
         """Return the size of the kept value in bytes, or None where nothing is kept."""
         held = self._held.get(self._prefix + key)

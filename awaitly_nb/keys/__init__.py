@@ -57,6 +57,9 @@ if TYPE_CHECKING:
         after_imports as after_imports,
     )
     from awaitly_nb.keys.origin import (
+        is_installed_path as is_installed_path,
+    )
+    from awaitly_nb.keys.origin import (
         package_version as package_version,
     )
     from awaitly_nb.keys.parts import (
@@ -132,6 +135,7 @@ else:
     __getattr__ = door(
         __name__,
         {
+            "is_installed_path": "origin",
             "CellRead": "parts",
             "GENERATORS": "generators",
             "GlobalGenerator": "generators",

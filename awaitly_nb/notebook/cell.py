@@ -28,11 +28,11 @@ from awaitly_nb.keys import cell_parts, fingerprint, literal_files, read_names
 from awaitly_nb.manage import show_when
 from awaitly_nb.notebook.body import read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
-from awaitly_nb.notebook.options import parse_cell_line
 from awaitly_nb.notebook.recorder import Recorder, flush_figures
 from awaitly_nb.notebook.replay import replay, show_badge
 from awaitly_nb.notebook.stop import hide_handler
 from awaitly_nb.notebook.variables import CELL, Snapshot, collect, restore
+from awaitly_nb.plans import parse_cell_line
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration
 from awaitly_nb.workflow import run_step, run_step_async, standing_run

@@ -15,9 +15,9 @@ from awaitly_nb.events import observe
 from awaitly_nb.notebook.body import awaits
 from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.notebook.commands import complete, perform
-from awaitly_nb.notebook.options import CELL_FLAGS, CELL_VALUES
 from awaitly_nb.notebook.progress import Progress
 from awaitly_nb.notebook.stop import wake_on_stop
+from awaitly_nb.plans import CELL_FLAGS, CELL_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -26,7 +26,7 @@ PUBLIC = {
     *("is_step_start", "is_step_success", "is_step_error", "is_step_complete", "is_step_retry"),
     *("is_step_cache_hit", "is_step_cache_miss", "is_step_waiting", "is_persist_error"),
     # notebook
-    *("panel", "load_ipython_extension", "unload_ipython_extension"),
+    *("panel", "plan", "load_ipython_extension", "unload_ipython_extension"),
 }
 
 

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from awaitly_nb.plan.statics import Constant, Definition, Imported, always_runs, made_names, read_statics
+from awaitly_nb.plans.statics import Constant, Definition, Imported, always_runs, made_names, read_statics
 
 
 def statics(source):

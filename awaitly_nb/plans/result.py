@@ -9,7 +9,7 @@ from awaitly_nb.drawing import html_of
 from awaitly_nb.units import show_duration, show_size
 
 if TYPE_CHECKING:
-    from awaitly_nb.plan.walk import CellPlan, Edge
+    from awaitly_nb.plans.walk import CellPlan, Edge
 
 __all__ = ["SCHEMA_VERSION", "Plan", "Total"]
 
@@ -136,7 +136,7 @@ class Plan:
 
     def graph(self) -> Any:  # Any: the class is loaded when it is asked for
         """Return which cell feeds which, as a picture that needs no program and no kernel."""
-        from awaitly_nb.plan.graph import Graph
+        from awaitly_nb.plans.graph import Graph
 
         return Graph(self)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.plan.records import Record
+from awaitly_nb.plans.records import AUTO, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,6 +94,7 @@ class Notes:
             yield Record(
                 name=note["name"],
                 key="",
+                namespace=AUTO,
                 parts=tuple((*row, "")[:4] for row in note["parts"]),
                 made=made.get("vars", {}),
                 unknown=tuple(made.get("unknown", ())),

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from awaitly_nb.plan.notes import Notes
+from awaitly_nb.plans.notes import Notes
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PARTS = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.plan.statics import made_names
+from awaitly_nb.plans.statics import made_names
 from awaitly_nb.units import parse_duration
 
 if TYPE_CHECKING:

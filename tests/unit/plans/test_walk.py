@@ -8,9 +8,9 @@ import pytest
 
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import cell_parts, cell_reads, part_digest, tree_digest
-from awaitly_nb.plan.records import History, Record
-from awaitly_nb.plan.statics import always_runs, read_statics
-from awaitly_nb.plan.walk import CellText, Checks, walk
+from awaitly_nb.plans.records import History, Record
+from awaitly_nb.plans.statics import always_runs, read_statics
+from awaitly_nb.plans.walk import CellText, Checks, walk
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -66,6 +66,7 @@ def run(cells, records=()):
         left.update({name: digest_of(name, names[name]) for name in changed})
         made[parts.key] = Record(
             name=f"c{index}",
+            namespace="",
             key=parts.key,
             parts=tuple(tuple(row) for row in shown),
             made={name: digest for name, digest in left.items() if digest},
@@ -195,7 +196,7 @@ def test_files_traces_age_and_variables_count():
 
 
 def test_an_explicit_key_and_its_template():
-    record = Record(name="c1", key="model:3", variables=("m",), made={"m": "x"}, at=NOW)
+    record = Record(name="c1", namespace="", key="model:3", variables=("m",), made={"m": "x"}, at=NOW)
     n = text_of(0, "n = 3")
     for key, state in (("model:3", "hit"), ("model:4", "run"), ("model:{n}", "hit"), ("model:{other}", "unknown")):
         plans, _ = walk([n, text_of(1, "m = fit()", key=key)], History([record]), checks())

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-__all__ = ["History", "Record"]
+__all__ = ["AUTO", "History", "Record"]
+
+AUTO = "auto"
+"""The namespace of cells that automatic mode caches; their keys hold no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +25,8 @@ class Record:
 
     Attributes
     ----------
-    name, key
-        The cell's name and the key of its entry.
+    name, namespace, key
+        The cell's name, and the namespace and the key of its entry.
     parts
         Rows of kind, name, digest and what is shown of each part of the key; empty under an explicit key.
     made
@@ -48,6 +51,7 @@ class Record:
 
     name: str
     key: str
+    namespace: str
     parts: tuple[tuple[str, str, str, Any], ...] = ()  # Any: plain JSON data
     made: Mapping[str, str] | None = None
     unknown: tuple[str, ...] = ()
@@ -73,27 +77,26 @@ class History:
     """The records of a folder, found by a cell's name, by its code, and by an explicit key."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        self._by_code: dict[str, list[Record]] = {}
-        self._by_name: dict[str, list[Record]] = {}
+        self._by_code: dict[tuple[str, str], list[Record]] = {}
+        self._by_name: dict[tuple[str, str], list[Record]] = {}
         self._by_key: dict[tuple[str, str], Record] = {}
         for record in records:
             if record.code:
-                self._by_code.setdefault(record.code, []).append(record)
-            self._by_name.setdefault(record.name, []).append(record)
-            self._by_key[record.name, record.key] = record
+                self._by_code.setdefault((record.namespace, record.code), []).append(record)
+            self._by_name.setdefault((record.namespace, record.name), []).append(record)
+            self._by_key[record.namespace, record.key] = record
 
-    def of_code(self, digest: str, name: str | None = None) -> list[Record]:
-        """Return what cells of this code left, the newest first; with `name`, of that name only."""
-        found = [r for r in self._by_code.get(digest, ()) if name is None or r.name == name]
-        return sorted(found, key=_age)
+    def of_code(self, namespace: str, digest: str) -> list[Record]:
+        """Return what cells of this code left, the newest first."""
+        return sorted(self._by_code.get((namespace, digest), ()), key=_age)
 
-    def of_name(self, name: str) -> list[Record]:
+    def of_name(self, namespace: str, name: str) -> list[Record]:
         """Return what cells of this name left, the newest first."""
-        return sorted(self._by_name.get(name, ()), key=_age)
+        return sorted(self._by_name.get((namespace, name), ()), key=_age)
 
-    def of_key(self, name: str, key: str) -> Record | None:
+    def of_key(self, namespace: str, key: str) -> Record | None:
         """Return the record under this very key."""
-        return self._by_key.get((name, key))
+        return self._by_key.get((namespace, key))
 
     def seconds(self, records: Sequence[Record]) -> float | None:
         """Return the median of what these runs took; None where none was timed."""

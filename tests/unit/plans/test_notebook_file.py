@@ -5,7 +5,7 @@ import json
 import pytest
 
 from awaitly_nb import MisuseError
-from awaitly_nb.plan.notebook_file import read_notebook
+from awaitly_nb.plans.notebook_file import read_notebook
 
 
 def test_code_cells_with_their_headings(tmp_path):

@@ -16,8 +16,8 @@ from awaitly_nb.units import show_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awaitly_nb.plan.result import Plan
-    from awaitly_nb.plan.walk import CellPlan
+    from awaitly_nb.plans.result import Plan
+    from awaitly_nb.plans.walk import CellPlan
 
 __all__ = ["FOLD_ABOVE", "Graph"]
 

@@ -1,7 +1,7 @@
 """Totals, the table and the JSON of a plan."""
 
-from awaitly_nb.plan.result import Plan
-from awaitly_nb.plan.walk import CellPlan
+from awaitly_nb.plans.result import Plan
+from awaitly_nb.plans.walk import CellPlan
 
 
 def plan():

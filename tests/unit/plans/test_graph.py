@@ -2,9 +2,9 @@
 
 import xml.etree.ElementTree as ET
 
-from awaitly_nb.plan.graph import FOLD_ABOVE, Graph
-from awaitly_nb.plan.result import Plan
-from awaitly_nb.plan.walk import CellPlan, Edge
+from awaitly_nb.plans.graph import FOLD_ABOVE, Graph
+from awaitly_nb.plans.result import Plan
+from awaitly_nb.plans.walk import CellPlan, Edge
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -12,13 +12,13 @@ import builtins
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from awaitly_nb.plan.statics import Constant, Definition, Imported, Statics
+from awaitly_nb.plans.statics import Constant, Definition, Imported, Statics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from awaitly_nb.plan.records import History, Record
+    from awaitly_nb.plans.records import History, Record
 
 __all__ = ["CellPlan", "CellText", "Checks", "Edge", "walk"]
 
@@ -65,8 +65,8 @@ class CellText:
         Names that it reads.
     cached
         True for a cell that the cache looks after: under `%%awaitly`, or by automatic mode.
-    own_name
-        The name that its key holds; None in automatic mode, whose keys hold no name.
+    namespace
+        Where its entries lie.
     live
         Why it always runs, or "".
     key
@@ -88,7 +88,7 @@ class CellText:
     statics: Statics = field(default_factory=Statics)
     reads: tuple[str, ...] = ()
     cached: bool = True
-    own_name: str | None = None
+    namespace: str = ""
     live: str = ""
     key: str | None = None
     variables: tuple[str, ...] | None = None
@@ -243,8 +243,8 @@ class _Walk:
             return replace(plan, reason=cell.live or "not cached"), None
         if cell.key is not None:
             return self._decide_by_key(cell, plan)
-        same = self._history.of_code(cell.code, cell.own_name)
-        named = self._history.of_name(cell.name)
+        same = self._history.of_code(cell.namespace, cell.code)
+        named = self._history.of_name(cell.namespace, cell.name)
         plan = replace(plan, seconds=self._history.seconds(same or named))
         if cell.force:
             return replace(plan, state="run", reason="recomputed, as asked (--force)"), same[0] if same else None
@@ -268,14 +268,14 @@ class _Walk:
 
     def _decide_by_key(self, cell: CellText, plan: CellPlan) -> tuple[CellPlan, Record | None]:
         key = cell.key or ""
-        named = self._history.of_name(cell.name)
+        named = self._history.of_name(cell.namespace, cell.name)
         plan = replace(plan, seconds=self._history.seconds(named))
         if "{" in key:
             filled = self._filled(key)
             if filled is None:
                 return replace(plan, state="unknown", reason=f"the key {key!r} names what only a run knows"), None
             key = filled
-        record = self._history.of_key(cell.name, key)
+        record = self._history.of_key(cell.namespace, key)
         if cell.force:
             return replace(plan, state="run", reason="recomputed, as asked (--force)"), record
         if record is None:

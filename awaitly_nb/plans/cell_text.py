@@ -1,0 +1,133 @@
+"""One cell of a notebook as the walk needs it: parsed, named, and told what it reads and what becomes of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from typing import TYPE_CHECKING
+
+from awaitly_nb.errors import AwaitlyError
+from awaitly_nb.keys import cell_reads, tree_digest
+from awaitly_nb.plans.cell_line import CellOptions, parse_cell_line
+from awaitly_nb.plans.naming import Directive, called, read_directive
+from awaitly_nb.plans.records import AUTO
+from awaitly_nb.plans.statics import Statics, always_runs, read_statics
+from awaitly_nb.plans.walk import CellText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awaitly_nb.plans.notebook_file import CodeCell
+
+__all__ = ["MAGIC", "read_cell", "without_magics"]
+
+MAGIC = "%%awaitly"
+_LINE_MAGIC = re.compile(r"^(\s*)%(\w+)\s*(.*)$")
+_COMMAND = re.compile(r"^(\s*)!(.*)$")
+_HELP = re.compile(r"^\s*\??\??[\w.]+\?{0,2}\s*$")
+
+
+def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | None = None) -> CellText:
+    """Return a code cell as the walk needs it.
+
+    Parameters
+    ----------
+    cell
+        Its text and its place.
+    auto
+        Whether cells without the magic are looked after.
+    transform
+        IPython's own transformation of a cell's text into Python; without it, cells with magics are told from their
+        lines, and those that only IPython understands are not known.
+    """
+    source = cell.source
+    first, _, rest = source.partition("\n")
+    options: CellOptions | None = None
+    problem = ""
+    if first.startswith(MAGIC) and first[len(MAGIC) : len(MAGIC) + 1] in ("", " ", "\t"):
+        try:
+            options = parse_cell_line(_line(first, rest, cell))
+        except AwaitlyError as exc:
+            problem = str(exc).partition("\n")[0]
+        source = rest
+    elif source.lstrip().startswith("%%"):
+        name = source.lstrip().split()[0]
+        statics = Statics(dynamic=f"the magic {name} may bind any name")
+        return CellText(index=cell.index, cell_id=cell.cell_id, name=name, cached=False, live=name, statics=statics)
+    python, has_magics = (
+        (transform(source), "get_ipython()" in transform(source)) if transform else without_magics(source)
+    )
+    tree = _parsed(python)
+    directive, told = _directive(source)
+    statics = read_statics(tree, python) if tree is not None else Statics(dynamic="it cannot be read without a kernel")
+    name = options.name if options is not None else called(tree, source, cell.heading, place=cell.index)
+    live = "always runs, as its comment asks" if directive.live else "" if tree is None else always_runs(tree)
+    if directive.cache and tree is not None and not directive.live:
+        live = ""
+    if options is not None:
+        live = ""
+    cached = options is not None or (auto and not live)
+    if cached and not problem:
+        problem = told or ("it cannot be read without a kernel" if tree is None or has_magics else "")
+    return CellText(
+        index=cell.index,
+        cell_id=cell.cell_id,
+        name=name,
+        tree=tree,
+        python=python,
+        code=tree_digest(tree.body) if tree is not None else "",
+        statics=statics,
+        reads=() if tree is None else tuple(dict.fromkeys(chain[0] for chain in cell_reads(tree).chains)),
+        cached=cached,
+        namespace=options.name if options is not None else AUTO,
+        live=live,
+        key=options.key if options is not None else None,
+        variables=options.variables if options is not None else None,
+        ignore=options.ignore if options is not None else (),
+        force=options is not None and options.force,
+        problem=problem,
+    )
+
+
+def without_magics(source: str) -> tuple[str, bool]:
+    """Return a cell's text with line magics and commands as calls, as IPython writes them; and whether it had any."""
+    if _parsed(source) is not None:
+        return source, False
+    lines = source.splitlines()
+    calls = [_as_call(line) for line in lines]
+    return "\n".join(calls), calls != lines
+
+
+def _as_call(line: str) -> str:
+    if (magic := _LINE_MAGIC.match(line)) is not None:
+        return f"{magic[1]}get_ipython().run_line_magic({magic[2]!r}, {magic[3]!r})"
+    if (command := _COMMAND.match(line)) is not None:
+        return f"{command[1]}get_ipython().system({command[2]!r})"
+    return "pass" if "?" in line and _HELP.match(line) else line
+
+
+def _line(first: str, rest: str, cell: CodeCell) -> str:
+    """Return the words behind the magic; a bare one takes its name from what the cell makes."""
+    words = first[len(MAGIC) :].strip()
+    if words and not words.startswith("-"):
+        return words
+    python, _ = without_magics(rest)
+    name = called(_parsed(python), rest, cell.heading, place=cell.index)
+    return f"{name!r} {words}"
+
+
+def _directive(source: str) -> tuple[Directive, str]:
+    try:
+        return read_directive(source), ""
+    except AwaitlyError as exc:
+        return Directive(), str(exc)
+
+
+def _parsed(python: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # told where the cell runs
+            return ast.parse(python)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
