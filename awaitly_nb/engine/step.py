@@ -46,7 +46,7 @@ from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 from awaitly_nb.states import StepEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from awaitly_nb.engine.effects import Steps
     from awaitly_nb.engine.run import Run
@@ -211,7 +211,8 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
         if not spec.force and isinstance(decision := look_up_to_serve(run, spec), Serve):
             return (yield from _served(run, spec, decision, started))
         lookup_s = time.perf_counter() - started
-        return (yield from _compute(run, spec, reason=_reason(run, spec, missed), lookup_s=lookup_s))
+        reason = _reason(run, spec, missed)
+        return (yield from _compute(run, spec, reason=reason, lookup_s=lookup_s, lock=lock))
     finally:
         if lock is not None:
             lock.release()
@@ -233,7 +234,7 @@ def _reason(run: Run, spec: StepSpec, decision: Compute) -> str:
     return why.reason
 
 
-def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 0.0) -> Steps:
+def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 0.0, lock: Any = None) -> Steps:
     where = {"step_id": spec.step_id, "step_key": spec.key}
     yield from _check_lease(run)
     if reason is not None and run.cache is not None:
@@ -270,7 +271,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 
     storing = time.perf_counter()
     stored, error = False, None
     if spec.key is not None:
-        stored, error = yield from _store(run, spec, result, there=there)
+        stored, error = yield from _store(run, spec, result, there=there, lock=lock)
         if isinstance(result, Err) and not stored:
             note_failure(run, spec, result)
         if spec.lazy and isinstance(result, Ok):
@@ -320,7 +321,7 @@ def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | N
 
 
 def _store(
-    run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool
+    run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool, lock: Any
 ) -> Generator[Effect, Any, tuple[bool, Exception | None]]:
     """Store a finished result in the run and in the cache, where a worker may have; tell whether the cache has it.
 
@@ -342,7 +343,8 @@ def _store(
         if spec.worth is not None and mark is not None and not spec.worth(mark.duration_s or 0.0):
             return False, None
         if not there:
-            yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), heavy=is_heavy(result))
+            check = getattr(lock, "check_lease", None)
+            yield Save(lambda: _put(run, spec, result, check), heavy=check is not None or is_heavy(result))
     except Exception as exc:  # noqa: BLE001 - any adapter's disk, and any value's pickling, may raise anything
         run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
         if not spec.quiet:
@@ -358,6 +360,15 @@ def _store(
     if run.remember:
         run.stored.add(key)
     return True, None
+
+
+def _put(run: Run, spec: StepSpec, result: Result[Any, Any], check: Callable[[], None] | None) -> None:
+    # A lease may have been lost while the step ran; what the one who has it now stores is not written over.
+    if check is not None:
+        check()
+    assert run.cache is not None
+    assert spec.key is not None
+    run.cache.set(spec.key, result, ttl=spec.ttl_s)
 
 
 def _remember(run: Run, key: str, result: Result[Any, Any]) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from awaitly_nb.errors import StoreError
+from awaitly_nb.errors import LeaseHeldError, StoreError
 from awaitly_nb.locks.records import host_name
 from awaitly_nb.stores import ABSENT
 
@@ -48,6 +48,7 @@ class LeasedFlight:
         self._record = f"\x1eflight\x1f{number}"
         self._ttl_s = ttl_s
         self._version: str | None = None
+        self._is_lost = False
         self._lock = threading.Lock()
         self._done = threading.Event()
 
@@ -67,6 +68,7 @@ class LeasedFlight:
             return True
         if self._version is None:
             return False
+        self._is_lost = False
         self._done = threading.Event()
         threading.Thread(target=self._renew, args=(self._done,), name="awaitly_nb lease", daemon=True).start()
         return True
@@ -82,6 +84,23 @@ class LeasedFlight:
                     self._store.swap(self._record, self._head(-1.0), [], expect=version)
                 except StoreError:
                     return  # It runs out by itself.
+
+    def check_lease(self) -> None:
+        """Renew the lease, before what was computed under it is stored.
+
+        Raises
+        ------
+        LeaseHeldError
+            This process was stopped, or its store was away, for longer than the lease, and another has taken it over.
+        """
+        with self._lock:
+            if self._version is not None:
+                try:
+                    self._extend()
+                except StoreError:
+                    return  # whoever stores meets that too, and tells
+            if self._is_lost:
+                raise LeaseHeldError(self.holder() or "another kernel")
 
     def holder(self) -> str | None:
         """Return who computes this key, as in "kernel 4711 on host, since 12:03:10", or None where that is unknown."""
@@ -109,9 +128,15 @@ class LeasedFlight:
                 if done.is_set() or self._version is None:
                     return
                 try:
-                    self._version = self._store.swap(self._record, self._head(self._ttl_s), [], expect=self._version)
+                    self._extend()
                 except StoreError:
                     continue  # Tried again before it runs out.
+
+    def _extend(self) -> None:
+        # Only over the record that was written last: whoever took the lease meanwhile has written another one.
+        assert self._version is not None
+        self._version = self._store.swap(self._record, self._head(self._ttl_s), [], expect=self._version)
+        self._is_lost = self._version is None
 
     def _head(self, ttl_s: float) -> str:
         now = self._store.now().timestamp()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import warnings
 
 import pytest
 
-from awaitly_nb.errors import StoreError
+import awaitly_nb as aw
+from awaitly_nb.errors import LeaseHeldError, StoreError
 from awaitly_nb.locks.leased import LeasedFlight
+from awaitly_nb.stores import sqlite_store
 from awaitly_nb.stores.disk import DiskStore
 from awaitly_nb.testing import FakeClock
 
@@ -85,3 +89,66 @@ def test_as_a_context(store):
     with LeasedFlight(store, "a"):
         assert not LeasedFlight(store, "a").try_acquire()
     assert LeasedFlight(store, "a").try_acquire()
+
+
+def test_a_holder_that_was_taken_over_is_told_before_it_stores(store, clock):
+    first, second = LeasedFlight(store, "a", ttl_s=60), LeasedFlight(store, "a")
+    assert first.try_acquire()
+    first.check_lease()
+    clock.advance(61)
+    first.check_lease()  # it ran out, and nobody took it
+    clock.advance(61)
+    assert second.try_acquire()
+    for _ in range(2):
+        with pytest.raises(LeaseHeldError, match="kernel"):
+            first.check_lease()
+    second.check_lease()
+    first.release()
+    second.check_lease()
+    second.release()
+    assert first.try_acquire()
+    first.check_lease()
+    first.release()
+
+
+def test_a_store_that_is_away_when_it_is_checked_tells_so_when_it_is_written_to(store):
+    flight = LeasedFlight(store, "a")
+    assert flight.try_acquire()
+    swap = store.swap
+
+    def fail(*args, **kwargs):
+        raise StoreError("down")
+
+    store.swap = fail
+    flight.check_lease()
+    store.swap = swap
+    flight.check_lease()
+    flight.release()
+
+
+@pytest.mark.parametrize("way", ["run_sync", "run"])
+def test_a_kernel_that_was_stopped_does_not_write_over_what_another_stored(tmp_path, clock, way):
+    """A step of a shared cache: while its kernel is stopped, another one takes its key over and stores its result."""
+    caches = [
+        aw.create_shared_cache(aw.StateStore(sqlite_store(tmp_path / "shared.db", clock=clock))) for _ in range(2)
+    ]
+    first, second = (aw.create_workflow("report", cache=cache) for cache in caches)
+
+    def others(ctx):
+        return ctx.step("fit", lambda: "second", key="fit:1")
+
+    def stopped():
+        clock.advance(31)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", aw.CodeChangedWarning)
+            results.append(second.run_sync(others))
+        return "first"
+
+    def body(ctx):
+        return ctx.step("fit", stopped, key="fit:1")
+
+    results = []
+    with pytest.warns(aw.UncachedWarning, match="not stored.*LeaseHeldError"):
+        results.append(first.run_sync(body) if way == "run_sync" else asyncio.run(first.run(body)))
+    assert results == [aw.Ok("second"), aw.Ok("first")]
+    assert caches[0].get("fit:1") == aw.Ok("second")
