@@ -61,8 +61,8 @@ class Folder:
         # What was asked to go in this process, so that its next miss can say so.
         self.removed: set[str] = set()
         self.locks = RecordLocks(store.directory / LOCK_FILE)
-        self.checked: set[str] = set()
-        """Versions of records whose buffers were compared with their checksums in this process."""
+        self.checked: dict[str, object] = {}
+        """Of records whose buffers were authenticated in this process: the stamps of their files, by version."""
         self.told: set[object] = set()
         """What was warned of in this process, so that it is said once for the folder."""
         self._settled = False
@@ -78,8 +78,8 @@ class Folder:
         """Return the stamp as it was read last. An older one is safe: at worst a row is looked at once more."""
         return self.store.database.seen or self.stamp()
 
-    def fetch(self, name: str) -> tuple[str, Body, Version, float] | None:
-        """Return head, body, version and time of writing of a record, or None."""
+    def fetch(self, name: str) -> tuple[str, Body, Version, float, Any] | None:
+        """Return head, body, version, time of writing and stamp of a record, or None."""
         return self._guard(self.store.fetch, name)
 
     def read(self, name: str) -> Record | None:

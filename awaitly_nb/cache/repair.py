@@ -227,7 +227,7 @@ def _adopt(folder: Folder) -> int:
             continue
         try:
             name, head, size = store.files.front(path)
-            body = store.files.read(path, size)
+            body, _ = store.files.read(path, size)
         except (StoreError, OSError):
             continue
         if verdict := _worth_keeping(name, head, body):

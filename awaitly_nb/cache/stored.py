@@ -149,14 +149,21 @@ class StoredCache:
         found = folder.fetch(name)
         if found is None:
             return Missed("absent", "removed from the cache" if name in folder.removed else "")
-        head, body, version, _ = found
+        head, body, version, _, file_stamp = found
         if known is not None and known.version == version:
             known.stamp = stamp  # Somebody has written something, but not to this entry: it is not verified again.
             return self._serve(known)
         verify = self._verify != "off"
-        held = open_held(name, head, body, folder.keyring, verify=verify, checked=version in folder.checked)
-        if held.buffers:
-            folder.checked.add(version)
+        held = open_held(
+            name,
+            head,
+            body,
+            folder.keyring,
+            verify=verify,
+            checked=file_stamp is not None and folder.checked.get(version) == file_stamp,
+        )
+        if held.buffers and verify:
+            folder.checked[version] = file_stamp
         if not verify or not _suits_tier(held, folder):
             folder.tier.count(name)
             return self._serve(held, once=type(body) is not bytes)

@@ -2,13 +2,15 @@
 
 Record locks belong to the process, so the system frees a dead holder's at once, and a forked child that lives on does
 not keep them: that is why they are not `flock` locks. The same rule bites the other way: closing *any* descriptor of
-the file drops all locks of the process on it. So there is one descriptor per file and process, and it stays open.
+the file drops all locks of the process on it. So there is one descriptor per file and process, and it stays open while
+a lock is held.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import threading
 import time
@@ -27,6 +29,7 @@ __all__ = ["KernelFlight", "RecordLocks"]
 _FIRST: Final = 1 << 40  # locked bytes lie beyond any content: the start of the file holds the readable slots
 _SLOTS: Final = 4096
 _SLOT_BYTES: Final = 256
+_MOST_OPEN: Final = 32  # lock files of a process; of more, those without a lock are closed
 
 
 class RecordLocks:
@@ -145,6 +148,11 @@ class KernelFlight:
         self.release()
 
 
+_FLAGS: Final = (
+    os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+)
+
+
 class _File:
     """The one descriptor of a lock file in this process, and which of its locks are held."""
 
@@ -152,9 +160,11 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        self.descriptor = os.open(path, flags, 0o600)
+        self.descriptor = os.open(path, _FLAGS, 0o600)
         info = os.fstat(self.descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            os.close(self.descriptor)
+            raise OSError(f"{path} is no regular file")
         self.identity = (info.st_dev, info.st_ino)
         self.held: set[int] = set()
 
@@ -175,7 +185,18 @@ def _file(path: Path) -> _File:
             except OSError:
                 pass  # deleted: made anew below
         known.append(_File(path))
+        _close_unused(text)
         return known[-1]
+
+
+def _close_unused(latest: str) -> None:
+    """Close files without a lock, the oldest first, where there are many; the next use opens them."""
+    for text in list(_files):
+        if sum(map(len, _files.values())) <= _MOST_OPEN:
+            return
+        if text != latest and not any(file.held for file in _files[text]):
+            for file in _files.pop(text):
+                os.close(file.descriptor)
 
 
 def _forget() -> None:

@@ -64,6 +64,8 @@ class Record:
         Changes with every write.
     written_at
         When it was written by the store's own clock, aware UTC.
+    stamp
+        Where the body is a file: what changes when somebody writes to the file behind the store's back.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Record:
     body: Body | None
     version: Version
     written_at: datetime
+    stamp: object = None
 
 
 class Store(Protocol):

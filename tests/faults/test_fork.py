@@ -317,3 +317,46 @@ def test_the_database_is_sound_after_many_generations(folder):
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert len(caches.create_disk_cache(folder).keys()) == 5
     assert_sound(folder)
+
+
+IMPORTING = textwrap.dedent(
+    """
+    import importlib.abc, os, signal, sys, threading, time
+    from awaitly_nb import cache as caches
+    from awaitly_nb.result import Ok
+    name, folder = sys.argv[1:]
+
+    class Slowly(importlib.abc.MetaPathFinder):
+        def find_spec(self, wanted, path, target=None):
+            if wanted == name and threading.current_thread() is not threading.main_thread():
+                importing.set()
+                time.sleep(0.5)  # the other thread forks meanwhile
+
+    importing = threading.Event()
+    sys.meta_path.insert(0, Slowly())
+    cache = caches.create_disk_cache(folder)
+    assert cache.get("k") == Ok(1)
+    assert name not in sys.modules
+    thread = threading.Thread(target=__import__, args=(name,))
+    thread.start()
+    assert importing.wait(20)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        __import__(name)
+        os._exit(0 if cache.get("k") == Ok(1) else 1)
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0, "the child hung"
+    print("both went on")
+    """
+)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["awaitly_nb.cache.repair", "awaitly_nb.codec.failures", "awaitly_nb.stores.disk.salvage", "diskcache.fanout"],
+)
+def test_a_fork_while_another_thread_imports_what_the_child_needs(folder, module):
+    caches.create_disk_cache(folder).set("k", Ok(1))  # so that the other process need not make the tables
+    forget_folders()
+    assert run(IMPORTING, module, folder) == "both went on\n"

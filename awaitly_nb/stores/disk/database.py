@@ -1,6 +1,7 @@
 """One SQLite connection to diskcache's database for each folder and process.
 
-It is new after a fork, and when the file is replaced.
+It is new after a fork, and when the file is replaced. What lies in the file is looked at before anything is read: the
+tables, indexes and triggers are those that diskcache makes, or the database is not used.
 
 The folder is an ordinary diskcache folder: `diskcache.Cache` makes it, and can read, count and check it. Rows are read
 and written here all the same, for three reasons. Listing through diskcache unpickles keys. It keeps a connection per
@@ -13,22 +14,28 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
+import sys
 import threading
+import time
+import weakref
 from pathlib import Path
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores.disk import forks
-from awaitly_nb.stores.disk.queue import WriterQueue
 from awaitly_nb.stores.disk.reader import Reader, fetch_again
-from awaitly_nb.stores.disk.wal_index import NOTHING, map_header
+
+fcntl: Any = None  # Any: a module
+with contextlib.suppress(ImportError):  # Windows
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-__all__ = ["DATABASE", "DamagedDatabaseError", "Database", "UnfilledDatabaseError"]
+__all__ = ["DATABASE", "DamagedDatabaseError", "Database", "UnfilledDatabaseError", "foreign_object"]
 
 DATABASE: Final = "cache.db"
 
@@ -66,9 +73,46 @@ _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READON
 _BUSY_S: Final = 60.0
 _LOOK_EVERY_S: Final = 1e-4  # how long a look at the path holds: a hit in a tight loop must not pay for a system call
 _WATCHED_FROM: Final = 16  # so many questions to SQLite pay for mapping what answers them; a short script asks fewer
+_MOST_OPEN: Final = 32  # connections of a process; each has up to six descriptors
+_IDLE_S: Final = 5.0  # after so long without a use a connection is closed when another one is opened
+_SCHEMA: Final = frozenset(
+    {
+        "CREATE TABLE Settings ( key TEXT NOT NULL UNIQUE, value)",
+        "CREATE TABLE Cache ( rowid INTEGER PRIMARY KEY, key BLOB, raw INTEGER, store_time REAL, expire_time REAL,"
+        " access_time REAL, access_count INTEGER DEFAULT 0, tag BLOB, size INTEGER DEFAULT 0, mode INTEGER DEFAULT 0,"
+        " filename TEXT, value BLOB)",
+        "CREATE UNIQUE INDEX Cache_key_raw ON Cache(key, raw)",
+        "CREATE INDEX Cache_expire_time ON Cache (expire_time)",
+        "CREATE TRIGGER Settings_count_insert AFTER INSERT ON Cache FOR EACH ROW BEGIN"
+        ' UPDATE Settings SET value = value + 1 WHERE key = "count"; END',
+        "CREATE TRIGGER Settings_count_delete AFTER DELETE ON Cache FOR EACH ROW BEGIN"
+        ' UPDATE Settings SET value = value - 1 WHERE key = "count"; END',
+        "CREATE TRIGGER Settings_size_insert AFTER INSERT ON Cache FOR EACH ROW BEGIN"
+        ' UPDATE Settings SET value = value + NEW.size WHERE key = "size"; END',
+        "CREATE TRIGGER Settings_size_update AFTER UPDATE ON Cache FOR EACH ROW BEGIN"
+        ' UPDATE Settings SET value = value + NEW.size - OLD.size WHERE key = "size"; END',
+        "CREATE TRIGGER Settings_size_delete AFTER DELETE ON Cache FOR EACH ROW BEGIN"
+        ' UPDATE Settings SET value = value - OLD.size WHERE key = "size"; END',
+    }
+)
+"""What diskcache 5.6 makes. Of another version's it is asked itself, which takes longer."""
+_ITS_OWN: Final = frozenset(
+    {
+        ("index", "sqlite_autoindex_Settings_1", None),
+        ("table", "sqlite_stat1", "CREATE TABLE sqlite_stat1(tbl,idx,stat)"),
+    }
+)
 _SUFFIXES: Final = ("", "-wal", "-shm", "-journal")  # of the files that SQLite makes
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _WHOLE: Final = 1  # the `user_version` of a database that lacks nothing; diskcache leaves it at 0
+_TURNS: Final = 300
+_QUEUE_FLAGS: Final = (
+    os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)
+_let_others_run = getattr(os, "sched_yield", lambda: time.sleep(0))
+_HEADER_BYTES: Final = 96
+_FORMAT: Final = 3007000  # the only version of the file's format that there has been
+_DESCRIPTORS: Final = "/dev/fd"
 _MARKS: Final = {
     ".gitignore": "# Made by awaitly_nb.\n*\n",
     "CACHEDIR.TAG": (
@@ -98,6 +142,8 @@ class Database:
         self.lock = threading.RLock()
         self.queue = WriterQueue(f"{self.path}-queue")
         self._connection: sqlite3.Connection | None = None
+        self.used_at = 0.0
+        """When it was used last, to a tenth of a millisecond."""
         self._identity: tuple[int, int] | None = None
         self._ask: Callable[..., Any]
         self._epoch = 0  # grows with every new connection, so that what was remembered of an older one is not trusted
@@ -153,7 +199,8 @@ class Database:
         """Return a connection to the file that was at the path a moment ago at most; hold `lock`."""
         if _monotonic() > self._look_at:
             connection = self.fresh()
-            self._look_at = _monotonic() + _LOOK_EVERY_S
+            self.used_at = _monotonic()
+            self._look_at = self.used_at + _LOOK_EVERY_S
             return connection
         return self._connection or self._open()
 
@@ -213,6 +260,7 @@ class Database:
         """Close the connection; the next use opens a new one."""
         with self.lock:
             connection, self._connection = self._connection, None
+            _open_ones.discard(self)
             self._look_at = 0.0
             self._header = NOTHING
             self.queue.close()
@@ -272,7 +320,7 @@ class Database:
                     "was busy with it; start processes before such threads, or by spawning"
                 )
             make_folder(self.directory)
-            self._refuse_links()
+            self._refuse_what_is_no_file()
             connection = self._connect()
             try:
                 info = Path(self.path).stat()
@@ -285,14 +333,30 @@ class Database:
             self.seen = 0
             self._connection = connection
             self._ask = connection.cursor().execute  # one cursor for all: making one costs a tenth of asking
+            self.used_at = _monotonic()
+            _close_idle(self)
             return connection
 
-    def _refuse_links(self) -> None:
-        # Whoever could put a file here, as a cloned repository may, could have us write to a database elsewhere. The
-        # folder itself may be a link: its owner made that.
+    def _refuse_what_is_no_file(self) -> None:
+        # Whoever could put a file here, as a cloned repository may, could have us write to a database of another place,
+        # or wait for ever at a pipe. The folder itself may be a link: its owner made that.
         for suffix in _SUFFIXES:
-            if os.path.islink(path := self.path + suffix):  # noqa: PTH114 - a text like the path
-                raise StoreError(f"{path} is a link, and nothing is kept behind one: remove it")
+            try:
+                mode = os.lstat(path := self.path + suffix).st_mode
+            except OSError:
+                continue
+            if not stat.S_ISREG(mode):
+                kind = "a link" if stat.S_ISLNK(mode) else "no regular file"
+                raise StoreError(f"{path} is {kind}, and nothing is stored behind one: remove it")
+
+    def close_if_idle(self, since: float) -> None:
+        """Close the connection if it was not used after `since` and nobody is using it."""
+        if self.lock.acquire(blocking=False):
+            try:
+                if self.used_at <= since and self._connection is not None and not self._connection.in_transaction:
+                    self.close()
+            finally:
+                self.lock.release()
 
     def _connect(self) -> sqlite3.Connection:
         self._settings = _NETWORK_SETTINGS if is_network(self.directory) else _SETTINGS
@@ -312,6 +376,7 @@ class Database:
     def _connect_as(self, how: str) -> sqlite3.Connection:
         connection = self._plain(how)
         try:
+            self._refuse_foreign_objects(connection)
             if not _settings_hold(connection, self._settings) and how == "rwc":
                 self._settle()
             for pragma in ("synchronous", "mmap_size", "cache_size"):
@@ -324,6 +389,10 @@ class Database:
         self._read_only = how != "rwc" or not _may_write(self.path)
         self.whole = self._read_only or is_whole(connection)
         return connection
+
+    def _refuse_foreign_objects(self, connection: sqlite3.Connection) -> None:
+        if (found := foreign_object(connection)) is not None:
+            raise DamagedDatabaseError(f"the database {self.path} holds {found}, which awaitly_nb did not make")
 
     def _plain(self, how: str) -> sqlite3.Connection:
         # As a plain path where that is enough: making a URI loads modules that nothing else here needs.
@@ -412,6 +481,47 @@ def is_whole(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def foreign_object(connection: sqlite3.Connection) -> str | None:
+    """Return what lies in a database that diskcache does not make, as in "a view Cache"; None where all is its own.
+
+    A view in the place of a table may never end, and a trigger does what its author wanted.
+    """
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    odd = [row for row in rows if _written(row[2]) not in _SCHEMA and row not in _ITS_OWN]
+    if odd:
+        known = _schema_of_diskcache()
+        odd = [row for row in odd if _written(row[2]) not in known]
+    return f"a {odd[0][0]} {odd[0][1]!r:.60}" if odd else None
+
+
+def _written(sql: object) -> str:
+    return " ".join(sql.split()) if isinstance(sql, str) else ""
+
+
+def _schema_of_diskcache() -> frozenset[str]:
+    """Return what the version that is installed makes."""
+    import tempfile
+
+    import diskcache
+
+    with tempfile.TemporaryDirectory() as folder, diskcache.Cache(folder, **_SETTINGS) as made:
+        return frozenset(_written(sql) for (sql,) in made._sql("SELECT sql FROM sqlite_master").fetchall() if sql)  # noqa: SLF001
+
+
+_open_ones: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _close_idle(latest: Database) -> None:
+    """Close the connections that nobody uses: a process may have seen hundreds of folders, and has few descriptors."""
+    _open_ones.add(latest)
+    others = sorted((one for one in list(_open_ones) if one is not latest), key=lambda one: one.used_at)
+    idle_since = _monotonic() - _IDLE_S
+    for position, one in enumerate(others):
+        crowded = len(others) - position >= _MOST_OPEN
+        if crowded or one.used_at < idle_since:
+            one.close_if_idle(one.used_at)
+
+
 def _settings_hold(connection: sqlite3.Connection, settings: dict[str, Any]) -> bool:
     """Tell whether the folder has all of its tables, and our settings."""
     try:
@@ -453,3 +563,110 @@ def is_network(directory: Path, mounts: str = "/proc/self/mounts") -> bool:
         if len(point) >= best and (place + "/").startswith(point.rstrip("/") + "/"):
             best, kind = len(point), found
     return kind.startswith(_NETWORKS)
+
+
+class WriterQueue:
+    """Whose turn it is to write: a record lock on a file of its own; the system takes it from a process that dies.
+
+    A hint between processes, so that they need not wait for each other as SQLite does: its own waiting sleeps for 1, 2,
+    5, 10 and more milliseconds, and a write takes a twentieth of one. Nothing depends on this lock: SQLite's keeps the
+    writers apart, and who has waited here for a millisecond or two goes on to it.
+
+    Parameters
+    ----------
+    path
+        The file, made when first needed; where that cannot be, nobody waits here.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def enter(self) -> None:
+        """Wait a moment while another process is writing."""
+        if fcntl is None:
+            return
+        with contextlib.suppress(OSError):  # a folder that cannot be written, a file system without locks, a link
+            if self._descriptor is None:
+                self._descriptor = os.open(self._path, _QUEUE_FLAGS, 0o600)
+            for _ in range(_TURNS):
+                try:
+                    fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except (BlockingIOError, PermissionError):
+                    _let_others_run()
+                else:
+                    return
+
+    def leave(self) -> None:
+        """Let the next one write."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the file; the next `enter` opens it again."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+class _Nothing:
+    """Stands for the header where it cannot be mapped; its bytes never count as known."""
+
+    __slots__ = ()
+    raw: Final = b""
+
+
+NOTHING: Final[Any] = _Nothing()
+
+
+def map_header(database: str) -> Any:  # Any: an array of ctypes
+    """Return an object whose `raw` is the header of the write-ahead index at that moment, or `NOTHING`.
+
+    In write-ahead mode every commit changes the first 96 bytes of `cache.db-shm`: two copies of a header with a
+    counter, salts and a checksum (https://www.sqlite.org/walformat.html, section 2.1). SQLite compares them when a
+    transaction begins and takes three microseconds; this takes a tenth of one. Nothing is opened here, so nothing is
+    closed: closing any descriptor of that file would take away the locks that SQLite holds on it
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2), so the page is mapped through the descriptor that it has.
+
+    Parameters
+    ----------
+    database
+        Path of a database to which this process has a connection that has read from it.
+    """
+    try:
+        header = _map(_descriptor_of(f"{database}-shm"))
+    except (ImportError, OSError, AttributeError):  # Windows; no write-ahead mode; a folder that can only be read
+        return NOTHING
+    return header if int.from_bytes(header.raw[:4], sys.byteorder) == _FORMAT and header.raw[12] == 1 else NOTHING
+
+
+def _descriptor_of(path: str) -> int:
+    """Return the descriptor of this file that is open in this process; raises OSError."""
+    wanted = os.stat(path)  # noqa: PTH116 - with fstat below
+    for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - names, not paths
+        try:
+            if os.path.samestat(os.fstat(int(name)), wanted):
+                return int(name)
+        except OSError:
+            continue  # closed meanwhile
+    raise FileNotFoundError(path)
+
+
+def _map(descriptor: int) -> Any:  # Any: an array of ctypes
+    """Return the header in shared memory, unmapped when nobody holds it any more; raises OSError."""
+    # By `ctypes`, because `mmap.mmap` makes and closes a descriptor of its own.
+    import ctypes
+    import mmap
+
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+    library.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    address = library.mmap(None, _HEADER_BYTES, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    if address in (None, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno(), "mmap")
+    header = (ctypes.c_char * _HEADER_BYTES).from_address(address)
+    weakref.finalize(header, library.munmap, address, _HEADER_BYTES).atexit = False
+    return header

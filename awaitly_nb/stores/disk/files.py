@@ -2,9 +2,11 @@
 
     magic | lengths of name and head | name | head | zeros up to 64 | body
 
-A file is written whole under a name nobody has, then named by a row; it is never changed afterwards. Its name carries
-the token of the process that wrote it, so that a file without a row can be told from one that is being written. Paths
-are checked against one pattern and opened without following links: a planted row or link leads nowhere outside.
+A file is written whole under a name nobody has, then named by a row; it is never changed afterwards, and its mode says
+so: nobody may write to it. Only such a file of our own is read through a map, because what is written into a mapped
+file shows in the arrays that users hold, and one cut short ends the process. Its name carries the token of the process
+that wrote it, so that a file without a row can be told from one that is being written. Paths are checked against one
+pattern and opened without following links or waiting for a pipe: a planted row, link or pipe leads nowhere.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import errno
 import mmap
 import os
 import re
+import stat
 import struct
+import sys
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from awaitly_nb.stores import DamagedRecordError
 
@@ -33,7 +37,9 @@ _LENGTHS: Final = struct.Struct("<II")
 _ALIGNMENT: Final = 64
 _PATTERN: Final = re.compile(r"[0-9a-f]{2}/([0-9a-f]{16})-[0-9a-f]{16}\.val")
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
-_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_READABLE: Final = 0o600 if sys.platform == "win32" else 0o400  # there, a file that is read-only cannot be removed
+_WRITABLE: Final = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _RESERVE_FROM: Final = 1 << 20
 _NAMES: Final = 100
 _CHUNK: Final = 1 << 30  # some systems refuse single writes of 2 GB and more
@@ -43,6 +49,8 @@ MAP_FROM: Final = 8 * 1024 * 1024
 
 MAX_MAPS: Final = 64
 """Live maps; beyond it files are read, because systems bound the maps of a process."""
+
+Stamp: TypeAlias = "tuple[int, ...]"
 
 _maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
@@ -108,11 +116,13 @@ class ValueFiles:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Another process may remove the folder between the two lines, when it deletes the last file in it.
             with contextlib.suppress(FileNotFoundError):
-                return os.open(path, flags, 0o600)
+                return os.open(path, flags, _READABLE)
         raise FileNotFoundError(f"{path.parent} is removed again and again")
 
-    def read(self, relative: str, size: int) -> memoryview:
-        """Return the body of the file that a row names, writable and private to the caller.
+    def read(self, relative: str, size: int) -> tuple[memoryview, Stamp]:
+        """Return the body of the file that a row names, writable and private to the caller, and the file's stamp.
+
+        The stamp is another one when somebody has written to the file, or put another in its place.
 
         Raises
         ------
@@ -124,11 +134,13 @@ class ValueFiles:
         descriptor = self._open(relative)
         try:
             info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise DamagedRecordError(f"value file {relative} is no regular file")
             # Checked before it is mapped: a page beyond the end would kill the process.
             if info.st_size != size:
                 raise DamagedRecordError(f"value file {relative} has {info.st_size} bytes where {size} were written")
             data: bytearray | mmap.mmap
-            if self._mapped and size >= MAP_FROM and len(_maps) < MAX_MAPS:
+            if self._mapped and size >= MAP_FROM and len(_maps) < MAX_MAPS and _is_unchanging(info):
                 data = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
                 _maps.add(data)
             else:
@@ -137,13 +149,16 @@ class ValueFiles:
             os.close(descriptor)
         view = memoryview(data)
         _, _, start = _parse(view, relative)
-        return view[start:]
+        return view[start:], (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
     def front(self, relative: str) -> tuple[str, str, int]:
         """Return name and head that a value file begins with, and the file's size; DamagedRecordError if it is none."""
         descriptor = self._open(relative)
         try:
-            size = os.fstat(descriptor).st_size
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise DamagedRecordError(f"value file {relative} is no regular file")
+            size = info.st_size
             data = os.read(descriptor, 1 << 16)
             if data.startswith(_MAGIC) and len(data) >= len(_MAGIC) + _LENGTHS.size:
                 wanted = sum(_LENGTHS.unpack_from(data, len(_MAGIC))) + 2 * _ALIGNMENT
@@ -199,6 +214,11 @@ class ValueFiles:
 
     def _leaves(self, relative: str) -> bool:
         return (self._directory / relative[:2]).is_symlink()
+
+
+def _is_unchanging(info: os.stat_result) -> bool:
+    """Tell whether nobody but its owner, who is the user, could make a file writable."""
+    return hasattr(os, "geteuid") and info.st_uid == os.geteuid() and not info.st_mode & _WRITABLE
 
 
 def _listed(folder: Path, wanted: Callable[..., bool]) -> list[str]:

@@ -8,15 +8,22 @@ closes what it inherited before it opens anything, and that asks for a moment in
 Closing there takes nothing from the parent, as long as no transaction is open: record locks are not inherited, so the
 child can drop none of the parent's, and the system refuses it the lock that it would need to tidy up after the last.
 (https://www.sqlite.org/howtocorrupt.html, section 2.6, says never to do it; it says so of connections in any state.)
+
+A module that another thread is importing at the fork stays locked in the child for ever, so whatever the child may need
+is imported before: that waits for the other thread, and afterwards no thread imports it any more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import pkgutil
+import sys
 import threading
 import time
 import weakref
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -24,6 +31,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Forkable", "abandon", "is_abandoned", "watch"]
 
+_PACKAGE: Final = __name__.partition(".")[0]
+_ROOMS: Final = frozenset(
+    f"{_PACKAGE}.{room}"
+    for room in ("codec", "stores.disk", "keys", "locks", "cache", "states", "executors", "engine", "workflow")
+)
+_LIBRARIES: Final = ("diskcache", "concurrent.futures.thread", "traceback", "xxhash")  # what rooms import when needed
+_LARGER: Final = ("cryptography.hazmat.primitives.ciphers.aead", "cloudpickle")  # only where somebody uses them
+_PAIRED: Final = {"logging": "_lock", "concurrent.futures.thread": "_global_shutdown_lock"}
+"""Modules of Python's that take a lock before each fork and release it in the parent, with the lock."""
 _PATIENCE_S: Final = 5.0  # a fork never takes longer than that, whatever other threads are doing
 
 
@@ -74,7 +90,36 @@ def _handles() -> list[Forkable]:
     return [handle for handle in [known() for known in list(_live.values())] if handle is not None]
 
 
+def import_for_child() -> None:
+    """Import what a child of this process may need, each module once; nothing where no folder is in use."""
+    if not _live:
+        return
+    wanted = [*_LIBRARIES, *(name for name in _LARGER if name.partition(".")[0] in sys.modules)]
+    for room in _ROOMS & sys.modules.keys():
+        wanted += [f"{room}.{found.name}" for found in pkgutil.iter_modules(sys.modules[room].__path__)]
+    late = [name for name in _PAIRED if not _is_imported(name)]
+    for name in wanted:
+        if name not in _imported:
+            with contextlib.suppress(ImportError):  # an extra that is not installed: the child cannot need it
+                import_module(name)
+            _imported.add(name)
+    for name in late:
+        if name in sys.modules:
+            # It asked too late to be told of this fork, and releases its lock afterwards all the same.
+            getattr(sys.modules[name], _PAIRED[name]).acquire()
+
+
+def _is_imported(name: str) -> bool:
+    module = sys.modules.get(name)
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
+
+
+_imported: set[str] = set()
+
+
 def _before() -> None:
+    # Before any lock is taken: the thread that is importing may need one.
+    import_for_child()
     until = time.monotonic() + _PATIENCE_S
 
     def take(lock: Any) -> bool:

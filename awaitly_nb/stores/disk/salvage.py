@@ -10,6 +10,8 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from awaitly_nb.stores.disk.database import foreign_object
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
@@ -27,9 +29,11 @@ _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def sound(path: str | os.PathLike[str], *, wait_s: float = 5) -> bool:
-    """Tell whether the file at `path` is undamaged, as far as can be seen: one that is busy or still empty is."""
+    """Tell whether the database at `path` is undamaged and holds what we make: one that is busy or still empty does."""
     try:
         with contextlib.closing(_open(path, wait_s)) as connection:
+            if foreign_object(connection) is not None:
+                return False
             return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
     except sqlite3.Error as exc:
         # Locked, or not to be opened: that is no reason to set a database aside which others are using.
@@ -52,6 +56,8 @@ def readable_rows(path: str | os.PathLike[str]) -> Iterator[Salvaged]:
     except sqlite3.Error:
         return
     with contextlib.closing(connection):
+        if not _has_table(connection):
+            return  # nor is a view read that somebody put in its place: it may have no end
         for low in range(0, _last_row(connection) + 1, _STEP):
             yield from _range(connection, low, low + _STEP)
 
@@ -90,7 +96,10 @@ def _last_row(connection: sqlite3.Connection) -> int:
 
 def _has_table(connection: sqlite3.Connection) -> bool:
     try:
-        return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Cache'").fetchone() is not None
+        return (
+            connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Cache' AND type = 'table'").fetchone()
+            is not None
+        )
     except sqlite3.Error:
         return False
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError, Record
-from awaitly_nb.stores.disk.ahead import COLUMNS, ReadAhead
 from awaitly_nb.stores.disk.database import Database, UnfilledDatabaseError, is_whole, make_folder
 from awaitly_nb.stores.disk.files import ValueFiles
 from awaitly_nb.stores.disk.reader import fetch_again, fetch_all
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from awaitly_nb.stores import Body, Expect, Version
+    from awaitly_nb.stores.disk.files import Stamp
 
 __all__ = ["FILE_FROM", "DiskStore", "process_token"]
 
@@ -36,7 +36,7 @@ _RAW, _BINARY = 1, 2  # diskcache's modes of a value
 _BATCH: Final = 500
 _SURROGATES: Final = range(0xD800, 0xE000)  # no characters, in the middle of them
 
-_SELECT = f"SELECT {COLUMNS} FROM Cache WHERE key = ? AND raw = 1"  # noqa: S608 - made of constants
+_SELECT = "SELECT tag, access_time, store_time, size, filename, value FROM Cache WHERE key = ? AND raw = 1"
 _SELECT_OLD = "SELECT rowid, access_time, filename FROM Cache WHERE key = ? AND raw = 1"
 _INSERT = (
     "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value)"
@@ -81,7 +81,6 @@ class DiskStore:
     def __init__(self, directory: str | Path, *, mmap: bool = True, clock: Callable[[], float] = time.time) -> None:
         self.directory = Path(directory).expanduser().absolute()
         self.database = Database(self.directory)
-        self._ahead = ReadAhead(self.database)
         self.before_unlink: Callable[[], None] | None = None
         """Called before the commit after which a file that has lost its row is removed."""
         self._clock = clock
@@ -95,28 +94,28 @@ class DiskStore:
     def read(self, name: str) -> Record | None:
         """Return the record called `name` with its body, or None."""
         found = self.fetch(name)
-        return None if found is None else Record(name, found[0], found[1], found[2], _instant(found[3]))
+        return None if found is None else Record(name, *found[:3], _instant(found[3]), found[4])
 
-    def fetch(self, name: str) -> tuple[str, Body, Version, float] | None:
-        """Return head, body, version and time of writing of a record, or None: `read` on the road of a hit."""
+    def fetch(self, name: str) -> tuple[str, Body, Version, float, Stamp | None] | None:
+        """Return head, body, version, time of writing and stamp of a record, or None: `read` on the road of a hit."""
         while True:
-            if (row := self._ahead.take(name)) is None:
-                if (row := self.database.row(_SELECT, (name,))) is None:
-                    return None
-                self._ahead.asked(row[0])
-            _, head, version, written, size, filename, value = row
+            if (row := self.database.row(_SELECT, (name,))) is None:
+                return None
+            head, version, written, size, filename, value = row
+            if type(value) is bytes:
+                return _plain(head), value, _version(version), written, None
             try:
-                body: Body = value if type(value) is bytes else self._body(filename, size)
+                body, stamp = self._body(filename, size)
             except FileNotFoundError:
                 # Replaced or deleted since the row was read, or a row that lost its file.
                 if self.version(name) == _version(version):
                     raise DamagedRecordError(f"value file {filename} is gone") from None
                 continue
-            return _plain(head), body, _version(version), written
+            return _plain(head), body, _version(version), written, stamp
 
-    def _body(self, filename: object, size: object) -> Body:
+    def _body(self, filename: object, size: object) -> tuple[Body, Stamp | None]:
         if filename is None:
-            return b""
+            return b"", None
         if not (isinstance(filename, str) and isinstance(size, int)):
             raise DamagedRecordError(f"a row names {filename!r}, which is no value file of this folder")
         return self.files.read(filename, size)
@@ -139,7 +138,9 @@ class DiskStore:
                 ):
                     if type(name) is not str:  # no text that this class has written
                         continue
-                    body = (value[0] if type(value[0]) is bytes else self._body(filename, size)) if bodies else None
+                    body: Body | None = None
+                    if bodies:
+                        body = value[0] if type(value[0]) is bytes else self._body(filename, size)[0]
                     yield Record(name, _plain(head), body, _version(version), _instant(written))
             finally:
                 reader.close()

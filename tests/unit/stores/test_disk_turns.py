@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from awaitly_nb.stores.disk import DiskStore
-from awaitly_nb.stores.disk.queue import WriterQueue
+from awaitly_nb.stores.disk.database import WriterQueue
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no record locks of this kind")
 
 HOLD = """
 import sys, time
-from awaitly_nb.stores.disk.queue import WriterQueue
+from awaitly_nb.stores.disk.database import WriterQueue
 WriterQueue(sys.argv[1]).enter()
 print("held", flush=True)
 time.sleep(600)

@@ -16,7 +16,7 @@ from awaitly_nb import cache as caches
 from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.result import Ok
 from awaitly_nb.stores.disk import DiskStore
-from awaitly_nb.stores.disk.wal_index import NOTHING, map_header
+from awaitly_nb.stores.disk.database import NOTHING, map_header
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/maps").exists(), reason="only Linux tells what a process has mapped"
