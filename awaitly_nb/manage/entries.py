@@ -397,7 +397,7 @@ def _copy(folder: Folder, name: str) -> Callable[[], None] | None:
         return None  # it is damaged: there is nothing to bring back
     if found is None:
         return None
-    head, body, _, written_at = found
+    head, body, _, written_at, _ = found
     expires_at = (read_head(head) or {}).get("expires_at")
 
     def restore() -> None:
