@@ -1,4 +1,4 @@
-"""Notebook steps that are kept on disk: re-running resumes instead of recomputing, and says why.
+"""Notebook steps that are cached on disk: re-running resumes instead of recomputing, and says why.
 
 >>> import awaitly_nb as aw
 >>> workflow = aw.create_workflow("report", cache={})
@@ -8,8 +8,9 @@
 >>> workflow.run_sync(body)
 Ok(value=6)
 
-All public names are here, and in `awaitly_nb.testing` for authors of caches and stores. Importing this loads no
-IPython, numpy, pandas or widget, and no event loop: what needs them is loaded when it is first used.
+What people type is here; every event class is in `aw.events`, every error and warning in `aw.errors`, and what authors
+of caches and stores need in `awaitly_nb.testing`. Importing this loads no IPython, numpy, pandas or widget, and no
+event loop: each name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -18,63 +19,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.drawing import drawn_by
-from awaitly_nb.errors import (
-    AwaitlyError,
-    AwaitlyWarning,
-    CacheError,
-    CacheUnusableWarning,
-    CodeChangedWarning,
-    DamagedEntryWarning,
-    EncodeError,
-    EvictedWarning,
-    ForeignSecretWarning,
-    InvalidOptionError,
-    LeaseHeldError,
-    ListenerWarning,
-    MissingExtraError,
-    MisuseError,
-    NotCachedError,
-    PersistWarning,
-    RemoteError,
-    SharedKeyWarning,
-    StateError,
-    StateRecoveredWarning,
-    StateTooLargeError,
-    StateVersionError,
-    StepTimeoutError,
-    StoreError,
-    UncachedWarning,
-    UnexpectedError,
-    UnkeyableError,
-    UnstableKeyWarning,
-    UnverifiedEntryError,
-    UnwrapError,
-)
-from awaitly_nb.result import Err, Ok, Result, err, ok
 
 if TYPE_CHECKING:
-    from awaitly_nb.cache import Entry, StepCache, Stored, create_disk_cache, create_memory_cache, create_shared_cache
+    from awaitly_nb import errors, events
+    from awaitly_nb.cache import (
+        Entry,
+        StepCache,
+        Stored,
+        create_disk_cache,
+        create_memory_cache,
+        create_shared_cache,
+    )
     from awaitly_nb.config import configure
     from awaitly_nb.engine import Retry
-    from awaitly_nb.events import (
-        is_persist_error,
-        is_step_cache_hit,
-        is_step_cache_miss,
-        is_step_complete,
-        is_step_error,
-        is_step_retry,
-        is_step_start,
-        is_step_success,
-        is_step_waiting,
-        is_workflow_cancelled,
-        is_workflow_error,
-        is_workflow_start,
-        is_workflow_success,
+    from awaitly_nb.errors import (
+        AwaitlyError,
+        AwaitlyWarning,
+        LeaseHeldError,
+        MisuseError,
+        StepTimeoutError,
+        UnexpectedError,
+        UnkeyableError,
     )
+    from awaitly_nb.events import is_step_complete
     from awaitly_nb.keys import file, register_key
     from awaitly_nb.notebook import load_ipython_extension, register_state, unload_ipython_extension
     from awaitly_nb.notebook.panel import panel
     from awaitly_nb.plans import plan
+    from awaitly_nb.result import Err, Ok, Result, err, ok
     from awaitly_nb.states import (
         ResumeState,
         StateStore,
@@ -94,15 +66,25 @@ __version__ = "0.1.0"
 
 drawn_by("awaitly_nb.notebook.html")
 
-# Where the names live that are loaded on first use.
-_LAZY = {
+# Where each name lives; a name without a home is a module itself.
+_HOMES = {
+    "AwaitlyError": "errors",
+    "AwaitlyWarning": "errors",
     "Entry": "cache",
+    "Err": "result",
+    "LeaseHeldError": "errors",
+    "MisuseError": "errors",
+    "Ok": "result",
+    "Result": "result",
     "ResumeState": "states",
     "Retry": "engine",
     "StateStore": "states",
     "StepCache": "cache",
     "StepEntry": "states",
+    "StepTimeoutError": "errors",
     "Stored": "cache",
+    "UnexpectedError": "errors",
+    "UnkeyableError": "errors",
     "Workflow": "workflow",
     "configure": "config",
     "create_disk_cache": "cache",
@@ -110,24 +92,16 @@ _LAZY = {
     "create_resume_state_collector": "states",
     "create_shared_cache": "cache",
     "create_workflow": "workflow",
+    "err": "result",
+    "errors": "",
+    "events": "",
     "file": "keys",
-    "is_persist_error": "events",
-    "is_step_cache_hit": "events",
-    "is_step_cache_miss": "events",
     "is_step_complete": "events",
-    "is_step_error": "events",
-    "is_step_retry": "events",
-    "is_step_start": "events",
-    "is_step_success": "events",
-    "is_step_waiting": "events",
-    "is_workflow_cancelled": "events",
-    "is_workflow_error": "events",
-    "is_workflow_start": "events",
-    "is_workflow_success": "events",
     "libsql": "states",
     "load_ipython_extension": "notebook",
     "mongo": "states",
     "objects": "states",
+    "ok": "result",
     "open_store": "states",
     "panel": "notebook.panel",
     "plan": "plans",
@@ -144,44 +118,21 @@ _LAZY = {
 __all__ = [
     "AwaitlyError",
     "AwaitlyWarning",
-    "CacheError",
-    "CacheUnusableWarning",
-    "CodeChangedWarning",
-    "DamagedEntryWarning",
-    "EncodeError",
     "Entry",
     "Err",
-    "EvictedWarning",
-    "ForeignSecretWarning",
-    "InvalidOptionError",
     "LeaseHeldError",
-    "ListenerWarning",
-    "MissingExtraError",
     "MisuseError",
-    "NotCachedError",
     "Ok",
-    "PersistWarning",
-    "RemoteError",
     "Result",
     "ResumeState",
     "Retry",
-    "SharedKeyWarning",
-    "StateError",
-    "StateRecoveredWarning",
     "StateStore",
-    "StateTooLargeError",
-    "StateVersionError",
     "StepCache",
     "StepEntry",
     "StepTimeoutError",
-    "StoreError",
     "Stored",
-    "UncachedWarning",
     "UnexpectedError",
     "UnkeyableError",
-    "UnstableKeyWarning",
-    "UnverifiedEntryError",
-    "UnwrapError",
     "Workflow",
     "configure",
     "create_disk_cache",
@@ -190,20 +141,10 @@ __all__ = [
     "create_shared_cache",
     "create_workflow",
     "err",
+    "errors",
+    "events",
     "file",
-    "is_persist_error",
-    "is_step_cache_hit",
-    "is_step_cache_miss",
     "is_step_complete",
-    "is_step_error",
-    "is_step_retry",
-    "is_step_start",
-    "is_step_success",
-    "is_step_waiting",
-    "is_workflow_cancelled",
-    "is_workflow_error",
-    "is_workflow_start",
-    "is_workflow_success",
     "libsql",
     "load_ipython_extension",
     "mongo",
@@ -224,9 +165,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # Any: any public object
-    if name not in _LAZY:
-        raise AttributeError(f"module 'awaitly_nb' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"awaitly_nb.{_LAZY[name]}"), name)
+    if name not in _HOMES:
+        hint = "; it is in awaitly_nb.errors" if name.endswith(("Error", "Warning")) else ""
+        raise AttributeError(f"module 'awaitly_nb' has no attribute {name!r}{hint}")
+    home = _HOMES[name]
+    value = importlib.import_module(f"awaitly_nb.{home or name}")
+    if home:
+        value = getattr(value, name)
     globals()[name] = value
     return value
 

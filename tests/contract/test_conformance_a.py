@@ -186,7 +186,7 @@ def test_a12_a_value_that_cannot_be_kept_is_returned_with_one_warning_and_runs_a
         return lock.locked()
 
     for run in (1, 2):
-        with pytest.warns(aw.UncachedWarning) as caught:
+        with pytest.warns(aw.errors.UncachedWarning) as caught:
             assert mode.run(workflow, body) == aw.Ok(False)
         assert len(caught) == 1
         assert "lock:1" in str(caught[0].message)
@@ -238,7 +238,7 @@ def test_a13_a_ttl_that_is_none_is_refused(mode, cache, fetch_user, ttl):
         yield ctx.step("fetch_user", ctx.deps.fetch_user, "1", key="user:1", ttl=ttl)
 
     result = mode.run(workflow, body)
-    assert isinstance(result.cause, aw.InvalidOptionError)
+    assert isinstance(result.cause, aw.errors.InvalidOptionError)
     assert "ttl" in str(result.cause)
     assert fetch_user.calls == []
 

@@ -47,7 +47,7 @@ def test_c31_a_key_that_changes_every_time_runs_every_time_and_is_said_to_look_u
         return value
 
     assert [mode.run(workflow, body) for _ in range(2)] == [aw.Ok("value of x")] * 2
-    with pytest.warns(aw.UnstableKeyWarning, match="fetch"):
+    with pytest.warns(aw.errors.UnstableKeyWarning, match="fetch"):
         assert mode.run(workflow, body) == aw.Ok("value of x")
     assert len(fetch.calls) == 3
 
@@ -154,7 +154,7 @@ def test_c38_one_key_under_two_ids_shares_the_value_and_warns_with_both(mode, ca
         second = yield ctx.step("fetch_posts", fetch, "posts", key="same")
         return first, second
 
-    with pytest.warns(aw.SharedKeyWarning) as caught:
+    with pytest.warns(aw.errors.SharedKeyWarning) as caught:
         assert mode.run(workflow, body) == aw.Ok(("value of user", "value of user"))
     assert len(caught) == 1
     for word in ("fetch_user", "fetch_posts", "same"):

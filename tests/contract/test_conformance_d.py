@@ -265,7 +265,7 @@ def test_d53_creation_time_listeners_get_everything_and_the_state_has_replayed_s
 def test_d59_something_that_is_no_state_is_a_typed_error_before_any_step(mode, fetch, two_steps):
     for wrong in (42, "text", ["user:1"], object()):
         result = mode.run(create(), two_steps, resume_state=wrong)
-        assert isinstance(result.cause, aw.StateError), wrong
+        assert isinstance(result.cause, aw.errors.StateError), wrong
     assert fetch.calls == []
 
 

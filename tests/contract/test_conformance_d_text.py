@@ -191,7 +191,7 @@ def test_d57_naive_json_is_recovered_with_one_warning_and_left_as_it_was(mode):
         user = yield ctx.step("fetch", lambda: {"name": "computed"}, key="user:1")
         return user["name"]
 
-    with pytest.warns(aw.StateRecoveredWarning) as caught:
+    with pytest.warns(aw.errors.StateRecoveredWarning) as caught:
         result = mode.run(aw.create_workflow("w", None, cache=None), body, resume_state=naive)
     assert result == aw.Ok("ada")
     assert len(caught) == 1
@@ -207,9 +207,9 @@ def test_d58_a_state_of_a_newer_schema_is_refused():
     data = EMPTY.with_value("k", 1).to_dict()
     field = _version_field(data)
     data[field] += 1
-    with pytest.raises(aw.StateVersionError, match=str(data[field])):
+    with pytest.raises(aw.errors.StateVersionError, match=str(data[field])):
         aw.ResumeState.from_dict(data)
-    with pytest.raises(aw.StateVersionError):
+    with pytest.raises(aw.errors.StateVersionError):
         aw.ResumeState.from_json(json.dumps(data))
 
 
@@ -222,13 +222,13 @@ def test_d58_and_it_fails_a_run_before_any_step(mode):
         started.append(1)
 
     result = mode.run(aw.create_workflow("w", None, cache=None), body, resume_state=data)
-    assert isinstance(result.cause, aw.StateVersionError)
+    assert isinstance(result.cause, aw.errors.StateVersionError)
     assert started == []
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", "3", '"text"', "null", '{"steps": 3}', "{"])
 def test_d59_text_that_is_no_state_is_a_typed_error(text):
-    with pytest.raises(aw.StateError):
+    with pytest.raises(aw.errors.StateError):
         aw.ResumeState.from_json(text)
 
 

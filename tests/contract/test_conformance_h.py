@@ -155,7 +155,7 @@ def test_h101_an_entry_that_expires_between_look_up_and_read_is_a_miss(mode, ttl
 def test_h102_options_out_of_range_are_a_value_error_at_construction(options):
     with pytest.raises(ValueError, match=next(iter(options))) as caught:
         aw.create_memory_cache(**options)
-    assert isinstance(caught.value, aw.InvalidOptionError)
+    assert isinstance(caught.value, aw.errors.InvalidOptionError)
 
 
 @pytest.mark.parametrize("ttl", [0, -1, math.nan])

@@ -126,7 +126,7 @@ def test_i109_an_edited_function_under_the_same_key_still_hits_and_that_is_said(
     def fetch():
         return "second version"
 
-    with pytest.warns(aw.CodeChangedWarning) as caught:
+    with pytest.warns(aw.errors.CodeChangedWarning) as caught:
         assert mode.run(workflow, one_step(fetch), on_event=recorder) == aw.Ok("first version")
     assert len(caught) == 1
     assert "fetch" in str(caught[0].message)

@@ -238,7 +238,7 @@ def test_map_says_what_is_wrong_with_its_options():
     workflow = aw.create_workflow("w", cache={})
     for options in ({"concurrency": 0}, {"on_error": "ignore"}, {"key": lambda x: ""}):
         result = workflow.run_sync(lambda ctx, options=options: ctx.map("neg", lambda x: -x, [1], **options))
-        assert isinstance(result.cause, aw.InvalidOptionError | aw.MisuseError)
+        assert isinstance(result.cause, aw.errors.InvalidOptionError | aw.MisuseError)
 
 
 def test_map_has_no_more_under_way_than_asked():
@@ -259,7 +259,7 @@ def test_map_has_no_more_under_way_than_asked():
 
 
 def test_an_unknown_executor_is_refused_at_once():
-    with pytest.raises(aw.InvalidOptionError, match="process"):
+    with pytest.raises(aw.errors.InvalidOptionError, match="process"):
         aw.create_workflow("w", executor="cloud")
 
 

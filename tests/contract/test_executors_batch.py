@@ -96,7 +96,7 @@ def test_one_failing_item_fails_alone(run_map):
 def test_an_item_that_does_not_travel_fails_alone(run_map):
     same = in_a_cell("def item(n):\n    return n")
     items = [*range(50), threading.Lock(), *range(50, 100)]
-    with pytest.warns(aw.UncachedWarning, match="item 50"):
+    with pytest.warns(aw.errors.UncachedWarning, match="item 50"):
         results = run_map(same, items, on_error="collect").value
     assert [result.ok for result in results] == [n != 50 for n in range(101)]
 
@@ -105,7 +105,7 @@ def test_hits_ask_nothing_of_the_function(run_map):
     lock = threading.Lock()  # which no pickle holds
     same = in_a_cell("def item(n):\n    return n")
     run_map(same, range(5), key="{item}")
-    with pytest.warns(aw.CodeChangedWarning):
+    with pytest.warns(aw.errors.CodeChangedWarning):
         assert run_map(lambda n: lock, range(5), key="{item}").value == list(range(5))
 
 

@@ -150,7 +150,7 @@ def test_failures_are_failures(run):
 def test_what_no_cache_takes_is_held_by_the_handle(tmp_path):
     lock = __import__("threading").Lock()
     workflow = aw.create_workflow("w", cache=aw.create_disk_cache(tmp_path))
-    with pytest.warns(aw.UncachedWarning, match="was not stored"):
+    with pytest.warns(aw.errors.UncachedWarning, match="was not stored"):
         handle = workflow.run_sync(lambda ctx: ctx.step("make", lambda: lock, key="k", lazy=True)).unwrap()
     assert handle.load() is lock
 
@@ -162,10 +162,10 @@ def test_a_handle_whose_entry_is_gone_or_replaced_says_so(kind, tmp_path):
     make = lambda: workflow.run_sync(lambda ctx: ctx.step("make", lambda: 1, key="k", lazy=True)).unwrap()  # noqa: E731
     handle = make()
     cache.set("k", aw.Ok(2))
-    with pytest.raises(aw.NotCachedError, match="replaced"):
+    with pytest.raises(aw.errors.NotCachedError, match="replaced"):
         handle.load()
     cache.delete("k")
-    with pytest.raises(aw.NotCachedError, match="'k' again"):
+    with pytest.raises(aw.errors.NotCachedError, match="'k' again"):
         handle.load()
     assert make().load() == 1
 
@@ -188,7 +188,7 @@ def test_a_damaged_entry_is_computed_again(tmp_path):
         data[-50_000] ^= 1
         path.write_bytes(data)
     cache._folder.tier.clear()
-    with pytest.warns(aw.DamagedEntryWarning), pytest.raises(aw.NotCachedError, match="again"):
+    with pytest.warns(aw.errors.DamagedEntryWarning), pytest.raises(aw.errors.NotCachedError, match="again"):
         handle.load()
     assert make().load() == bytes(100_000)
 
@@ -257,6 +257,6 @@ def test_the_address_of_a_server_travels_to_workers_only():
     packed = to_bytes(handle)
     assert b"hunter2" in packed
     assert "hunter2" not in repr(packed) + repr(handle) + handle._repr_html_()
-    with pytest.raises(aw.StoreError) as told:  # the worker asks the server, which is not there
+    with pytest.raises(aw.errors.StoreError) as told:  # the worker asks the server, which is not there
         from_bytes(packed)
     assert "hunter2" not in str(told.value)

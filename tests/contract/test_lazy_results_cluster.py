@@ -144,7 +144,7 @@ def test_a_worker_that_cannot_write_hands_its_result_over(client, tmp_path):
     cache = aw.create_shared_cache(store)
     workflow = aw.create_workflow("w", cache=cache, executor=client)
     make = in_a_cell("def make():\n    return 5", "make")
-    with pytest.warns(aw.CacheUnusableWarning, match="could not keep") as told:
+    with pytest.warns(aw.errors.CacheUnusableWarning, match="could not keep") as told:
         handle = workflow.run_sync(lambda ctx: ctx.step("make", make, key="k", lazy=True)).unwrap()
     assert len(told) == 1
     assert handle.load() == 5
@@ -158,7 +158,7 @@ def test_a_worker_to_whom_the_address_leads_elsewhere_hands_its_result_over(clie
     cache = aw.create_shared_cache(store)
     workflow = aw.create_workflow("w", cache=cache, executor=client)
     make = in_a_cell("def make(n):\n    return n + 5", "make")
-    with pytest.warns(aw.CacheUnusableWarning, match="another place") as told:
+    with pytest.warns(aw.errors.CacheUnusableWarning, match="another place") as told:
         handles = workflow.run_sync(lambda ctx: ctx.map("make", make, range(5), lazy=True)).unwrap()
     assert len(told) == 1
     assert [handle.load() for handle in handles] == [5, 6, 7, 8, 9]
@@ -175,7 +175,7 @@ def test_a_worker_with_another_secret_hands_its_result_over(tmp_path, monkeypatc
     try:
         with distributed.Client(cluster) as client:
             workflow = aw.create_workflow("w", cache=cache, executor=client)
-            with pytest.warns(aw.ForeignSecretWarning) as told:
+            with pytest.warns(aw.errors.ForeignSecretWarning) as told:
                 handles = workflow.run_sync(lambda ctx: ctx.map("make", make, range(8), key="{item}", lazy=True))
     finally:
         with warnings.catch_warnings():
@@ -232,7 +232,7 @@ namespace = {"__name__": "__main__"}
 exec(compile(source, "<cell>", "exec"), namespace)
 with distributed.Client(address) as client:
     def heard(event):
-        if aw.is_step_waiting(event):
+        if aw.events.is_step_waiting(event):
             (pathlib.Path(folder) / "waits").touch()
     cache = aw.create_shared_cache(aw.sqlite(path))
     workflow = aw.create_workflow("w", cache=cache, executor=client, on_event=heard)

@@ -32,7 +32,7 @@ def wait_for(name):
 """
 # Each computes its own key, and inside that needs the one which the other is computing.
 CROSSED = """
-warnings.simplefilter("ignore", aw.CodeChangedWarning)
+warnings.simplefilter("ignore", aw.errors.CodeChangedWarning)
 step._WAIT_WHILE_LEADING_S = 0.5
 mine, other = sys.argv[2:]
 def body(ctx):

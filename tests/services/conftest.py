@@ -73,7 +73,7 @@ def load_in_vain():
                 await asyncio.wait([loading], timeout=0.05)
             return await loading
 
-        with pytest.raises(aw.StoreError):
+        with pytest.raises(aw.errors.StoreError):
             asyncio.run(load_and_tick())
         assert len(ticks) > 5
 

@@ -87,11 +87,11 @@ def test_a_service_without_conditions_serves_a_cache_and_refuses_leases(how, tab
             lambda: store.blocking.acquire("wf", 60),
             lambda: store.records.swap("name", "{}", [], expect=ABSENT),
         ):
-            with pytest.raises(aw.StoreError, match="no writes under a condition"):
+            with pytest.raises(aw.errors.StoreError, match="no writes under a condition"):
                 refused()
         calls = []
         result = workflow.run_sync(lambda ctx: ctx.step("pay", calls.append, 1, key="pay:1"), store=store, id="wf")
-        assert isinstance(result.error, aw.StoreError)
+        assert isinstance(result.error, aw.errors.StoreError)
         assert calls == []
         store.blocking.save("wf", STATE)
         assert store.blocking.load("wf") == STATE
@@ -134,8 +134,11 @@ def test_without_the_server_steps_are_computed_and_that_is_told_once(cloud, tabl
         cloud.start()
     assert calls == [1] * 3
     kinds = [warning.category for warning in told]
-    assert kinds.count(aw.CacheUnusableWarning) == 1
-    assert set(kinds) == {aw.CacheUnusableWarning, aw.UncachedWarning}  # the other one is of a result that is not kept
+    assert kinds.count(aw.errors.CacheUnusableWarning) == 1
+    assert set(kinds) == {
+        aw.errors.CacheUnusableWarning,
+        aw.errors.UncachedWarning,
+    }  # the other one is of a result that is not kept
     assert all(PASSWORD not in str(warning.message) for warning in told)
     assert cache.keys() == []  # it is back, and remembers nothing; asking for it ends the waiting
     assert workflow.run_sync(body).ok
@@ -161,7 +164,7 @@ def test_without_the_server_a_store_says_so_without_its_password(s3, table, capl
     s3.stop()
     try:
         for handle in (store, new):
-            with pytest.raises(aw.StoreError) as caught:
+            with pytest.raises(aw.errors.StoreError) as caught:
                 handle.blocking.load("wf")
             told = "".join(traceback.format_exception(caught.value))
             assert str(s3.port) in told
@@ -175,7 +178,7 @@ def test_without_the_server_a_store_says_so_without_its_password(s3, table, capl
 def test_a_bucket_that_is_not_there_is_an_error_and_no_miss(s3):
     store = aw.objects("s3://nobodys/team", storage_options=s3.options())
     for verb in (lambda: store.records.read("name"), lambda: store.records.swap("name", "{}", []), store.blocking.list):
-        with pytest.raises(aw.StoreError, match="s3://nobodys/team: .*bucket does not exist"):
+        with pytest.raises(aw.errors.StoreError, match="s3://nobodys/team: .*bucket does not exist"):
             verb()
     store.blocking.close()
 

@@ -34,7 +34,7 @@ def test_without_its_server_a_store_says_so_within_its_timeout_and_without_its_p
     server.stop()
     try:
         for handle in (store, new):
-            with pytest.raises(aw.StoreError) as caught:
+            with pytest.raises(aw.errors.StoreError) as caught:
                 handle.blocking.load("wf")
             told = "".join(traceback.format_exception(caught.value))
             assert str(server.port) in told
@@ -58,7 +58,7 @@ def test_a_server_that_hangs_does_not_hang_the_notebook(server, open_store, load
 def test_a_refused_password_is_not_told(servers, name, password, caplog):
     server = servers(name)
     opened = getattr(aw, server.name)(server.url(quote(password, safe="")), timeout=1)
-    with pytest.raises(aw.StoreError) as caught:
+    with pytest.raises(aw.errors.StoreError) as caught:
         opened.blocking.load("wf")
     told = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(opened)
     assert password not in told
@@ -112,7 +112,7 @@ def test_a_run_goes_on_when_its_server_is_restarted_in_the_middle(server, open_s
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         assert workflow.run_sync(body, store=store, id="wf") == aw.Ok(("a", "b", "c"))
-    assert any(issubclass(w.category, aw.PersistWarning) and "'b'" in str(w.message) for w in told)
+    assert any(issubclass(w.category, aw.errors.PersistWarning) and "'b'" in str(w.message) for w in told)
     assert list(store.blocking.load("wf").steps) == ["a", "b", "c"]
     again = workflow.run_sync(lambda ctx: [ctx.step(k, step, k, key=k) for k in "abc"], store=open_store(), id="wf")
     assert again == aw.Ok(["a", "b", "c"])
@@ -129,7 +129,7 @@ def test_what_could_not_be_saved_until_the_end_is_told(server, open_store):
 
     store = open_store(timeout=1)
     try:
-        with pytest.warns(aw.PersistWarning) as told:
+        with pytest.warns(aw.errors.PersistWarning) as told:
             assert workflow.run_sync(body, store=store, id="wf") == aw.Ok(2)
     finally:
         server.start()

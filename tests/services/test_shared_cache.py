@@ -82,7 +82,9 @@ def test_a_step_that_a_colleague_finished_is_a_hit(servers, name, table, tmp_pat
     store = server.open(table=table)
     workflow = aw.create_workflow("report", cache=aw.create_shared_cache(store, namespace="report"))
     calls = []
-    with pytest.warns(aw.CodeChangedWarning):  # it is not the same function, and its key says that it is the same step
+    with pytest.warns(
+        aw.errors.CodeChangedWarning
+    ):  # it is not the same function, and its key says that it is the same step
         result = workflow.run_sync(lambda ctx: ctx.step("fit", lambda: calls.append(1), key="fit:1"))
     assert result == aw.Ok({"score": 0.9})
     assert calls == []
@@ -114,7 +116,7 @@ def test_a_server_that_hangs_holds_up_a_run_for_one_time_out_and_not_at_each_ste
     opened.records.read("something")  # connected, as in the middle of a day's work
     with server.frozen():
         began = time.perf_counter()
-        with pytest.raises(aw.StoreError):
+        with pytest.raises(aw.errors.StoreError):
             opened.records.read("something")
         try_s = time.perf_counter() - began
         began = time.perf_counter()

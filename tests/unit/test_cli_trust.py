@@ -113,7 +113,7 @@ def test_what_is_not_whole_is_named_and_stays_refused(folder, monkeypatch):
     assert told["signed"] == 1
     assert [(one["key"], "checksum" in one["why"]) for one in told["refused"]] == [("array", True)]
     assert "not served: 'array'" in awaitly("folder", "--yes")
-    with pytest.warns(aw.ForeignSecretWarning):
+    with pytest.warns(aw.errors.ForeignSecretWarning):
         assert get("array") is None
     assert get("small") == aw.Ok(1)
 
@@ -153,7 +153,7 @@ def test_without_a_secret_that_lasts_nothing_is_signed(folder, lost, tmp_path, m
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", aw.CacheUnusableWarning)  # of this very secret
+        warnings.simplefilter("ignore", aw.errors.CacheUnusableWarning)  # of this very secret
         said = awaitly("folder", folder, "--yes", code=1)
     assert "AWAITLY_NB_SECRET" in said
     monkeypatch.setenv("AWAITLY_NB_SECRET", "of this machine")

@@ -83,11 +83,13 @@ def test_workflow_names_of_any_spelling_are_namespaces_of_their_own(mode, name):
 
 
 def test_a_name_with_the_separator_of_namespaces_is_refused(mode, tmp_path):
-    with pytest.raises(aw.InvalidOptionError, match="namespace"):
+    with pytest.raises(aw.errors.InvalidOptionError, match="namespace"):
         aw.create_disk_cache(tmp_path, namespace="a\x1fb")
-    with pytest.raises(aw.InvalidOptionError, match="half of a character"):
+    with pytest.raises(aw.errors.InvalidOptionError, match="half of a character"):
         aw.create_disk_cache(tmp_path, namespace="a\ud800")
-    assert isinstance(mode.run(aw.create_workflow("a\x1fb", None), one_step(lambda: 1)).cause, aw.InvalidOptionError)
+    assert isinstance(
+        mode.run(aw.create_workflow("a\x1fb", None), one_step(lambda: 1)).cause, aw.errors.InvalidOptionError
+    )
 
 
 def test_no_namespace_and_key_meet_another_pair(tmp_path):
@@ -151,7 +153,7 @@ class Unreadable(Adapter):
 def test_a_cache_that_cannot_be_read_is_bypassed_and_the_work_goes_on(mode):
     cache = Unreadable()
     fetch = mode.counted(lambda: 1)
-    with pytest.warns(aw.CacheUnusableWarning, match="gone away"):
+    with pytest.warns(aw.errors.CacheUnusableWarning, match="gone away"):
         assert mode.run(aw.create_workflow("w", None, cache=cache), one_step(fetch)) == aw.Ok(1)
     assert len(fetch.calls) == 1
 

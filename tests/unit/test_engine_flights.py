@@ -159,7 +159,7 @@ def test_two_runs_that_want_each_others_keys_do_not_wait_for_ever(workflow, tole
 
         return body
 
-    with ThreadPoolExecutor(2) as pool, tolerate(aw.CodeChangedWarning):  # each key has two functions here
+    with ThreadPoolExecutor(2) as pool, tolerate(aw.errors.CodeChangedWarning):  # each key has two functions here
         runs = [pool.submit(workflow.run_sync, body_for("a", "b")), pool.submit(workflow.run_sync, body_for("b", "a"))]
         assert [run.result(30).ok for run in runs] == [True, True]
 

@@ -88,7 +88,7 @@ def test_an_interrupt_is_not_tried_again(mode, workflow):
 def test_a_retry_that_is_none_is_refused(mode, workflow, retry):
     fetch = failing(mode, 1)
     result = mode.run(workflow, one_step(fetch, retry=retry))
-    assert isinstance(result.cause, aw.InvalidOptionError)
+    assert isinstance(result.cause, aw.errors.InvalidOptionError)
     assert "retry" in str(result.cause)
     assert fetch.calls == []
 
@@ -97,7 +97,7 @@ def test_a_retry_that_is_none_is_refused(mode, workflow, retry):
     "options", [{"delay_s": -1}, {"factor": math.nan}, {"max_delay_s": -1}, {"jitter_s": -1}], ids=str
 )
 def test_waits_below_zero_are_refused(options):
-    with pytest.raises(aw.InvalidOptionError, match="retry"):
+    with pytest.raises(aw.errors.InvalidOptionError, match="retry"):
         aw.Retry(2, **options)
 
 
@@ -190,5 +190,5 @@ def test_a_fast_step_does_not_notice_its_timeout(mode, workflow):
 @pytest.mark.parametrize("timeout", [0, -1, math.nan, "soon"], ids=repr)
 def test_a_timeout_that_is_none_is_refused(mode, workflow, timeout):
     result = mode.run(workflow, one_step(lambda: 1, timeout=timeout))
-    assert isinstance(result.cause, aw.InvalidOptionError)
+    assert isinstance(result.cause, aw.errors.InvalidOptionError)
     assert "timeout" in str(result.cause)

@@ -51,7 +51,7 @@ def test_it_says_for_whom_it_waits_and_takes_the_others_result(mode, shared, rec
     result = mode.run(workflow, body, on_event=recorder_states)
     assert result == aw.Ok("of the other kernel")
     (waiting,) = recorder.of("step_waiting")
-    assert aw.is_step_waiting(waiting)
+    assert aw.events.is_step_waiting(waiting)
     assert (waiting.step_id, waiting.step_key) == ("slow", "k")
     assert waiting.holder == "kernel 4711 on elsewhere, since 12:03:10"
     assert recorder.of("step_start") == []

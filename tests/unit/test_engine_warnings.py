@@ -30,7 +30,10 @@ def heard(mode, workflow, body, category=aw.AwaitlyWarning, **options):
 def test_a_key_that_is_new_three_runs_in_a_row_looks_unstable(mode, cache):
     workflow = aw.create_workflow("w", None, cache=cache)
     number = itertools.count()
-    said = [heard(mode, workflow, one_step(len, "x", key=f"k:{next(number)}"), aw.UnstableKeyWarning) for _ in range(3)]
+    said = [
+        heard(mode, workflow, one_step(len, "x", key=f"k:{next(number)}"), aw.errors.UnstableKeyWarning)
+        for _ in range(3)
+    ]
     assert said[:2] == [[], []]
     (message,) = said[2]
     assert "fetch" in message
@@ -71,7 +74,7 @@ def test_two_ids_of_one_key_are_named_once_per_run(mode, cache):
             yield ctx.step(step_id, lambda: 1, key="k")
 
     for _ in range(2):
-        (message,) = heard(mode, workflow, body, aw.SharedKeyWarning)
+        (message,) = heard(mode, workflow, body, aw.errors.SharedKeyWarning)
         assert "'one'" in message
         assert "'two'" in message
         assert "'k'" in message
@@ -88,7 +91,7 @@ def test_one_id_with_one_key_twice_is_no_sharing(mode, cache):
 def test_changed_code_is_told_with_where_the_value_came_from_and_what_to_do(mode, cache):
     mode.run(aw.create_workflow("report", None, cache=cache), one_step(lambda: 1, step_id="old_id"))
     workflow = aw.create_workflow("other report", None, cache=cache)
-    (message,) = heard(mode, workflow, one_step(lambda: 2, step_id="new_id"), aw.CodeChangedWarning)
+    (message,) = heard(mode, workflow, one_step(lambda: 2, step_id="new_id"), aw.errors.CodeChangedWarning)
     for word in ("new_id", "'k'", "report", "old_id", "%awaitly rm k"):
         assert word in message
 
@@ -102,7 +105,7 @@ def test_a_changed_dependency_that_the_step_names_counts_as_changed_code(mode, c
     same = aw.create_workflow("w", {"fetch": lambda: 1, "unused": lambda: 2}, cache=cache)
     assert heard(mode, same, body) == []
     edited = aw.create_workflow("w", {"fetch": lambda: 2, "unused": lambda: 1}, cache=cache)
-    assert len(heard(mode, edited, body, aw.CodeChangedWarning)) == 1
+    assert len(heard(mode, edited, body, aw.errors.CodeChangedWarning)) == 1
 
 
 def test_a_failure_of_a_changed_dependency_runs_again(mode, cache):
@@ -150,7 +153,7 @@ def test_a_listener_that_raises_is_reported_once_and_changes_nothing(mode, cache
         raise ValueError("listener bug")
 
     workflow = aw.create_workflow("w", None, cache=cache, on_event=[broken, recorder])
-    with pytest.warns(aw.ListenerWarning, match="listener bug") as caught:
+    with pytest.warns(aw.errors.ListenerWarning, match="listener bug") as caught:
         assert mode.run(workflow, one_step(lambda: 1)) == aw.Ok(1)
     assert len(caught) == 1
     assert calls == ["workflow_start"]
@@ -210,7 +213,7 @@ def test_a_write_that_fails_returns_the_value_and_warns_each_time(mode, recorder
     fetch = mode.counted(lambda: 1)
     workflow = aw.create_workflow("w", None, cache=_FullDisk(), on_event=recorder)
     for run in (1, 2):
-        with pytest.warns(aw.UncachedWarning, match="No space left") as caught:
+        with pytest.warns(aw.errors.UncachedWarning, match="No space left") as caught:
             assert mode.run(workflow, one_step(fetch)) == aw.Ok(1)
         assert len(caught) == 1
         assert "'k'" in str(caught[0].message)
@@ -226,7 +229,7 @@ def test_an_unkept_step_still_runs_once_within_its_run(mode):
         for _ in range(3):
             yield ctx.step("fetch", fetch, key="k")
 
-    with pytest.warns(aw.UncachedWarning):
+    with pytest.warns(aw.errors.UncachedWarning):
         mode.run(aw.create_workflow("w", None, cache=_FullDisk()), body)
     assert len(fetch.calls) == 1
 
@@ -238,7 +241,7 @@ def test_warnings_point_at_the_users_line(mode, cache):
         yield ctx.step("one", lambda: 1, key="k")
         yield ctx.step("two", lambda: 1, key="k")
 
-    with pytest.warns(aw.SharedKeyWarning) as caught:
+    with pytest.warns(aw.errors.SharedKeyWarning) as caught:
         mode.run(workflow, body)
     assert not caught[0].filename.startswith(aw.__path__[0])
 

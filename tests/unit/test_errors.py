@@ -166,8 +166,8 @@ def test_what_a_cache_and_a_state_warn_of_points_at_the_readers_own_line(tmp_pat
     bounded = aw.create_disk_cache(tmp_path, size_limit=300_000)
     bounded.set("a", aw.Ok(bytes(100_000)))
     bounded.set("b", aw.Ok(bytes(100_000)))
-    with pytest.warns(aw.EvictedWarning) as evicted:
+    with pytest.warns(aw.errors.EvictedWarning) as evicted:
         bounded.set("c", aw.Ok(bytes(150_000)))
-    with pytest.warns(aw.StateRecoveredWarning) as recovered:
+    with pytest.warns(aw.errors.StateRecoveredWarning) as recovered:
         aw.ResumeState.from_dict({"steps": {}})
     assert {warning.filename for warning in (*evicted, *recovered)} == {__file__}

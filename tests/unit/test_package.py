@@ -11,22 +11,34 @@ import pytest
 import awaitly_nb as aw
 
 PUBLIC = {
+    # steps and workflows
+    *(
+        "step",
+        "create_workflow",
+        "Workflow",
+        "panel",
+        "plan",
+        "configure",
+        "file",
+        "register_key",
+        "register_state",
+        "Retry",
+    ),
+    *("Stored", "recent_runs"),
     # results
     *("Ok", "Err", "Result", "ok", "err"),
-    # workflows and steps
-    *("create_workflow", "Workflow", "step", "Retry", "recent_runs"),
-    # caches, settings, keys
-    *("create_disk_cache", "create_memory_cache", "create_shared_cache", "StepCache", "Entry", "Stored"),
-    *("configure", "file", "register_key", "register_state"),
+    # caches
+    *("create_disk_cache", "create_memory_cache", "create_shared_cache", "StepCache", "Entry"),
     # resume state and stores
-    *("ResumeState", "StepEntry", "StateStore", "create_resume_state_collector"),
+    *("create_resume_state_collector", "ResumeState", "StateStore", "StepEntry", "is_step_complete"),
     *("open_store", "sqlite", "postgres", "mongo", "libsql", "redis", "objects"),
-    # guards of events
-    *("is_workflow_start", "is_workflow_success", "is_workflow_error", "is_workflow_cancelled"),
-    *("is_step_start", "is_step_success", "is_step_error", "is_step_complete", "is_step_retry"),
-    *("is_step_cache_hit", "is_step_cache_miss", "is_step_waiting", "is_persist_error"),
+    # what people catch
+    *("AwaitlyError", "AwaitlyWarning", "MisuseError", "UnexpectedError", "UnkeyableError", "StepTimeoutError"),
+    "LeaseHeldError",
+    # modules
+    *("errors", "events"),
     # notebook
-    *("panel", "plan", "load_ipython_extension", "unload_ipython_extension"),
+    *("load_ipython_extension", "unload_ipython_extension"),
 }
 
 
@@ -36,13 +48,36 @@ def fresh(code):
     return done.stdout.strip()
 
 
-def test_all_is_exactly_the_public_surface():
-    from awaitly_nb import errors
-
-    assert set(aw.__all__) - set(errors.__all__) == PUBLIC
-    assert set(errors.__all__) <= set(aw.__all__)
-    assert len(aw.__all__) == len(set(aw.__all__))
+def test_all_is_exactly_the_public_surface_and_small():
+    assert set(aw.__all__) == PUBLIC
+    assert len(aw.__all__) == len(set(aw.__all__)) <= 45
     assert list(aw.__all__) == sorted(aw.__all__)
+
+
+@pytest.mark.parametrize("module", ["errors", "events"])
+def test_errors_and_events_are_modules_of_the_root_on_first_use(module):
+    assert fresh(f"import awaitly_nb as aw, types; print(isinstance(aw.{module}, types.ModuleType))") == "True"
+
+
+def test_every_error_and_warning_is_in_the_errors_module_and_says_so_at_the_root():
+    tree = {cls for cls in vars(aw.errors).values() if isinstance(cls, type) and not cls.__name__.startswith("_")}
+    tree = {cls for cls in tree if issubclass(cls, aw.AwaitlyError | aw.AwaitlyWarning)}
+    assert {cls.__name__ for cls in tree} == set(aw.errors.__all__)
+    with pytest.raises(AttributeError, match="it is in awaitly_nb.errors"):
+        aw.UncachedWarning  # noqa: B018
+
+
+def test_events_match_by_their_class_names():
+    heard = []
+    workflow = aw.create_workflow("w", cache={}, on_event=heard.append)
+    for _ in range(2):
+        workflow.run_sync(lambda ctx: ctx.step("a", lambda: 1, key="a"))
+    told = []
+    for event in heard:
+        match event:
+            case aw.events.StepCacheHit(step_key=key) | aw.events.StepCacheMiss(step_key=key):
+                told.append((event.type, key))
+    assert told == [("step_cache_miss", "a"), ("step_cache_hit", "a")]
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))

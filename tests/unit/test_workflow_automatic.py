@@ -74,7 +74,7 @@ def test_an_argument_without_a_fingerprint_runs_uncached_with_a_warning(mode, ca
     fetch = mode.counted(lambda config: 1)
     workflow = aw.create_workflow("w", {"fetch": fetch}, cache=cache)
     for _ in range(2):
-        with pytest.warns(aw.UncachedWarning, match=r"config\['lock'\]"):
+        with pytest.warns(aw.errors.UncachedWarning, match=r"config\['lock'\]"):
             assert mode.run(workflow, call({"lock": threading.Lock()})) == aw.Ok(1)
     assert len(fetch.calls) == 2
     assert list(cache.keys()) == []

@@ -345,7 +345,7 @@ def test_an_argument_without_a_fingerprint_runs_uncached_with_a_warning_that_nam
         return 1
 
     for _ in range(2):
-        with pytest.warns(aw.UncachedWarning, match=r"config\['lock'\]") as caught:
+        with pytest.warns(aw.errors.UncachedWarning, match=r"config\['lock'\]") as caught:
             assert work({"lock": threading.Lock()}) == 1
         assert len(caught) == 1
     assert CALLS == ["called", "called"]
@@ -443,7 +443,7 @@ def test_an_interrupt_goes_through(exc):
 
 @pytest.mark.parametrize("options", [{"ttl": 0}, {"ttl": "soon"}, {"cache_errors": "sometimes"}], ids=str)
 def test_options_out_of_range_are_refused_where_the_function_is_defined(options):
-    with pytest.raises(aw.InvalidOptionError):
+    with pytest.raises(aw.errors.InvalidOptionError):
         aw.step(**options)
 
 

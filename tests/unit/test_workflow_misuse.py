@@ -26,7 +26,7 @@ def test_an_unknown_executor_is_told_at_the_call_and_never_kept(awaited):
         return asyncio.run(workflow.run(body))
 
     refused = run("threads")
-    assert isinstance(refused.cause, aw.InvalidOptionError)
+    assert isinstance(refused.cause, aw.errors.InvalidOptionError)
     assert workflow.last_run.steps == ()
     assert cache == {}
     assert run("thread") == aw.Ok(1)
@@ -93,7 +93,7 @@ def test_a_listener_that_would_never_run_is_refused(listener):
     ],
 )
 def test_a_retry_that_cannot_be_meant_is_refused_where_it_is_made(options, told):
-    with pytest.raises(aw.InvalidOptionError, match=told):
+    with pytest.raises(aw.errors.InvalidOptionError, match=told):
         aw.Retry(2, **options)
 
 
@@ -154,7 +154,7 @@ def test_items_that_differ_and_share_a_key_are_told_once(items, kind):
     workflow = aw.create_workflow("w", cache=None)
     key = lambda item: f"u:{str(item)[:20]}"  # noqa: E731
     body = lambda ctx: ctx.map("u", lambda item: item, kind(items), key=key)  # noqa: E731
-    with pytest.warns(aw.SharedKeyWarning, match="differ and share the key") as told:
+    with pytest.warns(aw.errors.SharedKeyWarning, match="differ and share the key") as told:
         assert workflow.run_sync(body).ok
     assert len(told) == 1
 
@@ -167,5 +167,5 @@ def test_an_item_that_comes_twice_may_share_its_key(items):
 
 def test_items_of_a_template_that_differ_are_told():
     workflow = aw.create_workflow("w", cache=None)
-    with pytest.warns(aw.SharedKeyWarning, match="'u:1'"):
+    with pytest.warns(aw.errors.SharedKeyWarning, match="'u:1'"):
         assert workflow.run_sync(lambda ctx: ctx.map("u", type, [1, "1"], key="u:{item}")) == aw.Ok([int, int])

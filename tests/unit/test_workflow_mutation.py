@@ -121,7 +121,7 @@ def test_what_is_used_up_by_reading_is_not_kept_and_says_so(mode, cache, cached)
             found.append(list(rows))
         return found
 
-    with pytest.warns(aw.UncachedWarning, match="'rows'") as told:
+    with pytest.warns(aw.errors.UncachedWarning, match="'rows'") as told:
         assert [mode.run(workflow, body) for _ in range(2)] == [aw.Ok([[1, 2], [1, 2]])] * 2
     if not hasattr(cache, "set"):
         assert "return a list" in str(told[0].message)

@@ -47,7 +47,7 @@ def test_a_workflow_that_cannot_mean_anything_is_misuse(args, options):
     ids=str,
 )
 def test_an_unknown_option_value_is_refused_with_the_known_ones(options):
-    with pytest.raises(aw.InvalidOptionError, match="|".join(("returned", "inline"))):
+    with pytest.raises(aw.errors.InvalidOptionError, match="|".join(("returned", "inline"))):
         aw.create_workflow("w", None, **options)
 
 
@@ -158,7 +158,7 @@ def test_a_step_that_waits_for_itself_is_misuse_and_no_deadlock(mode, cache):
 
         yield ctx.step("outer", outer, key="same")
 
-    with pytest.warns(aw.SharedKeyWarning):
+    with pytest.warns(aw.errors.SharedKeyWarning):
         result = mode.run(aw.create_workflow("w", None, cache=cache), body)
     assert isinstance(result.cause, aw.MisuseError)
     assert "'same'" in str(result.cause)

@@ -176,14 +176,14 @@ class _Flaky:
     def swap(self, name, head, body, **options):
         if b"$" not in name.encode() and self.failures > 0 and "lease" not in name:
             self.failures -= 1
-            raise aw.StoreError("the database went away")
+            raise aw.errors.StoreError("the database went away")
         return self._records.swap(name, head, body, **options)
 
 
 def test_a_checkpoint_that_fails_warns_and_is_saved_with_the_next_step(mode, path, workflow, recorder):
     inner = aw.sqlite(path)
     store = aw.StateStore(_Flaky(inner.records, failures=1))
-    with pytest.warns(aw.PersistWarning, match="fetch_user") as caught:
+    with pytest.warns(aw.errors.PersistWarning, match="fetch_user") as caught:
         assert mode.run(workflow, two_steps, store=store, id="wf").ok
     assert len(caught) == 1
     assert [event.step_key for event in recorder.of("persist_error")] == ["user:1"]
@@ -196,7 +196,7 @@ def test_with_raise_a_checkpoint_that_fails_ends_the_run(mode, path, workflow):
     store = aw.StateStore(_Flaky(inner.records, failures=1))
     result = mode.run(workflow, two_steps, store=store, id="wf", on_persist_error="raise")
     assert not result.ok
-    assert isinstance(result.cause, aw.StoreError)
+    assert isinstance(result.cause, aw.errors.StoreError)
     assert "user:1" in load(path).steps  # tried again when the session closed
     asyncio.run(inner.close())
 
@@ -208,7 +208,7 @@ def test_a_value_that_the_store_cannot_hold_is_told_and_the_other_steps_are_kept
         yield ctx.step("two", lambda: 2, key="two")
         return "done"
 
-    with pytest.warns(aw.PersistWarning, match="lock"):
+    with pytest.warns(aw.errors.PersistWarning, match="lock"):
         assert mode.run(workflow, body, store=store, id="wf") == aw.Ok("done")
     assert list(load(path).steps) == ["one", "two"]
 

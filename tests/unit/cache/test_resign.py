@@ -111,7 +111,7 @@ def test_a_lost_database_finds_its_files_again_under_the_new_secret(folder, lost
     for name in ("cache.db", "cache.db-wal", "cache.db-shm"):
         (folder / name).unlink(missing_ok=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", aw.CacheUnusableWarning)
+        warnings.simplefilter("ignore", aw.errors.CacheUnusableWarning)
         for key in ("text", "array", "large"):
             assert_served(opened(folder), key)
 

@@ -317,7 +317,7 @@ def test_i113_folder_files_and_secret_are_the_owners_alone(cache, folder):
 def test_a_folder_that_others_may_write_to_is_told(folder):
     folder.mkdir()
     folder.chmod(0o777)
-    with pytest.warns(aw.CacheUnusableWarning, match="chmod 700"):
+    with pytest.warns(aw.errors.CacheUnusableWarning, match="chmod 700"):
         caches.create_disk_cache(folder).set("k", Ok(1))
     assert caches.create_disk_cache(folder).get("k").value == 1
 

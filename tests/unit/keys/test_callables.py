@@ -138,7 +138,7 @@ def test_an_object_that_has_no_fingerprint_runs_uncached_with_a_warning():
     with pytest.raises(UnkeyableError, match=r"object Mul\.k") as caught:
         key(made, 1)
     assert "aw.step(ignore=...)" in str(caught.value)
-    with pytest.warns(aw.UncachedWarning, match=r"object Mul\.k"):
+    with pytest.warns(aw.errors.UncachedWarning, match=r"object Mul\.k"):
         aw.step(Mul(threading.Lock()), cache={}).result(1)
 
 

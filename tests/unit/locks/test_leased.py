@@ -148,7 +148,7 @@ def test_a_kernel_that_was_stopped_does_not_write_over_what_another_stored(tmp_p
         return ctx.step("fit", stopped, key="fit:1")
 
     results = []
-    with pytest.warns(aw.UncachedWarning, match="not stored.*LeaseHeldError"):
+    with pytest.warns(aw.errors.UncachedWarning, match="not stored.*LeaseHeldError"):
         results.append(first.run_sync(body) if way == "run_sync" else asyncio.run(first.run(body)))
     assert results == [aw.Ok("second"), aw.Ok("first")]
     assert caches[0].get("fit:1") == aw.Ok("second")

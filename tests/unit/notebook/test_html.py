@@ -89,7 +89,7 @@ def evil_frame():
         lambda: result_html(Ok(evil_frame())),
         lambda: result_html(Err(EVIL)),
         lambda: result_html(Err(ValueError(EVIL), ValueError(EVIL))),
-        lambda: result_html(Err(aw.RemoteError(EVIL, traceback_text=EVIL))),
+        lambda: result_html(Err(aw.errors.RemoteError(EVIL, traceback_text=EVIL))),
         lambda: run_html(run(step(EVIL, "failed", error_text=EVIL, reason=EVIL), status="failed", error_text=EVIL)),
         lambda: panel_html(
             sections([run(step(EVIL))]), [aw.Entry(key=EVIL, namespace=EVIL, step_id=EVIL, workflow=EVIL)], now=NOW
@@ -210,7 +210,7 @@ def test_a_failure_without_an_exception_has_no_traceback():
 
 
 def test_a_rebuilt_exception_shows_the_traceback_that_was_written_down():
-    assert "line 7, in fit" in result_html(Err("X", aw.RemoteError("x", traceback_text="line 7, in fit")))
+    assert "line 7, in fit" in result_html(Err("X", aw.errors.RemoteError("x", traceback_text="line 7, in fit")))
 
 
 def test_a_long_list_says_how_much_it_leaves_out():

@@ -381,7 +381,7 @@ def test_a_message_that_means_nothing_does_nothing(shown, message):
 def test_a_store_that_fails_is_told_to_the_person(shown):
     class Broken(FolderKeys):
         def remove(self, namespace, key):
-            raise aw.CacheError("disk full")
+            raise aw.errors.CacheError("disk full")
 
     fill("report", a=1)
     shown.keys = KeyList(Broken())

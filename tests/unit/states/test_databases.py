@@ -54,7 +54,7 @@ def test_a_folder_that_is_there_holds_objects(tmp_path):
 )
 def test_a_server_is_found_by_its_scheme(url, shown):
     if url.startswith("REDIS"):
-        with pytest.raises(aw.InvalidOptionError):
+        with pytest.raises(aw.errors.InvalidOptionError):
             aw.open_store(url)
         return
     store = aw.open_store(url, prefix="mine:", lease_ttl="5m")
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_told_without_its_password(url):
         with contextlib.closing(aw.open_store(url, timeout=0.2).blocking) as states:
             states.load("wf")
 
-    with pytest.raises((aw.InvalidOptionError, aw.StoreError)) as caught:
+    with pytest.raises((aw.errors.InvalidOptionError, aw.errors.StoreError)) as caught:
         load()
     assert "hun" not in str(caught.value)
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_told_without_its_password(url):
 def test_every_option_arrives(tmp_path):
     store = aw.open_store(tmp_path / "a.db", prefix="mine:", table="other", size_limit="1 KB", lease_ttl=7)
     store.blocking.save("wf", STATE)
-    with pytest.raises(aw.StateTooLargeError):
+    with pytest.raises(aw.errors.StateTooLargeError):
         store.blocking.save("wf", STATE.with_value("b", "x" * 2000))
     plain = aw.StateStore(sqlite_store(tmp_path / "a.db", table="other"))
     assert [saved.id for saved in plain.blocking.list()] == ["mine:wf"]

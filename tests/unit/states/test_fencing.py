@@ -38,7 +38,7 @@ class Away:
     def __getattr__(self, name):
         def ask(*args, **kwargs):
             if self.away:
-                raise aw.StoreError("the server is away")
+                raise aw.errors.StoreError("the server is away")
             return getattr(self._records, name)(*args, **kwargs)
 
         return ask

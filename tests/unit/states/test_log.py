@@ -140,12 +140,12 @@ def test_a_segment_counts_only_where_it_was_written(store, states):
     states.add("wf", "a", entry("new"))
     old, new = segments(store)
     put(store, new.name, old)  # replayed
-    with pytest.raises(aw.StoreError, match=r"'wf' is unreadable.*signed for its place"):
+    with pytest.raises(aw.errors.StoreError, match=r"'wf' is unreadable.*signed for its place"):
         states.load("wf")
     put(store, new.name, new)
     assert values(states) == {"a": "new"}
     put(store, "\x1estate\x1fother\x1f0000000000", old)
-    with pytest.raises(aw.StoreError, match="other"):
+    with pytest.raises(aw.errors.StoreError, match="other"):
         states.load("other")
 
 
@@ -160,7 +160,7 @@ def test_what_was_altered_is_refused(store, states, what):
         body = body.replace(b"100", b"900") if what == "value" else body.replace(b'"a"', b'"b"')
     assert (head, body) != (record.head, record.body)
     store.records.swap(record.name, head, [body])
-    with pytest.raises(aw.StoreError, match="signed"):
+    with pytest.raises(aw.errors.StoreError, match="signed"):
         states.load("wf")
 
 
@@ -170,7 +170,7 @@ def test_without_a_signature_plain_values_are_read_and_pickles_are_not(store, st
     records = segments(store)
     for record in records:
         store.records.swap(record.name, '{"schema_version":1,"steps":1}', [record.body])
-    with pytest.raises(aw.StoreError, match=r"'step 1' has a pickled value .* trust"):
+    with pytest.raises(aw.errors.StoreError, match=r"'step 1' has a pickled value .* trust"):
         states.load("wf")
     assert unpickles == []
     store.records.delete([records[1].name])
@@ -184,13 +184,13 @@ def test_a_pickle_counts_only_under_its_id_and_key(store, states, unpickles):
     unpickles.clear()
     data = json.loads(text)
     data["steps"][0]["value"], data["steps"][1]["value"] = data["steps"][1]["value"], data["steps"][0]["value"]
-    with pytest.raises(aw.StateError, match="'a'"):
+    with pytest.raises(aw.errors.StateError, match="'a'"):
         aw.ResumeState.from_dict(data)
     (record,) = segments(store)
-    with pytest.raises(aw.StateError, match="'a'"):  # of a stored state, in one as text
+    with pytest.raises(aw.errors.StateError, match="'a'"):  # of a stored state, in one as text
         aw.ResumeState.from_dict(json.loads(bytes(record.body)))
     step = json.loads(bytes(record.body))["steps"][0]
-    with pytest.raises(aw.StateError, match="'a'"):  # of one stored state, in another
+    with pytest.raises(aw.errors.StateError, match="'a'"):  # of one stored state, in another
         module.entry_from_data(step, name="\x1estate\x1fother\x1f")
     assert unpickles == []
     assert module.entry_from_data(step, name="\x1estate\x1fwf\x1f")[1].result == aw.Ok(Money(1))
@@ -200,7 +200,7 @@ def test_a_large_value_is_bound_by_its_digest(store, states):
     states.add("wf", "a", entry("x" * 2_000_000))
     part, segment = sorted(segments(store), key=lambda record: "=" not in record.name)
     store.records.swap(part.name, part.head, [bytes(part.body).replace(b"x", b"y", 1)])
-    with pytest.warns(aw.DamagedEntryWarning, match="'a'"):
+    with pytest.warns(aw.errors.DamagedEntryWarning, match="'a'"):
         assert values(states) == {}
     assert segment.name.endswith("0000000000")
 
@@ -219,5 +219,5 @@ def test_a_failure_never_comes_back_as_what_would_end_the_process(states):
     failure = aw.Err("stopped", SystemExit(3))
     states.add("wf", "a", StepEntry(failure, "step", None, 0.1))
     cause = states.load("wf").steps["a"].result.cause
-    assert isinstance(cause, aw.RemoteError)
+    assert isinstance(cause, aw.errors.RemoteError)
     assert cause.type_name == "builtins.SystemExit"

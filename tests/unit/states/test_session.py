@@ -25,7 +25,7 @@ class Failing:
 
     def swap(self, *args, **kwargs):
         if self.away:
-            raise aw.StoreError("the server is away")
+            raise aw.errors.StoreError("the server is away")
         return self._records.swap(*args, **kwargs)
 
     def __getattr__(self, name):
@@ -71,7 +71,7 @@ def test_what_could_not_be_saved_is_saved_with_the_next_step(store, records):
     session.open()
     records.away = True
     for key in ("a", "b"):
-        with pytest.raises(aw.StoreError):
+        with pytest.raises(aw.errors.StoreError):
             session.record(key, entry(aw.Ok(key)))
     assert session.pending == ["a", "b"]
     records.away = False
@@ -85,9 +85,9 @@ def test_what_could_not_be_saved_is_saved_at_the_end_or_told(store, records):
     session = Session(store, "wf")
     session.open()
     records.away = True
-    with pytest.raises(aw.StoreError):
+    with pytest.raises(aw.errors.StoreError):
         session.record("a", entry(aw.Ok(1)))
-    with pytest.raises(aw.StoreError):
+    with pytest.raises(aw.errors.StoreError):
         session.close()
     assert session.pending == ["a"]
     records.away = False
@@ -101,10 +101,10 @@ def test_one_value_that_cannot_be_written_does_not_hold_up_the_others(store, rec
     session = Session(store, "wf")
     session.open()
     records.away = True
-    with pytest.raises(aw.StoreError):
+    with pytest.raises(aw.errors.StoreError):
         session.record("a", entry(aw.Ok(1)))
     records.away = False
-    with pytest.raises(aw.StateError, match="lock"):
+    with pytest.raises(aw.errors.StateError, match="lock"):
         session.record("lock", entry(aw.Ok(threading.Lock())))
     assert list(store.blocking.load("wf").steps) == ["a"]
     session.record("b", entry(aw.Ok(2)))
@@ -139,7 +139,7 @@ def test_a_session_that_cannot_read_the_state_gives_the_lease_back(store):
     store.blocking.save("wf", aw.ResumeState().with_value("a", 1))
     (record,) = store.records.scan("\x1estate")
     store.records.swap(record.name, "{}", [b"torn"])
-    with pytest.raises(aw.StoreError, match="wf"):
+    with pytest.raises(aw.errors.StoreError, match="wf"):
         Session(store, "wf").open()
     assert store.blocking.holder("wf") is None
 
@@ -209,7 +209,7 @@ def test_an_unreadable_lease_is_told(store):
     store.blocking.acquire("wf", 30)
     (record,) = store.records.scan("\x1elease")
     store.records.swap(record.name, "{}", [])
-    with pytest.raises(aw.StoreError, match="wf"):
+    with pytest.raises(aw.errors.StoreError, match="wf"):
         store.blocking.acquire("wf", 30)
 
 

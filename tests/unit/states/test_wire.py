@@ -52,7 +52,7 @@ def test_as_resume_state_takes_states_and_nothing():
 )
 def test_d57_looser_forms_are_recovered_with_one_warning_and_left_alone(loose):
     before = copy.deepcopy(loose)
-    with pytest.warns(aw.StateRecoveredWarning) as told:
+    with pytest.warns(aw.errors.StateRecoveredWarning) as told:
         state = as_resume_state(loose)
     assert len(told) == 1
     assert [(key, entry.result) for key, entry in state.steps.items()] == [("a", aw.Ok(1)), ("b", aw.Err("E"))]
@@ -62,7 +62,7 @@ def test_d57_looser_forms_are_recovered_with_one_warning_and_left_alone(loose):
 
 def test_a_live_value_of_a_looser_form_is_taken_as_it_is():
     value = object()
-    with pytest.warns(aw.StateRecoveredWarning):
+    with pytest.warns(aw.errors.StateRecoveredWarning):
         assert as_resume_state({"a": aw.Ok(value)}).steps["a"].result.value is value
 
 
@@ -91,18 +91,18 @@ def test_a_live_value_of_a_looser_form_is_taken_as_it_is():
     ],
 )
 def test_d59_what_is_no_state_is_refused_with_the_key_at_fault(wrong, told):
-    with pytest.raises(aw.StateError, match=told):
+    with pytest.raises(aw.errors.StateError, match=told):
         as_resume_state(wrong)
 
 
 @pytest.mark.parametrize("text", ["", "3", "[]", "{", "null", '{"schema_version": 1}', b"\xff"])
 def test_d59_text_that_is_no_state_is_refused(text):
-    with pytest.raises(aw.StateError):
+    with pytest.raises(aw.errors.StateError):
         aw.ResumeState.from_json(text)
 
 
 def test_d58_a_newer_schema_is_refused_with_the_remedy():
-    with pytest.raises(aw.StateVersionError, match="2.*pip install --upgrade"):
+    with pytest.raises(aw.errors.StateVersionError, match="2.*pip install --upgrade"):
         aw.ResumeState.from_dict({"schema_version": 2, "steps": []})
 
 
@@ -120,7 +120,7 @@ def test_d56_what_nothing_can_hold_is_refused_naming_the_key():
     import threading
 
     state = aw.ResumeState().with_value("fine", 1).with_value("the-lock", {"a": [threading.Lock()]})
-    with pytest.raises(aw.StateError, match="the-lock"):
+    with pytest.raises(aw.errors.StateError, match="the-lock"):
         state.to_dict()
 
 
@@ -129,5 +129,5 @@ def test_an_altered_pickle_is_refused_before_it_is_decoded():
     value = data["steps"][0]["value"]
     assert value["$awaitly"] == "pickle"
     value["stream"] = base64.b64encode(b"cos\nabort\n(tR.").decode()  # would end this process
-    with pytest.raises(aw.StateError, match="'a'"):
+    with pytest.raises(aw.errors.StateError, match="'a'"):
         aw.ResumeState.from_dict(data)

@@ -99,7 +99,7 @@ def test_a_connection_that_the_server_closed_is_made_anew(server, store):
 
 def test_a_server_that_closes_every_connection_is_told(server, store):
     server.answers = [None, None]
-    with pytest.raises(aw.StoreError, match="cannot use http://127"):
+    with pytest.raises(aw.errors.StoreError, match="cannot use http://127"):
         store.now()
 
 
@@ -108,12 +108,12 @@ def test_a_server_that_closes_every_connection_is_told(server, store):
 )
 def test_what_the_server_refuses_is_told_without_the_token(server, store, answer):
     server.answers = [answer]
-    with pytest.raises(aw.StoreError) as caught:
+    with pytest.raises(aw.errors.StoreError) as caught:
         store.read("name")
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["ftp://db", "libsql://", "http:///path", "postgresql://db"])
 def test_what_is_no_server_is_refused(url):
-    with pytest.raises(aw.InvalidOptionError, match="libSQL server"):
+    with pytest.raises(aw.errors.InvalidOptionError, match="libSQL server"):
         libsql_store(url)

@@ -48,7 +48,7 @@ def test_a_database_behind_a_link_is_not_used_and_that_is_told_once(folder, outs
         warnings.simplefilter("always")
         assert [cache.get("k"), cache.get("k"), cache.keys()] == [None, None, []]
         for value in (1, LARGE):
-            with pytest.raises(aw.CacheError, match=rf"{name} is a link.*remove it"):
+            with pytest.raises(aw.errors.CacheError, match=rf"{name} is a link.*remove it"):
                 cache.set("k", Ok(value))
     assert [str(found.message).count(f"{name} is a link") for found in told] == [1]
     assert seen(outside) == before
@@ -65,7 +65,7 @@ def test_a_link_that_takes_the_place_of_the_database_later_is_not_followed_eithe
         path.unlink()
     (folder / "cache.db").symlink_to(outside / "other.db")
     before = seen(outside)
-    with pytest.raises(aw.StoreError, match="is a link"):
+    with pytest.raises(aw.errors.StoreError, match="is a link"):
         store.swap("k", "{}", [b"x"])
     assert seen(outside) == before
     store.close()
@@ -87,13 +87,13 @@ def test_value_files_go_where_no_link_leads_outside(folder, outside):
     store = DiskStore(folder)
     kept = 0
     for number in range(20):  # each looks for a name a hundred times, which is enough for one in three
-        with contextlib.suppress(aw.StoreError):
+        with contextlib.suppress(aw.errors.StoreError):
             store.swap(f"k{number}", "{}", [bytes(50_000)])
             kept += 1
     assert len(list((folder / "ab").glob("*.val"))) == kept == len(store.names())
     (folder / "ab").rename(folder / "moved")
     (folder / "ab").symlink_to(outside, target_is_directory=True)
-    with pytest.raises(aw.StoreError, match=r"/[0-9a-f]{2} is a link.*remove it"):
+    with pytest.raises(aw.errors.StoreError, match=r"/[0-9a-f]{2} is a link.*remove it"):
         store.swap("k", "{}", [bytes(50_000)])
     assert seen(outside) == before
     store.close()

@@ -12,7 +12,7 @@ from awaitly_nb.stores.names import Address, checked_table, from_micros, prefix_
 @pytest.mark.parametrize("bad", ["", "a b", "a;b", "1a", "a-b", 'a"b', "a'; DROP TABLE x; --", "ä", "x" * 49, None, 3])
 @pytest.mark.parametrize("open_", [aw.sqlite, aw.libsql])
 def test_e70_what_is_no_table_name_is_refused_at_construction(bad, open_, tmp_path):
-    with pytest.raises(aw.InvalidOptionError, match="table"):
+    with pytest.raises(aw.errors.InvalidOptionError, match="table"):
         open_(tmp_path / "runs.db", table=bad)
     assert not (tmp_path / "runs.db").exists()
 
@@ -27,7 +27,7 @@ def test_e70_what_is_no_table_name_is_refused_at_construction(bad, open_, tmp_pa
     ],
 )
 def test_e70_on_servers_too_and_before_any_connection(open_, url):
-    with pytest.raises(aw.InvalidOptionError, match="table"):
+    with pytest.raises(aw.errors.InvalidOptionError, match="table"):
         open_(url, table="a b")
 
 
@@ -74,7 +74,7 @@ def test_an_address_without_secrets_scrubs_nothing():
 )
 def test_e78_a_store_that_cannot_connect_tells_no_secret(open_, url):
     store = open_(url, timeout=0.5)
-    with pytest.raises(aw.StoreError, match=r"127\.0\.0\.1:1") as caught:
+    with pytest.raises(aw.errors.StoreError, match=r"127\.0\.0\.1:1") as caught:
         store.blocking.load("wf")
     for text in (repr(store), repr(store.records), str(caught.value), str(caught.value.__dict__)):
         assert "hunter2" not in text
@@ -118,7 +118,7 @@ def test_e78_a_piece_of_a_password_that_was_not_escaped_is_no_part_of_an_error()
 )
 def test_e80_a_missing_driver_names_its_extra(name, driver, argument, monkeypatch):
     monkeypatch.setitem(sys.modules, driver, None)
-    with pytest.raises(aw.MissingExtraError, match=rf"pip install 'awaitly-nb\[{name}\]'"):
+    with pytest.raises(aw.errors.MissingExtraError, match=rf"pip install 'awaitly-nb\[{name}\]'"):
         getattr(aw, name)(argument)
 
 

@@ -90,7 +90,7 @@ def test_a_damaged_entry_of_a_shared_cache_is_computed_again(tmp_path, folder):
     cache.set("key", aw.Ok(1))
     (path,) = (folder / name for name in files(folder))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.warns(aw.DamagedEntryWarning, match="key"):
+    with pytest.warns(aw.errors.DamagedEntryWarning, match="key"):
         assert cache.get("key") is None
     cache.set("key", aw.Ok(2))
     assert cache.get("key") == aw.Ok(2)
@@ -132,7 +132,7 @@ def test_a_folder_that_somebody_keeps_locked_is_told_after_the_timeout(tmp_path,
     records.swap("name", "1", [])
     with (folder / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(aw.StoreError, match="another process"):
+        with pytest.raises(aw.errors.StoreError, match="another process"):
             records.swap("name", "2", [])
         assert records.read("name").head == "1"
     assert records.swap("name", "2", []) is not None
@@ -183,7 +183,7 @@ def test_a_write_that_was_refused_for_no_reason_is_made_again(folder):
     assert records.swap("name", "1", [], expect=ABSENT) is not None
     assert records.read("name").head == "1"
     bucket.answers = ["fails"] * 1000
-    with pytest.raises(aw.StoreError, match="others write 'name' all the time"):
+    with pytest.raises(aw.errors.StoreError, match="others write 'name' all the time"):
         records.swap("name", "2", [])
     assert records.read("name").head == "1"
 
@@ -226,16 +226,16 @@ def test_a_folder_may_be_given_as_a_path_as_text_and_as_a_url(tmp_path, monkeypa
 )
 def test_what_is_no_place_for_objects_is_refused_at_once(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(aw.InvalidOptionError) as caught:
+    with pytest.raises(aw.errors.InvalidOptionError) as caught:
         aw.objects(url)
     assert "hunter2" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_e70_a_table_that_is_no_name_and_options_of_a_folder_are_refused(tmp_path):
-    with pytest.raises(aw.InvalidOptionError, match="table"):
+    with pytest.raises(aw.errors.InvalidOptionError, match="table"):
         aw.objects("s3://bucket", table="a/b")
-    with pytest.raises(aw.InvalidOptionError, match="storage_options"):
+    with pytest.raises(aw.errors.InvalidOptionError, match="storage_options"):
         aw.objects(tmp_path, storage_options={"key": "x"})
 
 
@@ -250,7 +250,7 @@ def test_e70_a_table_that_is_no_name_and_options_of_a_folder_are_refused(tmp_pat
 )
 def test_e80_a_missing_driver_names_its_extra(url, package, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(aw.MissingExtraError, match=rf"{package} .*pip install 'awaitly-nb\[{extra}\]'"):
+    with pytest.raises(aw.errors.MissingExtraError, match=rf"{package} .*pip install 'awaitly-nb\[{extra}\]'"):
         aw.objects(url)
 
 
@@ -269,7 +269,7 @@ def test_e78_a_store_that_cannot_connect_tells_no_secret():
         "config_kwargs": {"proxies": {"https": "http://proxy:hunter4@127.0.0.1:2"}},
     }
     store = aw.objects("s3://shelf/team", storage_options=options, timeout=0.5)
-    with pytest.raises(aw.StoreError, match=r"s3://shelf/team: .*127\.0\.0\.1:1") as caught:
+    with pytest.raises(aw.errors.StoreError, match=r"s3://shelf/team: .*127\.0\.0\.1:1") as caught:
         store.blocking.load("wf")
     scrubbed = store.records._address.error("use", ValueError(str(options)))
     for text in (repr(store), repr(store.records), str(caught.value), str(pickle.dumps(caught.value)), str(scrubbed)):

@@ -71,7 +71,7 @@ def test_what_is_no_database_is_told_and_left(tmp_path, content):
     path.write_bytes(content)
     store = sqlite_store(path)
     if content:
-        with pytest.raises(aw.StoreError, match="not a database"):
+        with pytest.raises(aw.errors.StoreError, match="not a database"):
             store.read("name")
         assert path.read_bytes() == content
     else:
@@ -81,7 +81,7 @@ def test_what_is_no_database_is_told_and_left(tmp_path, content):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(aw.StoreError, match="file"):
+    with pytest.raises(aw.errors.StoreError, match="file"):
         sqlite_store(tmp_path / "file" / "runs.db").read("name")
 
 
@@ -91,7 +91,7 @@ def test_another_process_that_writes_is_waited_for(tmp_path):
     impatient.swap("name", "first", [])
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(aw.StoreError, match="locked"):
+    with pytest.raises(aw.errors.StoreError, match="locked"):
         impatient.swap("name", "second", [])
     timer = threading.Timer(0.2, other.commit)
     timer.start()
