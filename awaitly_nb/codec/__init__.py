@@ -87,6 +87,18 @@ if TYPE_CHECKING:
     from awaitly_nb.codec.plain import (
         to_json as to_json,
     )
+    from awaitly_nb.codec.references import (
+        bare as bare,
+    )
+    from awaitly_nb.codec.references import (
+        out_of_band as out_of_band,
+    )
+    from awaitly_nb.codec.references import (
+        pack as pack,
+    )
+    from awaitly_nb.codec.references import (
+        unpack as unpack,
+    )
     from awaitly_nb.codec.secrets import (
         VARIABLE as VARIABLE,
     )
@@ -114,6 +126,7 @@ else:
             "Shape": "shapes",
             "UndecodableError": "pickling",
             "VARIABLE": "secrets",
+            "bare": "references",
             "check_buffers": "envelope",
             "copied": "copies",
             "copied_if_light": "copies",
@@ -129,6 +142,8 @@ else:
             "is_travelling": "functions",
             "is_used_up": "copies",
             "open_envelope": "envelope",
+            "out_of_band": "references",
+            "pack": "references",
             "read_head": "envelope",
             "refuse_used_up": "copies",
             "reseal": "envelope",
@@ -136,5 +151,6 @@ else:
             "seal": "envelope",
             "to_bytes": "functions",
             "to_json": "plain",
+            "unpack": "references",
         },
     )

@@ -19,7 +19,7 @@ from awaitly_nb.codec.functions import is_travelling
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["dumps", "pickler"]
+__all__ = ["dumps", "is_notebook", "pickler"]
 
 _NOTEBOOK = "get_ipython"
 """What IPython puts into a notebook's namespace."""
@@ -107,6 +107,11 @@ def _home(name: str, needs: Collection[str]) -> dict[str, Any] | None:
     if names.get("__name__") != name:
         return None
     return names if (name == "__main__" and _NOTEBOOK in names) or names.keys() >= set(needs) else None
+
+
+def is_notebook(names: dict[str, Any]) -> bool:
+    """Tell whether these globals are those of the notebook that runs here."""
+    return names.get("__name__") == "__main__" and _NOTEBOOK in names and _is_home(names)
 
 
 def _is_home(names: dict[str, Any]) -> bool:

@@ -146,11 +146,11 @@ class _Pickler(pickle.Pickler):
             if obj.__module__ == "__main__":
                 raise _NeedsByValue
         else:
-            return _reduce_array(obj)
+            return reduced_array(obj)
         return NotImplemented
 
 
-def _reduce_array(obj: Any) -> Any:  # Any: pickle's own protocol
+def reduced_array(obj: Any) -> Any:  # Any: pickle's own protocol
     """Reduce a NumPy datetime array through an integer view; NumPy itself would put it into the stream."""
     numpy = sys.modules.get("numpy")
     if numpy is None or type(obj) is not numpy.ndarray or obj.dtype.kind not in "mM":
@@ -186,7 +186,7 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
                 if isinstance(obj, type) and is_user_class(obj) and changed_shape(shape_of(obj)) is None:
                     self.shapes.append(shape_of(obj))
                     return NotImplemented
-                reduced = _reduce_array(obj)
+                reduced = reduced_array(obj)
                 return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
         _ByValue = ByValue

@@ -253,6 +253,10 @@ def _changed(run: Run, found: Result[Any, Any] | Missed) -> Sequence[str]:
 def look_up_to_serve(run: Run, spec: StepSpec) -> Serve | Compute:
     """Do as `look_up`, and leave the process as the step would have left it where its result is to be served."""
     decision = look_up(run, spec)
+    if type(decision) is Serve and spec.accept is not None and isinstance(decision.result, Ok):
+        why = spec.accept(decision.result.value)
+        if why is not None:
+            return Compute(why)
     if type(decision) is not Serve or decision.source == "run" or spec.parts is None:
         return decision
     mark = mark_of(decision.result)

@@ -105,9 +105,12 @@ class StepSpec:
         Tells what the step left, as plain data, once it has run (see `Mark.made`).
     worth
         Tells, from the seconds that running took, whether the result is to be stored; None stores it.
+    accept
+        Is given a cached value before it is served, and says why that cannot be; None where it can.
     """
 
     __slots__ = (
+        "accept",
         "args",
         "cache_errors",
         "call",
@@ -155,6 +158,7 @@ class StepSpec:
         key_s: float = 0.0,
         made: Callable[[], Mapping[str, Any] | None] | None = None,
         worth: Callable[[float], bool] | None = None,
+        accept: Callable[[Any], str | None] | None = None,
     ) -> None:
         self.step_id = step_id
         self.fn = fn
@@ -177,6 +181,7 @@ class StepSpec:
         self.key_s = key_s
         self.made = made
         self.worth = worth
+        self.accept = accept
 
     def but(self, **changes: Any) -> StepSpec:  # Any: each field has its own type
         """Return a spec like this one with some fields changed."""

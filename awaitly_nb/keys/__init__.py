@@ -60,6 +60,15 @@ if TYPE_CHECKING:
         is_installed_path as is_installed_path,
     )
     from awaitly_nb.keys.origin import (
+        is_user_class as is_user_class,
+    )
+    from awaitly_nb.keys.origin import (
+        is_user_function as is_user_function,
+    )
+    from awaitly_nb.keys.origin import (
+        is_user_module as is_user_module,
+    )
+    from awaitly_nb.keys.origin import (
         package_version as package_version,
     )
     from awaitly_nb.keys.parts import (
@@ -159,6 +168,9 @@ else:
             "file": "values_objects",
             "fingerprint": "values",
             "function_digest": "graph",
+            "is_user_class": "origin",
+            "is_user_function": "origin",
+            "is_user_module": "origin",
             "joined": "files",
             "literal_files": "files",
             "nearest": "why",

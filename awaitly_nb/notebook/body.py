@@ -19,7 +19,7 @@ from awaitly_nb.errors import MisuseError
 from awaitly_nb.notebook.stop import interruptible, stoppable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from awaitly_nb.notebook.shell import Shell
 
@@ -29,9 +29,7 @@ _SHELL_LINES = frozenset({"sx", "system", "pip", "conda", "mamba", "micromamba",
 _SHELL_CELLS = frozenset(
     {"!", "bash", "sh", "cmd", "script", "sx", "system", "perl", "ruby", "pypy", "python", "python3"}
 )
-_SETTINGS = frozenset(
-    {"matplotlib", "load_ext", "reload_ext", "config", "env", "set_env", "cd", "autoreload", "precision"}
-)
+_SETTINGS = frozenset({"matplotlib", "load_ext", "reload_ext", "config", "autoreload", "precision"})
 _DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _CLASS_MAKERS = frozenset({"namedtuple", "NamedTuple", "TypedDict", "NewType", "make_dataclass", "Enum", "IntEnum"})
 _BLOCKS: tuple[type[ast.stmt], ...] = (
@@ -87,45 +85,50 @@ class Body:
         tree = _Spelling(namespace).visit(ast.parse(self.python))
         return ast.unparse(ast.fix_missing_locations(tree))
 
-    def run(self, shell: Shell) -> None:
-        """Run the statements in the user's namespace; an exception leaves as it is."""
-        __tracebackhide__ = True
-        for code, _ in self._codes(shell):
-            exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - running the user's cell is the purpose
+    def run(self, shell: Shell, defined: Callable[[Iterable[str]], None] | None = None) -> None:
+        """Run the statements in the user's namespace; an exception leaves as it is.
 
-    async def run_async(self, shell: Shell) -> None:
+        Parameters
+        ----------
+        defined
+            Is called after each definition that `define` would run, with the names that it binds.
+        """
+        __tracebackhide__ = True
+        for statement, code, _ in self._codes(shell):
+            exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - running the user's cell is the purpose
+            if defined is not None and (names := _defined_names(statement)):
+                defined(names)
+
+    async def run_async(self, shell: Shell, defined: Callable[[Iterable[str]], None] | None = None) -> None:
         """Run the statements and await those that await; the Stop button reaches blocking ones too."""
         __tracebackhide__ = True
-        for code, waits in self._codes(shell):
+        for statement, code, waits in self._codes(shell):
             if waits:
                 await stoppable(eval(code, shell.user_global_ns, shell.user_ns))  # noqa: S307 - as above
             else:
                 with interruptible():
                     exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - as above
+            if defined is not None and (names := _defined_names(statement)):
+                defined(names)
 
     @property
     def lines(self) -> str:
         """The text that the cell's line numbers count in."""
         return "".join(linecache.getlines(self.filename))
 
-    @property
-    def defines_by_name(self) -> bool:
-        """True when the top level makes something that a pickle would only name: a class, or a decorated function."""
-        return any(
-            isinstance(statement, ast.ClassDef)
-            or (isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and statement.decorator_list)
-            or _makes_class(statement)
-            for statement in self.tree.body
-        )
-
-    @property
-    def class_attributes(self) -> dict[str, set[str]]:
-        """Names that the class statements of the top level bind, by class."""
-        return {
-            statement.name: _stores(ast.Module(statement.body, []))
-            for statement in self.tree.body
-            if isinstance(statement, ast.ClassDef)
-        }
+    def unassigned(self, wanted: Iterable[str], namespace: Mapping[str, Any]) -> list[str]:  # Any: as above
+        """Return the names that the code cannot bind or change; none where it may bind names that nobody can tell."""
+        nodes = list(ast.walk(self.tree))
+        named = {node.id for node in nodes if isinstance(node, ast.Name)}
+        if self.hides or named & {"globals", "locals", "vars", "exec", "eval", "get_ipython"}:
+            return []
+        if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in nodes):
+            return []
+        declared = {name for node in nodes if isinstance(node, ast.Global) for name in node.names}
+        # A variable that the code names may be changed in place, by a function that it calls perhaps.
+        return [
+            name for name in wanted if name not in self.stores | declared and not (name in named and name in namespace)
+        ]
 
     def define(self, shell: Shell) -> None:
         """Run the imports and definitions of the top level, and nothing else."""
@@ -133,8 +136,8 @@ class Body:
         code = shell.compile(ast.Module(definitions, []), self.filename, "exec")
         exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - a part of the user's cell
 
-    def _codes(self, shell: Shell) -> Iterator[tuple[Any, bool]]:  # Any: code objects, which exec takes
-        """Yield each top-level statement compiled, and whether it awaits, with the last ones in display mode."""
+    def _codes(self, shell: Shell) -> Iterator[tuple[ast.stmt, Any, bool]]:  # Any: code objects, which exec takes
+        """Yield each top-level statement, compiled, and whether it awaits, with the last ones in display mode."""
         statements = list(self.tree.body)
         shown = _shown(statements, shell.ast_node_interactivity)
         if _ends_in_semicolon(self.python):
@@ -144,7 +147,7 @@ class Body:
             module = ast.Interactive([statement]) if mode == "single" else ast.Module([statement], [])
             with shell.compile.extra_flags(ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if shell.autoawait else 0):
                 code = shell.compile(module, self.filename, mode)
-            yield code, bool(code.co_flags & CO_COROUTINE)
+            yield statement, code, bool(code.co_flags & CO_COROUTINE)
 
 
 def awaits(python: str) -> bool | None:
@@ -225,6 +228,17 @@ def _shown(statements: list[ast.stmt], interactivity: str) -> list[ast.stmt]:
                     return [shown]
             return [last] if isinstance(last, ast.Expr) else []
     raise MisuseError(f"unknown ast_node_interactivity {interactivity!r}")
+
+
+def _defined_names(statement: ast.stmt) -> list[str]:
+    """Return the names of what a pickle would only name: a class, or a decorated function."""
+    if isinstance(statement, ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and statement.decorator_list:
+        return [statement.name]
+    if isinstance(statement, ast.Assign) and _makes_class(statement):
+        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    return []
 
 
 def _makes_class(statement: ast.stmt) -> bool:

@@ -1,53 +1,57 @@
 """One `%%awaitly` cell, from its first line to its badge.
 
-A cell is a step without arguments: its key is made of its code and of what it reads, its value is what it leaves behind
-(`variables`) and what it showed (`recorder`). The engine decides whether it runs; here is only what is a cell about it.
+A cell is a step without arguments: its key is made of its code and of what it reads, its value is what it leaves in the
+session (`session`, `ledger`) and what it showed (`recorder`). The engine decides whether it runs. A hit is accepted
+once the session is restored; what cannot be restored runs, with the reason on its badge.
 """
 
 from __future__ import annotations
 
 import builtins
 import getpass
-import logging
+import time
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import UTC, datetime
+from functools import partial
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import open_default
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
-from awaitly_nb.errors import (
-    AwaitlyError,
-    CodeChangedWarning,
-    EncodeError,
-    MisuseError,
-    UncachedWarning,
-    UnkeyableError,
-)
-from awaitly_nb.keys import cell_parts, fingerprint, literal_files, read_names
+from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
+from awaitly_nb.keys import cell_parts, literal_files, read_cell
 from awaitly_nb.manage import show_when
 from awaitly_nb.notebook.body import read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
 from awaitly_nb.notebook.recorder import Recorder, flush_figures
 from awaitly_nb.notebook.replay import replay, show_badge
+from awaitly_nb.notebook.session import (
+    CELL,
+    CannotRestoreError,
+    Left,
+    Placeholder,
+    Watched,
+    make_placeholders,
+    make_placeholders_before_cells,
+    restore,
+)
 from awaitly_nb.notebook.stop import hide_handler
-from awaitly_nb.notebook.variables import CELL, Snapshot, collect, restore
 from awaitly_nb.plans import parse_cell_line
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration
 from awaitly_nb.workflow import run_step, run_step_async, standing_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterator
 
     from awaitly_nb.engine import Outcome
-    from awaitly_nb.keys import Parts
+    from awaitly_nb.keys import CellRead
+    from awaitly_nb.notebook.ledger import Before
+    from awaitly_nb.notebook.session import Payload
     from awaitly_nb.notebook.shell import Shell
-    from awaitly_nb.notebook.variables import Payload
 
 __all__ = ["Cell"]
-
-_log = logging.getLogger(__name__)
 
 
 class Cell:
@@ -86,11 +90,21 @@ class Cell:
                 f"{self.body.shell_commands[0]!r} is a command of the system, and what it does (files, installs) "
                 "would not happen again on a hit; move it to a cell of its own, or add --allow-shell"
             )
+        if missing := self.body.unassigned(self.options.variables or (), shell.user_ns):
+            raise MisuseError(f"--vars names {missing[0]!r}, which the cell does not assign")
+        self._line, self._source = line, source
+        self._ran_first = make_placeholders(shell, self.body.key_source(shell.user_ns))
+        self._began = time.perf_counter()
         self._code = cell_parts(self.body.python, {}, name=self.options.name).key
         self._cache = open_default(self.options.name)
         self._ledger = Ledger(shell.user_ns, shell)
-        self.parts, self._unkeyable = self._keyed()
+        self._read = self._read_once()
+        self.parts = None if self.options.key is not None else self._read.parts
         self.key = self.options.key or (None if self.parts is None else self.parts.key)
+        self._key_s = time.perf_counter() - self._began
+        self._refused: str | None = None
+        self._restored: Payload | None = None
+        self._shown: list[object] = []
 
     def start(self) -> Coroutine[Any, Any, None] | None:
         """Do what the first line asks for; return a coroutine to await where the code awaits at its top level."""
@@ -106,17 +120,11 @@ class Cell:
         try:
             if self.options.dry_run:
                 show_badge(self._shell, self.forecast())
-                return
-            if self.key is None:
+            elif self.key is None:
                 self._warn(self._uncached(), UncachedWarning)
                 self.body.run(self._shell)
-                return
-            self._prepare()
-            run = standing_run(self.options.name, self._cache)
-            outcome = run_step(run, self._spec(self._compute))
-            if (why := self._refusal(outcome)) is not None:
-                outcome = run_step(run, self._spec(self._compute).but(force=True))._replace(reason=why)
-            self._finish(outcome)
+            else:
+                self._finish(run_step(standing_run(self.options.name, self._cache), self._spec(self._compute)))
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
 
@@ -126,77 +134,71 @@ class Cell:
         try:
             if self.options.dry_run:
                 show_badge(self._shell, self.forecast())
-                return
-            if self.key is None:
+            elif self.key is None:
                 self._warn(self._uncached(), UncachedWarning)
                 await self.body.run_async(self._shell)
-                return
-            self._prepare()
-            run = standing_run(self.options.name, self._cache)
-            outcome = await run_step_async(run, self._spec(self._compute_async))
-            if (why := self._refusal(outcome)) is not None:
-                forced = self._spec(self._compute_async).but(force=True)
-                outcome = (await run_step_async(run, forced))._replace(reason=why)
-            self._finish(outcome)
+            else:
+                run = standing_run(self.options.name, self._cache)
+                self._finish(await run_step_async(run, self._spec(self._compute_async)))
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
 
-    def _refusal(self, outcome: Outcome) -> str | None:
-        """Return why this hit would not leave the session as running the cell does; None where it would."""
-        if not outcome.hit or self.options.read or not outcome.result.ok:
-            return None
-        return self._ledger.refusal(outcome.result.unwrap()[CELL].get("ledger", {}))
+    def _compute(self) -> Left:
+        with self._captured() as (left, session):
+            self.body.run(self._shell, session.note_definitions)
+        return left
 
-    def _compute(self) -> Payload:
-        with self._captured() as payload:
-            self.body.run(self._shell)
-        return payload
-
-    async def _compute_async(self) -> Payload:
-        with self._captured() as payload:
-            await self.body.run_async(self._shell)
-        return payload
+    async def _compute_async(self) -> Left:
+        with self._captured() as (left, session):
+            await self.body.run_async(self._shell, session.note_definitions)
+        return left
 
     @contextmanager
-    def _captured(self) -> Iterator[Payload]:
-        """Yield a dict that is filled with what the block did, if it ends well."""
-        payload: Payload = {}
-        snapshot = Snapshot(self._shell, self._inputs())
+    def _captured(self) -> Iterator[tuple[Left, Watched]]:
+        """Yield what will hold what the block leaves, if it ends well; all of that is collected when it is stored."""
+        session = Watched(self._shell, self._read.names, automatic=self.parts is not None)
         before = self._ledger.snapshot(self.body.python)
         recorder = Recorder(self._shell) if self.options.output else None
+        left = Left(lambda: self._collect(session, before, recorder, left))
         with ExitStack() as around:
             around.callback(before.close)
             if recorder is not None:
                 around.enter_context(recorder)
             around.enter_context(_input_refused())
-            yield payload
+            began = time.perf_counter()
+            yield left, session
             if recorder is not None:
                 flush_figures(self._shell)
+            left.seconds = time.perf_counter() - began
+        self._check_assigned()
+
+    def _collect(self, session: Watched, before: Before, recorder: Recorder | None, left: Left) -> Payload:
         changes = self._ledger.difference(before)
+        if changes.obstacle:
+            raise CannotRestoreError(changes.obstacle)
+        early, late = self._ledger.split(changes.to_data())
         outputs = None if recorder is None else recorder.outputs()
-        payload.update(
-            collect(
-                snapshot,
-                stores=self.body.stores,
-                class_attributes=self.body.class_attributes,
-                only=self._wanted(),
-                fingerprint=_fingerprint_or_none,
-                by_reference=self.parts is not None,
-            )
+        shown = any(output["kind"] == "result" for output in outputs or ())
+        payload = session.collect(
+            stores=self.body.stores,
+            only=self.options.variables,
+            shown=[self._shell.displayhook._] if shown else (),
+            beside=late,
+            may_run_anew=not self.body.is_async,
         )
         payload[CELL].update(
             outputs=outputs,
-            ledger=changes.to_data(),
+            early=early,
             settings=self.body.settings,
             imports=self.body.imports,
             filename=self.body.filename,
             lines=self.body.lines,
             code=self._code,
+            line=self._line,
+            source=self._source,
+            seconds=left.seconds,
         )
-        if outputs and any(output["kind"] == "result" for output in outputs):
-            shown = self._shell.displayhook._
-            if isinstance(shown, _ATOMS) or any(value is shown for value in payload.values()):
-                payload[CELL]["shown"] = shown
+        return payload
 
     def forecast(self) -> str:
         """Return whether the cell would hit or miss, and why, in one line."""
@@ -209,7 +211,7 @@ class Cell:
         return f"dry run: {explain_miss(run, spec, decision)}"
 
     def _spec(self, compute: Callable[[], object]) -> StepSpec:
-        options, names = self.options, self._shell.user_ns
+        options = self.options
         return StepSpec(
             step_id=options.name,
             fn=compute,
@@ -221,79 +223,84 @@ class Cell:
             force=options.force,
             read_only=options.read,
             quiet=True,  # the engine speaks of steps; `_finish` tells of the cell
-            known_files=() if self.parts is None else literal_files(read_names(self.body.python, names)),
+            known_files=() if self.parts is None else literal_files(self._read.graph),
+            key_s=self._key_s,
+            accept=self._accept,
         )
 
-    def _keyed(self) -> tuple[Parts | None, UnkeyableError | None]:
-        if self.options.key is not None:
-            return None, None
+    def _read_once(self) -> CellRead:
         names = self._shell.user_ns
-        try:
-            source = self.body.key_source(names)
-            ignore = (*self.options.ignore, *_PLUMBING)
-            return cell_parts(source, names, name=self.options.name, ignore=ignore), None
-        except UnkeyableError as exc:
-            return None, exc
+        ignore = (*self.options.ignore, *_PLUMBING)
+        return read_cell(self.body.key_source(names), names, name=self.options.name, ignore=ignore)
 
-    def _inputs(self) -> Mapping[str, str]:
-        """Return the fingerprints of the variables that the cell and its helpers read, as far as they have one."""
+    def _check_assigned(self) -> None:
         names = self._shell.user_ns
-        slots = read_names(self.body.key_source(names), names).slots
-        reads = [slot.key for slot in slots if slot.lookup is names and slot.key in names]
-        reads = [name for name in reads if name not in _PLUMBING]
-        return {name: mark for name in reads if (mark := _fingerprint_or_none(names[name])) is not None}
-
-    def _prepare(self) -> None:
-        # A stored instance names its class, so what this very cell defines has to be there before the entry is decoded.
-        if self.body.defines_by_name and not self.options.force and self._cache.has(self.key or ""):
-            try:
-                self.body.define(self._shell)
-            except Exception as exc:  # noqa: BLE001 - the stranger is the user's class statement
-                _log.debug("cell %r: its definitions cannot run by themselves: %s", self.options.name, exc)
-
-    def _wanted(self) -> tuple[str, ...] | None:
-        wanted = self.options.variables
-        if wanted is not None and (missing := [name for name in wanted if name not in self._shell.user_ns]):
+        if missing := [name for name in self.options.variables or () if name not in names]:
             raise MisuseError(f"--vars names {missing[0]!r}, which the cell has not assigned")
-        return wanted
+
+    def _accept(self, payload: Payload | Left) -> str | None:
+        """Restore the session from a cached cell, before that counts as a hit; return why it cannot be restored."""
+        if self._refused is None:
+            try:
+                self._restore(payload)
+            except CannotRestoreError as exc:
+                self._refused = str(exc)
+        return self._refused
+
+    def _restore(self, payload: Payload | Left) -> None:
+        cell = {} if isinstance(payload, Left) else payload.get(CELL, {})
+        names = cell.get("names")
+        if isinstance(payload, Left) or names is None:
+            raise CannotRestoreError("it was stored by another version of awaitly_nb")
+        if absent := set(self.options.variables or ()) - set(names):
+            raise CannotRestoreError(f"{min(absent)} is asked for and was not stored")
+        register_lines(cell["filename"], cell["lines"])
+        self._shown = restore(
+            self._shell, payload, self._read.names, ledger=self._ledger, define=partial(self.body.define, self._shell)
+        )
+        for name, (kind, why) in cell["missing"].items():
+            run = partial(_run_maker, self._shell, cell["line"], cell["source"], self.key)
+            self._shell.user_ns[name] = Placeholder(name=name, cell=self.options.name, kind=kind, why=why, run=run)
+            make_placeholders_before_cells(self._shell)
+        self._restored = payload
 
     def _finish(self, outcome: Outcome) -> None:
-        result = outcome.result
-        payload = result.unwrap()  # or raise what the cell raised
+        outcome.result.unwrap()  # or raise what the cell raised
+        if self._ran_first:
+            show_badge(self._shell, f"ran {', '.join(self._ran_first)} first: what this cell reads cannot be stored")
         if outcome.hit:
-            self._replay(payload)
-        mark = mark_of(result)
-        took = show_duration(mark.duration_s) if mark and mark.duration_s is not None else "a moment"
-        if outcome.hit:
-            # The badge is saved with the notebook, where an age would soon be wrong.
-            when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
-            show_badge(self._shell, f"from cache, computed {when} in {took}", title=outcome.key or "")
-        elif outcome.error is None:
-            why = "" if outcome.reason in {"", "first run"} else f" ({outcome.reason})"
+            self._finish_hit(outcome)
+            return
+        took = show_duration(time.perf_counter() - self._began)
+        reason = outcome.reason
+        why = "" if reason in {"", "first run"} else f" ({reason})"
+        if outcome.error is None:
             show_badge(self._shell, f"computed in {took}, stored{why}", title=outcome.key or "")
-        else:
-            self._warn(
-                f"Cell {self.options.name} is not stored: {_why_not_stored(outcome.error, payload)}", UncachedWarning
-            )
-            show_badge(self._shell, f"computed in {took}, not stored", title=str(outcome.error))
+            return
+        left = outcome.result.unwrap()
+        told = left.why if isinstance(left, Left) and left.why else str(outcome.error)
+        show_badge(self._shell, f"computed in {took}, not stored: {told}", title=outcome.key or "")
 
-    def _replay(self, payload: Payload) -> None:
-        cell = payload[CELL]
+    def _finish_hit(self, outcome: Outcome) -> None:
+        assert self._restored is not None
+        cell = self._restored[CELL]
         if self.parts is None and cell["code"] != self._code:
             self._warn(
-                f"cell {self.options.name!r}: its code has changed since {self.key!r} was computed; what is kept is "
+                f"cell {self.options.name!r}: its code has changed since {self.key!r} was computed; what is stored is "
                 "served, because an explicit key is your own word for what it is. To run the new code: --force",
                 CodeChangedWarning,
             )
-        register_lines(cell["filename"], cell["lines"])
-        for name, line in cell["settings"]:
-            self._shell.run_line_magic(name, line)
-        ledger = cell.get("ledger", {})
-        self._ledger.prepare(ledger)
-        restore(self._shell, payload)
-        self._ledger.apply(ledger)
+        with redirect_stdout(StringIO()):  # what they print is among the outputs
+            for name, line in cell["settings"]:
+                self._shell.run_line_magic(name, line)
         if cell["outputs"] and self.options.output:
-            replay(self._shell, cell["outputs"], **({"result": cell["shown"]} if "shown" in cell else {}))
+            replay(self._shell, cell["outputs"], result=self._shown[0] if self._shown else None)
+        mark = mark_of(outcome.result)
+        # The badge is saved with the notebook, where an age would soon be wrong.
+        when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
+        ran_s, took_s = cell["seconds"], time.perf_counter() - self._began
+        text = f"from cache, computed {when} in {show_duration(ran_s)}, {_saved(ran_s, took_s)}"
+        show_badge(self._shell, text, title=outcome.key or "")
 
     def _below(self, exc: BaseException) -> BaseException:
         """Return an exception whose traceback begins in the cell, so that the user sees no frame of the machinery."""
@@ -307,8 +314,8 @@ class Cell:
 
     def _uncached(self) -> str:
         return (
-            f"cell {self.options.name!r} runs uncached: {self._unkeyable}. Leave that input out of the key (--ignore "
-            "NAME), give the cell a key of your own (--key K), or teach its type (aw.register_key)"
+            f"cell {self.options.name!r} runs uncached: {self._read.unkeyable}. Leave that input out of the key "
+            "(--ignore NAME), give the cell a key of your own (--key K), or teach its type (aw.register_key)"
         )
 
     def _warn(self, message: str, category: type[Warning]) -> None:
@@ -322,35 +329,40 @@ class Cell:
 
 
 _PLUMBING = ("get_ipython",)  # what IPython itself puts into the code of a cell with magics
-_ATOMS = (int, float, str, bytes, type(None))
-_KINDS = dict.fromkeys(
-    ("_io.TextIOWrapper", "_io.BufferedReader", "_io.BufferedWriter", "_io.BufferedRandom", "_io.FileIO"),
-    "an open file",
-)
-_NAMED = 3
+_TOLD_FROM_S = 0.005
 
 
-def _why_not_stored(error: Exception, payload: Payload) -> str:
-    if not isinstance(error, EncodeError) or not error.name:
-        return str(error)
-    what = _KINDS.get(error.kind) or f"{'an' if error.kind[0] in 'aeiouAEIOU' else 'a'} {error.kind}"
-    why = f"{error.name}{error.path} is {what}{f' ({error.why})' if error.kind == 'function' else ''}."
-    others = [other for other in payload if other not in {CELL, error.name}]
-    if others:
-        named = ",".join(others[:_NAMED]) + (",..." if len(others) > _NAMED else "")
-        why += f" `--vars {named}` stores the {'other' if len(others) == 1 else 'others'}."
-    return why
+def _saved(ran_s: float, took_s: float) -> str:
+    """Say what a hit saved: what running takes, less what the hit took."""
+    saved_s = ran_s - took_s
+    if saved_s >= 0 or took_s < _TOLD_FROM_S:
+        return f"loaded in {show_duration(took_s)}, {show_duration(max(saved_s, 0.0))} saved"
+    return (
+        f"loaded in {show_duration(took_s)}, which is {show_duration(-saved_s)} more than running it takes; without "
+        "%%awaitly it would be faster"
+    )
+
+
+def _run_maker(shell: Shell, line: str, source: str, key: str | None) -> dict[str, Any]:  # Any: the user's values
+    """Run a cell once more for the sake of what could not be stored; return what it leaves, and bind nothing of it."""
+    from IPython.utils.capture import capture_output
+
+    cell = Cell(shell, line, source)
+    if cell.key != key:
+        return {}  # what it reads has changed since, so it would leave something else
+    before = dict(shell.user_ns)
+    try:
+        with capture_output():
+            cell.body.run(shell)
+        return dict(shell.user_ns)
+    finally:
+        for name in shell.user_ns.keys() - before.keys():
+            del shell.user_ns[name]
+        shell.user_ns.update(before)
 
 
 def _message_only(message: object, *_: object, **__: object) -> str:
     return f"{message}\n"
-
-
-def _fingerprint_or_none(value: object) -> str | None:
-    try:
-        return fingerprint(value)
-    except UnkeyableError:
-        return None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
+    from awaitly_nb.notebook.ledger.book import Before as Before
     from awaitly_nb.notebook.ledger.book import Changes as Changes
     from awaitly_nb.notebook.ledger.book import Ledger as Ledger
     from awaitly_nb.notebook.ledger.book import Watcher as Watcher
@@ -18,5 +19,5 @@ if TYPE_CHECKING:
 else:
     __getattr__ = door(
         __name__,
-        {"Changes": "book", "Ledger": "book", "Watcher": "book", "register_state": "book"},
+        {"Before": "book", "Changes": "book", "Ledger": "book", "Watcher": "book", "register_state": "book"},
     )

@@ -234,6 +234,22 @@ class Ledger:
                 return f"{name} differ from when it ran"
         return None
 
+    def split(self, stored: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: as above
+        """Return the part of stored changes that imports depend on, which is plain data, and the rest."""
+        if not stored:
+            return {}, {}
+        first = {watcher.name for watcher in self._watchers(frozenset(stored["words"])) if watcher.first}
+        parts = [
+            {
+                "data": {name: data for name, data in stored["data"].items() if (name in first) is early},
+                "required": {name: mark for name, mark in stored["required"].items() if (name in first) is early},
+                "words": stored["words"],
+            }
+            for early in (True, False)
+        ]
+        early, late = (part if part["data"] or part["required"] else {} for part in parts)
+        return early, late
+
     def prepare(self, stored: Mapping[str, Any]) -> None:  # Any: as above
         """Apply what imports depend on (environment, working directory, search path); comes before `apply`."""
         self._apply(stored, first=True)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from awaitly_nb.errors import CodeChangedWarning, NotCachedError, UncachedWarning
+from awaitly_nb.notebook.session import PlaceholderError
 
 
 @pytest.fixture
@@ -412,46 +413,88 @@ def test_an_unkeyable_input_runs_uncached_and_says_the_ways_out(shell, calls):
     assert len(calls) == 3
 
 
-def test_what_cannot_be_stored_is_named_and_the_cell_is_not_kept(shell, calls):
+def test_a_variable_that_cannot_be_stored_comes_back_as_a_placeholder(shell, calls):
+    source = cell("raw", "import threading\nconn = threading.Lock()\nx = 1")
+    shell.run(source)
+    assert ", stored" in shell.badge
+    shell.forget()
+    shell.run(source)
+    assert (shell.ns["x"], len(calls)) == (1, 1)
+    conn = shell.ns["conn"]
+    assert "conn was a _thread.lock and could not be stored" in repr(conn)
+    with pytest.raises(PlaceholderError, match="--force"):
+        conn.acquire()
+    with pytest.raises(PlaceholderError, match="--force"), conn:
+        pass
+
+
+def test_the_maker_of_a_placeholder_runs_before_a_cell_that_reads_it(shell, calls):
+    source = cell("raw", "import threading\nconn = threading.Lock()\nx = [1]\nprint('made')")
+    shell.run(source)
+    for reader in ("held = conn.locked()", "%%awaitly later --ignore conn\nheld = conn.locked()"):
+        shell.forget()
+        calls.clear()
+        shell.run(source)
+        shell.run("x.append(2)")
+        assert calls == []
+        shell.run(reader)
+        assert (shell.ns["held"], shell.ns["x"], calls) == (False, [1, 2], [1])
+        assert shell.out == ""
+        shell.run("again = conn.locked()")
+        assert len(calls) == 1
+
+
+def test_the_maker_does_not_run_where_its_inputs_have_changed(shell, calls):
+    source = cell("raw", "import threading\nconn = threading.Lock()\nx = a + 1")
+    shell.run("a = 1")
+    shell.run(source)
+    shell.forget()
+    shell.run("a = 1")
+    shell.run(source)
+    shell.run("a = 2")
+    result = shell.attempt("conn.locked()")
+    assert isinstance(result.error_in_exec, PlaceholderError)
+    assert (shell.ns["a"], len(calls)) == (2, 1)
+
+
+def test_a_cell_that_changes_its_input_is_not_stored_with_a_placeholder(shell, calls):
+    source = cell("raw", "import threading\na.append(2)\nconn = threading.Lock()")
     for _ in range(2):
-        with pytest.warns(UncachedWarning) as told:
-            shell.run(cell("raw", "import threading\nconn = threading.Lock()\nx = 1"))
-        (message,) = (str(one.message) for one in told)
-        assert message == "Cell raw is not stored: conn is a _thread.lock. `--vars x` stores the other."
-        assert shell.badge.endswith("not stored")
+        shell.run("a = [1]")
+        shell.run(source)
+        assert shell.ns["a"] == [1, 2]
+        assert "not stored: conn is a _thread.lock" in shell.badge
     assert len(calls) == 2
-    for _ in range(2):
-        shell.run(cell("raw --vars x", "import threading\nconn = threading.Lock()\nx = 1"))
-    assert len(calls) == 3
 
 
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        ("fh", "fh is an open file. `--vars made` stores the other."),
-        ("[1, {'log': fh}]", "fh is an open file"),
-        ("None", "fh is an open file"),
-    ],
-)
+@pytest.mark.parametrize("value", ["fh", "[1, {'log': fh}]"])
 @pytest.mark.parametrize("mode", ["r", "r+", "w", "rb"])
-def test_an_open_file_is_not_kept_even_where_it_could_be_read(shell, tmp_path, value, told, mode):
+def test_an_open_file_is_a_placeholder_even_where_it_could_be_read(shell, tmp_path, value, mode):
     (tmp_path / "notes.txt").write_text("one")
-    with pytest.warns(UncachedWarning, match=re.escape(told)):
-        shell.run(f"%%awaitly opened\nfh = open({str(tmp_path / 'notes.txt')!r}, {mode!r})\nmade = {value}")
-    assert ", not stored" in shell.badge
+    source = f"%%awaitly opened\nfh = open({str(tmp_path / 'notes.txt')!r}, {mode!r})\nmade = {value}\nx = 1"
+    shell.run(source)
     shell.run("fh.close()")
-
-
-def test_an_open_file_inside_a_value_is_named(shell, tmp_path):
+    shell.forget()
     (tmp_path / "notes.txt").write_text("one")
-    with pytest.warns(UncachedWarning, match=re.escape("box[1]['log'] is an open file")):
-        shell.run(f"%%awaitly opened\nbox = [1, {{'log': open({str(tmp_path / 'notes.txt')!r})}}]")
-    shell.run("box[1]['log'].close()")
-    with pytest.warns(UncachedWarning, match="read is a function .*open file"):
-        shell.run(
-            f"%%awaitly closed\ndef make():\n    fh = open({str(tmp_path / 'notes.txt')!r})\n"
-            "    return lambda: fh\nread = make()"
-        )
+    shell.run(source)
+    if shell.badge.startswith("from cache"):
+        assert "could not be stored" in repr(shell.ns["fh"])
+        assert "could not be stored" in repr(shell.ns["made"])
+    shell.run("fh.close()")
+    assert shell.ns["x"] == 1
+
+
+def test_a_function_over_an_open_file_is_a_placeholder(shell, tmp_path):
+    (tmp_path / "notes.txt").write_text("one")
+    source = (
+        f"%%awaitly closed\ndef make():\n    fh = open({str(tmp_path / 'notes.txt')!r})\n"
+        "    return lambda: fh\nread = make()"
+    )
+    shell.run(source)
+    shell.run("read().close()")
+    shell.forget()
+    shell.run(source)
+    assert "could not be stored" in repr(shell.ns["read"])
     shell.run("read().close()")
 
 
@@ -621,8 +664,29 @@ def test_asking_is_refused(shell):
 
 
 def test_vars_that_were_not_assigned_are_an_error(shell):
-    shell.attempt("%%awaitly raw --vars nope\nx = 1")
+    result = shell.attempt("%%awaitly raw --vars nope\nx = 1")
+    assert not result.success
+    assert "'nope'" in shell.err
+    assert "x" not in shell.ns
+
+
+def test_vars_that_only_a_run_can_tell_are_checked_after_it(shell):
+    shell.attempt("%%awaitly raw --vars nope\nglobals()['x'] = 1")
     assert "'nope'" in shell.out
+    shell.run("%%awaitly raw --vars x\nglobals()['x'] = 1")
+    shell.run("%%awaitly other --vars y\ndef f():\n    global y\n    y = 2\nf()")
+    assert shell.ns["y"] == 2
+
+
+def test_a_hit_holds_every_variable_that_is_asked_for(shell, calls):
+    shell.run(cell("raw --vars a", "a = 1\nb = 2"))
+    shell.forget()
+    shell.run(cell("raw --vars a,b", "a = 1\nb = 2"))
+    assert (shell.ns["a"], shell.ns["b"], len(calls)) == (1, 2, 2)
+    assert "b is asked for" in shell.badge
+    shell.forget()
+    shell.run(cell("raw --vars b", "a = 1\nb = 2"))
+    assert (shell.ns["b"], len(calls)) == (2, 2)
 
 
 def test_nested_magics_run_and_what_they_read_counts(shell, calls):

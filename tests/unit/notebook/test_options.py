@@ -61,7 +61,6 @@ def test_a_body_says_what_it_binds_imports_and_sets(bare_shell):
     assert read.stores == {"a", "e", "y", "K"}
     assert read.imports == ("a.b",)
     assert read.settings == (("matplotlib", "inline"),)
-    assert read.defines_by_name
     assert not read.is_async
 
 

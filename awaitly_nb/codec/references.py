@@ -1,0 +1,426 @@
+"""Pickles that refer to objects which live: what a cell leaves, beside what was there before it.
+
+An object that has a number is written as that number and comes back as the object that has it then. Arrays that share
+memory go on sharing it: one is written as a view of the other, be that one stored or live. The columns of a new frame
+are copies of what they were taken from, because frames copy on write and must not see each other's changes.
+
+What a pickler refuses but Python can make anew comes back spent: closed files and archives, executors that were shut
+down, finished generators. A match of a regular expression is matched again.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import sys
+from functools import cache
+from types import FunctionType, GeneratorType
+from typing import TYPE_CHECKING, Any, Final
+
+from awaitly_nb.codec.by_value import is_notebook, pickler
+from awaitly_nb.codec.pickling import PROTOCOL, Encoded, UndecodableError, reduced_array
+from awaitly_nb.codec.shapes import Shape, changed_shape, is_user_class, shape_of
+from awaitly_nb.errors import EncodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+
+__all__ = ["bare", "out_of_band", "pack", "unpack"]
+
+_SMALL_BUFFER: Final = 4096
+
+
+def out_of_band(view: memoryview) -> pickle.PickleBuffer:
+    """Return a buffer of `pack` as part of a value that is stored without a copy."""
+    return pickle.PickleBuffer(view)
+
+
+class _Bare:
+    """An array's contents alone, however well known the array is."""
+
+    def __init__(self, array: Any) -> None:  # Any: a NumPy array; NumPy is not imported here
+        self.array = array
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # Any: pickle's own protocol
+        reduced = _reduced(self.array)
+        return self.array.__reduce_ex__(PROTOCOL) if reduced is NotImplemented else reduced
+
+
+def _reduced(array: Any) -> Any:
+    """Return what NumPy would do less well, from contents that are not taken for another array of the user's."""
+    reduced = reduced_array(array)
+    if reduced is NotImplemented:
+        return reduced
+    make, (integers, dtype) = reduced
+    return make, (_Bare(integers), dtype)
+
+
+def bare(array: Any) -> object:  # Any: a NumPy array
+    """Return what stands for the contents of an array in `pack`, and comes back as an array of its own."""
+    return _Bare(array)
+
+
+def pack(
+    value: object,
+    live: Sequence[object],
+    *,
+    numbers: Mapping[int, int],
+    changed: Collection[int],
+    is_new: Callable[[type], bool],
+    used: set[int] | None = None,
+) -> Encoded:
+    """Return `value` as bytes that refer to live objects by their numbers.
+
+    Parameters
+    ----------
+    live
+        Objects by number; arrays among them may be shared by views.
+    numbers
+        The number of each object that may be referred to, by id.
+    changed
+        Numbers of those that do not hold now what they will hold when this is read.
+    is_new
+        Tells whether a class of the notebook was made meanwhile, so that no other session has it.
+    used
+        Is given the numbers that were referred to.
+
+    Raises
+    ------
+    EncodeError
+        No pickler takes it.
+    """
+    used = set() if used is None else used
+    memory = _Memory(live, numbers)
+    try:
+        for last in (False, False, True):
+            attempt = _Pass(numbers, memory, changed, is_new)
+            _picklers()[bool(numbers)](attempt).dump(value)
+            # What overlaps after two passes are arrays that a __reduce__ makes anew in each.
+            if last or not memory.resolve():
+                used |= attempt.used
+                return Encoded(attempt.file.getvalue(), tuple(attempt.views), tuple(attempt.shapes))
+    except EncodeError:
+        raise
+    except RecursionError:
+        raise EncodeError("it is nested too deeply for pickle") from None
+    except Exception as exc:  # user code may raise anything in __reduce__
+        raise EncodeError(f"{type(exc).__name__}: {exc}") from exc
+    raise AssertionError  # the last pass returns
+
+
+def unpack(
+    stream: bytes | bytearray | memoryview,
+    buffers: Collection[Any],  # Any: bytes-like, or what pickle wraps them in
+    shapes: Collection[Shape],
+    live: Callable[[int], object],
+) -> Any:  # Any: whatever was packed
+    """Return what `pack` was given, from bytes that have been verified.
+
+    Parameters
+    ----------
+    live
+        Returns the live object of a number.
+
+    Raises
+    ------
+    UndecodableError
+        It cannot be rebuilt here.
+    """
+    for shape in shapes:
+        if (reason := changed_shape(shape)) is not None:
+            raise UndecodableError(reason)
+    # Of a result that was computed in this very process the buffers still are the values' own memory.
+    own = [bytearray(buffer) if isinstance(buffer, pickle.PickleBuffer) else buffer for buffer in buffers]
+    try:
+        return _Unpacker(stream, own, live).load()
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as exc:  # user code may raise anything in __setstate__
+        raise UndecodableError(f"cannot be rebuilt here ({type(exc).__name__}: {exc})") from exc
+
+
+class _Unpacker(pickle.Unpickler):
+    # Any: bytes-like
+    def __init__(
+        self, stream: bytes | bytearray | memoryview, buffers: list[Any], live: Callable[[int], object]
+    ) -> None:
+        super().__init__(io.BytesIO(stream), buffers=buffers)
+        self._live = live
+
+    def persistent_load(self, number: int) -> object:
+        return self._live(number)
+
+
+class _Memory:
+    """Who shares memory with whom, among live arrays and those that are stored."""
+
+    def __init__(self, live: Sequence[object], numbers: Mapping[int, int]) -> None:
+        self._numpy = sys.modules.get("numpy")
+        self._live: list[tuple[int, int, Any]] = []
+        self._seen: dict[int, tuple[int, int, Any]] = {}
+        self._owners: dict[int, Any] = {}
+        self.columns: set[int] = set()
+        if self._numpy is not None:
+            array_type = self._numpy.ndarray
+            arrays: list[Any] = [value for value in live if type(value) is array_type]
+            for value in arrays:
+                if id(value) in numbers and value.size:
+                    self._live.append((*self._bounds(value), value))
+
+    def owner(self, array: Any) -> Any:  # Any: arrays; NumPy is not imported here
+        """Return the array that this one is to be a view of, or None."""
+        if not array.size:
+            return None
+        if (owner := self._owners.get(id(array))) is not None:
+            return owner
+        start, stop = self._bounds(array)
+        for first, last, value in self._live:
+            if first < stop and start < last and value is not array:
+                if first <= start and stop <= last:
+                    return value
+                raise EncodeError("an array shares memory with one that lies outside of it")
+        self._seen[id(array)] = (start, stop, array)
+        return None
+
+    def live_owner(self, array: Any) -> Any:
+        """Return the live array in whose memory this one lies, or None."""
+        if array.size:
+            start, stop = self._bounds(array)
+            for first, last, value in self._live:
+                if first <= start and stop <= last:
+                    return value
+        return None
+
+    def resolve(self) -> bool:
+        """Find out which of the stored arrays overlap; tell whether that makes another pass necessary."""
+        before = len(self._owners)
+        # Of arrays that begin together the longest comes first, and a column of a frame before what looks at it.
+        seen = sorted(self._seen.values(), key=lambda one: (one[0], -one[1], id(one[2]) not in self.columns))
+        group: tuple[int, int, Any] | None = None
+        for start, stop, array in seen:
+            if group is None or start >= group[1]:
+                group = (start, stop, array)
+                continue
+            if id(array) in self.columns:
+                continue  # frames that share a column do not see each other's changes
+            first, last, owner = group
+            if stop > last:
+                owner = self._base(owner)
+                first, last = self._bounds(owner)
+                if not (first <= start and stop <= last):
+                    raise EncodeError("two arrays share memory in a way that cannot be stored")
+                if group[2] is not owner:
+                    self._owners[id(group[2])] = owner
+                group = (first, last, owner)
+            if array is not owner:
+                self._owners[id(array)] = owner
+        self._seen.clear()
+        return len(self._owners) > before
+
+    def offset(self, array: Any, owner: Any) -> int:
+        address: int = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        return address
+
+    def _base(self, array: Any) -> Any:
+        while type(array.base) is type(array):
+            array = array.base
+        return array
+
+    def _bounds(self, array: Any) -> tuple[int, int]:
+        assert self._numpy is not None
+        start, stop = self._numpy.lib.array_utils.byte_bounds(array)
+        return int(start), int(stop)
+
+
+class _Pass:
+    """One attempt at a pickle, and what it finds."""
+
+    def __init__(
+        self, numbers: Mapping[int, int], memory: _Memory, changed: Collection[int], is_new: Callable[[type], bool]
+    ) -> None:
+        self.numbers, self.memory, self.changed, self.is_new = numbers, memory, changed, is_new
+        self.file = io.BytesIO()
+        self.views: list[memoryview] = []
+        self.shapes: list[Shape] = []
+        self.used: set[int] = set()
+
+    def out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        if view.nbytes < _SMALL_BUFFER:
+            return True  # leave it in the stream
+        self.views.append(view)
+        return False
+
+    def number(self, obj: object) -> int | None:
+        number = self.numbers.get(id(obj))
+        if number is not None:
+            self.used.add(number)
+        return number
+
+    def reduce(self, obj: Any) -> Any:  # Any: any object, and pickle's own protocol
+        """Return how an object is written that is no function; NotImplemented where pickle knows best."""
+        if isinstance(obj, type):
+            if is_user_class(obj) and not self.is_new(obj) and changed_shape(shape_of(obj)) is None:
+                self.shapes.append(shape_of(obj))
+                return obj.__qualname__  # by name, as its instances are to be of the class that the notebook has
+            return NotImplemented
+        if type(obj).__module__ == "pandas.core.internals.blocks":
+            return self._column(obj)
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and type(obj) is numpy.ndarray:
+            owner = self.memory.owner(obj)
+            return _reduced(obj) if owner is None else (_view, self._facts(obj, owner))
+        return _made_again(obj)
+
+    def _facts(self, array: Any, owner: Any) -> tuple[Any, ...]:  # Any: arrays
+        offset = self.memory.offset(array, owner)
+        return owner, offset, array.shape, array.strides, array.dtype, array.flags.writeable
+
+    def _column(self, block: Any) -> Any:  # Any: a block of a frame
+        from pandas._libs.internals import _unpickle_block  # type: ignore[import-not-found]
+
+        values: Any = block.values
+        plain = type(values) is sys.modules["numpy"].ndarray
+        owner = values if id(values) in self.numbers else self.memory.live_owner(values) if plain else None
+        if owner is None:
+            self.memory.columns.add(id(values))
+            values = values if plain or not self.numbers else values.copy()
+        elif self.changed and (not plain or self.numbers[id(owner)] in self.changed):
+            values = _Bare(values) if plain else values.copy()
+        elif owner is values:
+            values = _Call(_copy, values)
+        else:
+            values = _Call(_copied_view, *self._facts(values, owner))
+        return _unpickle_block, (values, block.mgr_locs.indexer, block.ndim)
+
+
+@cache
+def _picklers() -> tuple[type[Any], type[Any]]:  # Any: Picklers that are made when they are first needed
+    """Return the pickler, and the one that knows of live objects; cloudpickle is loaded only for them."""
+
+    class Packer(pickler()):  # type: ignore[misc]
+        def __init__(self, attempt: _Pass) -> None:
+            super().__init__(attempt.file, PROTOCOL, buffer_callback=attempt.out_of_band)
+            self.attempt = attempt
+
+        def reducer_override(self, obj: Any) -> Any:  # Any: pickle's own protocol
+            if type(obj) is FunctionType:
+                return _without_globals(super().reducer_override(obj), obj)
+            reduced = self.attempt.reduce(obj)
+            return super().reducer_override(obj) if reduced is NotImplemented else reduced
+
+    class Referring(Packer):
+        # A method, and so not called at all where nothing has a number: it costs a call for each object.
+        def persistent_id(self, obj: Any) -> int | None:
+            return self.attempt.number(obj)
+
+    return Packer, Referring
+
+
+def _without_globals(reduced: Any, function: FunctionType) -> Any:  # Any: pickle's own protocol
+    """Leave out the values of the globals that a notebook's function names: it finds those of the notebook."""
+    if reduced is NotImplemented or not is_notebook(function.__globals__):
+        return reduced
+    make, args, (attributes, slots), *rest = reduced
+    return (make, args, (attributes, {**slots, "__globals__": {}}), *rest)
+
+
+class _Call:
+    """Stands for what a function returns when it is unpickled."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:  # Any: arrays and numbers
+        self._reduced = function, args
+
+    def __reduce__(self) -> Any:  # Any: pickle's own protocol
+        return self._reduced
+
+
+def _copy(values: Any) -> Any:  # Any: an array of NumPy or pandas, here and below
+    return values.copy()
+
+
+def _copied_view(owner: Any, *facts: Any) -> Any:
+    return _view(owner, *facts).copy("K")
+
+
+class _Place:
+    """A place in an array's memory, as NumPy wants to be told of it."""
+
+    def __init__(self, interface: dict[str, Any], owner: Any) -> None:
+        self.__array_interface__ = interface
+        self.owner = owner
+
+
+def _view(owner: Any, *facts: Any) -> Any:
+    """Return an array that looks at a part of another one's memory."""
+    offset, shape, strides, dtype, writeable = facts
+    numpy = sys.modules["numpy"]
+    plain = not dtype.hasobject
+    interface = {
+        **owner.__array_interface__,
+        "data": (owner.__array_interface__["data"][0] + offset, not owner.flags.writeable),
+        "shape": shape,
+        "strides": strides,
+        "typestr": f"|V{dtype.itemsize}" if plain else dtype.str,
+        "descr": [("", f"|V{dtype.itemsize}" if plain else dtype.str)],
+    }
+    array = numpy.asarray(_Place(interface, owner))
+    array = array.view(dtype) if plain else array
+    if not writeable:
+        array.flags.writeable = False
+    return array
+
+
+def _made_again(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
+    """Return how something is made anew that has no pickle: what is spent, and matches of regular expressions."""
+    if isinstance(obj, io.IOBase):
+        if obj.closed:
+            return _closed_file, (isinstance(obj, io.TextIOBase),)
+        if isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdout, sys.stderr):
+            raise pickle.PicklingError("it is an open file")
+    elif isinstance(obj, re.Match):
+        remade = obj.re.match(obj.string, obj.start())
+        if remade is not None and remade.regs == obj.regs and remade.lastindex == obj.lastindex:
+            return _matched, (obj.re, obj.string, obj.start())
+    elif isinstance(obj, GeneratorType):
+        if obj.gi_frame is None:
+            return _finished_generator, ()
+    elif type(obj).__module__ == "zipfile":
+        if type(obj).__name__ == "ZipFile" and obj.fp is None:
+            return _closed_archive, ()
+    elif type(obj).__module__ in {"concurrent.futures.thread", "concurrent.futures.process"} and (
+        getattr(obj, "_shutdown", False) or getattr(obj, "_shutdown_thread", False)  # they tell of it in private only
+    ):
+        return _shut_executor, (type(obj),)
+    return NotImplemented
+
+
+def _matched(pattern: re.Pattern[Any], string: Any, start: int) -> Any:  # Any: text or bytes
+    return pattern.match(string, start)
+
+
+def _closed_file(text: bool) -> io.IOBase:  # noqa: FBT001 - called by pickle
+    file: io.IOBase = io.TextIOWrapper(io.BytesIO()) if text else io.BufferedReader(io.BytesIO())
+    file.close()
+    return file
+
+
+def _closed_archive() -> Any:  # Any: zipfile is not imported here
+    from zipfile import ZipFile
+
+    archive = ZipFile(io.BytesIO(), "w")
+    archive.close()
+    return archive
+
+
+def _finished_generator() -> Generator[None, None, None]:
+    made = (None for _ in ())
+    next(made, None)
+    return made
+
+
+def _shut_executor(kind: type[Any]) -> Any:  # Any: one of two executors
+    executor = kind(1)
+    executor.shutdown()
+    return executor

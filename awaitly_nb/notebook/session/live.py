@@ -1,0 +1,695 @@
+"""The objects that a cell can reach: numbered alike in every session, watched for changes, and changed in place.
+
+A cell that reads equal inputs reaches objects of equal structure. So a walk of its inputs in one order gives the object
+that lived in the first session and the one that lives now the same number, and what is stored can say "live object
+number 7" in place of a copy. After the run each object is compared with what it held before; the contents of those that
+changed are stored beside the variables, and on a hit they are written into the live objects, so that every name, view
+and holder sees them. What could not be written in place raises `CannotRestoreError`: then the cell is not stored.
+
+Each kind of object is one small class: what it reaches, what it holds, and how it is given other contents.
+"""
+
+from __future__ import annotations
+
+import array
+import operator
+import sys
+from collections import OrderedDict, deque
+from functools import partial
+from hashlib import blake2b
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import xxhash
+
+from awaitly_nb.codec import bare
+from awaitly_nb.errors import AwaitlyError, UnkeyableError
+from awaitly_nb.keys import fingerprint, is_user_class, is_user_function, is_user_module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["CannotRestoreError", "Live"]
+
+
+class CannotRestoreError(AwaitlyError):
+    """What a cell left cannot be stored so that a hit restores it, or not restored here; the message says why."""
+
+
+class Live:
+    """Objects that were reachable when they were numbered.
+
+    Parameters
+    ----------
+    watch
+        Whether to notice changes; else only the numbers count.
+    known
+        Objects that are left out, because another `Live` has them.
+
+    Attributes
+    ----------
+    objects
+        In the order of their numbers. They stay alive while this does, so that their ids stay their own.
+    numbers
+        The number of each, by id.
+    """
+
+    def __init__(self, *, watch: bool, known: Mapping[int, int] | None = None) -> None:
+        self._known = known or {}
+        self.objects: list[object] = []
+        self.numbers: dict[int, int] = {}
+        self._watch = watch
+        self._kinds: list[Kind] = []
+        self._states: list[Any] = []  # Any: each kind's own
+        self._blocks: dict[int, Any] = {}  # Any: the block of a frame that an array lies in; pandas is not imported
+        self._tokens: list[str] = []
+        self._ends: list[int] = []
+
+    def add(self, roots: Iterable[tuple[str, object]], *, most: int | None = None) -> None:
+        """Give numbers to what is reachable from `roots` and has none yet; stop behind number `most`."""
+        for name, root in roots:
+            if most is not None and len(self.objects) > most:
+                return
+            self._tokens.append(f"={name}")
+            self._walk(root, most)
+
+    def shape(self, most: int) -> str:
+        """Return a digest of the structure down to object number `most`: equal where the same numbers mean the same."""
+        end = self._ends[most] if most < len(self._ends) else len(self._tokens)
+        return blake2b("\n".join(self._tokens[:end]).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    def changes(self) -> dict[int, Any]:  # Any: each kind's own contents
+        """Return the contents of the objects that hold something else than when they were numbered.
+
+        Raises
+        ------
+        CannotRestoreError
+            One changed in a way that cannot be done to a live object.
+        """
+        found = {}
+        for number, (value, kind, state) in enumerate(zip(self.objects, self._kinds, self._states, strict=True)):
+            if not kind.same(value, state):
+                found[number] = kind.contents(value, state)
+        return found
+
+    def check(self, changes: Iterable[int]) -> None:
+        """Raise CannotRestoreError where writing into one of these objects would show in one that must not see it."""
+        for number in changes:
+            block = self._blocks.get(number)
+            if block is not None and block.refs.has_reference():
+                raise CannotRestoreError("a frame that it changes shares its columns with another one")
+
+    def change(self, changes: dict[int, Any]) -> None:  # Any: each kind's own contents
+        """Write contents into the live objects."""
+        for number, contents in changes.items():
+            self._kinds[number].change(self.objects[number], contents)
+
+    def _walk(self, root: object, most: int | None) -> None:
+        waiting: list[tuple[object, Any]] = [(root, None)]
+        numbers, tokens = self.numbers, self._tokens
+        while waiting:
+            value, block = waiting.pop()
+            if id(value) in self._known:
+                continue
+            if (known := numbers.get(id(value))) is not None:
+                tokens.append(f"^{known}")
+                continue
+            kind = _kind_of(type(value), value)
+            if kind is None:
+                continue
+            numbers[id(value)] = number = len(self.objects)
+            self.objects.append(value)
+            self._kinds.append(kind)
+            if block is not None:
+                self._blocks[number] = block
+            children = kind.children(value)
+            tokens.append(f"{type(value).__qualname__} {len(children)}")
+            self._ends.append(len(tokens))
+            if self._watch:
+                self._states.append(kind.state(value))
+            if most is not None and number >= most:
+                return
+            if children:
+                inner = kind.blocks(value) if isinstance(kind, _Frames) else {}
+                own = block if isinstance(kind, _PandasArrays) else None
+                waiting.extend((child, inner.get(id(child), own)) for child in reversed(children))
+
+
+class Kind(Protocol):
+    """How objects of some types are walked, compared and changed."""
+
+    def children(self, value: Any, /) -> list[object]:  # Any: an object of this kind, here and below
+        """Return what it reaches that may change or be shared, in an order that is the same in every session."""
+
+    def state(self, value: Any, /) -> Any:
+        """Return what it holds, to compare with later."""
+
+    def same(self, value: Any, state: Any, /) -> bool:
+        """Tell whether it still holds that."""
+
+    def contents(self, value: Any, state: Any, /) -> Any:
+        """Return what it holds now, in a form that can be stored."""
+
+    def change(self, value: Any, contents: Any, /) -> None:
+        """Let it hold these contents."""
+
+
+_ATOMS: Final[frozenset[type]] = frozenset(
+    {type(None), bool, int, float, complex, str, bytes, range, slice, type(Ellipsis), type(NotImplemented), CodeType}
+    | {GetSetDescriptorType, MemberDescriptorType, MappingProxyType, memoryview, object}
+)
+_ATOM_MODULES: Final = frozenset(
+    {"datetime", "decimal", "fractions", "pathlib", "uuid", "re", "ipaddress", "zoneinfo", "enum", "_thread", "weakref"}
+    | {"threading", "logging", "IPython", "ipykernel", "traitlets", "awaitly_nb", "pyarrow", "_io", "io"}
+)
+"""Of these nothing changes in place that a cell's value depends on; or it is the shell's and this package's own."""
+
+
+def _inner(values: Iterable[object]) -> list[object]:
+    return [value for value in values if type(value) not in _ATOMS]
+
+
+def _all_atoms(values: Iterable[object]) -> bool:
+    return set(map(type, values)) <= _ATOMS
+
+
+def _is_each(one: Iterable[object], other: Iterable[object]) -> bool:
+    return all(map(operator.is_, one, other))
+
+
+class _Fixed:
+    """Of which only the parts may change: tuples, bound methods, partials, properties."""
+
+    def __init__(self, parts: Callable[[Any], Iterable[object]]) -> None:
+        self._parts = parts
+
+    def children(self, value: Any) -> list[object]:
+        return _inner(self._parts(value))
+
+    def state(self, _value: Any) -> Any:
+        return None
+
+    def same(self, _value: Any, _state: Any) -> bool:
+        return True
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        raise AssertionError(value)
+
+    def change(self, value: Any, _contents: Any) -> None:
+        raise AssertionError(value)
+
+
+class _Lists:
+    def children(self, value: Any) -> list[object]:
+        return [] if _all_atoms(value) else _inner(value)
+
+    def state(self, value: Any) -> Any:
+        return list(value)
+
+    def same(self, value: Any, state: Any) -> bool:
+        return len(value) == len(state) and _is_each(value, state)
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        return list(value)
+
+    def change(self, value: Any, contents: Any) -> None:
+        if isinstance(value, deque):
+            value.clear()
+            value.extend(contents)
+        else:
+            list.__setitem__(value, slice(None), contents)
+
+
+class _Dicts:
+    def children(self, value: Any) -> list[object]:
+        if _all_atoms(value) and _all_atoms(value.values()):
+            return []
+        return _inner(part for item in value.items() for part in item)
+
+    def state(self, value: Any) -> Any:
+        return dict(value)
+
+    def same(self, value: Any, state: Any) -> bool:
+        return len(value) == len(state) and _is_each(value, state) and _is_each(value.values(), state.values())
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        return dict(value)
+
+    def change(self, value: Any, contents: Any) -> None:
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        kind.clear(value)
+        kind.update(value, contents)
+
+
+class _Sets:
+    def children(self, value: Any) -> list[object]:
+        # A set has another order in each process, which the fingerprints of its items have not.
+        inner = [] if _all_atoms(value) else _inner(value)
+        return inner if len(inner) < 2 else sorted(inner, key=_mark)  # noqa: PLR2004 - one item has one order
+
+    def state(self, value: Any) -> Any:
+        return set(value)
+
+    def same(self, value: Any, state: Any) -> bool:
+        return len(value) == len(state) and set(map(id, value)) == set(map(id, state))
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        return list(value)
+
+    def change(self, value: Any, contents: Any) -> None:
+        set.clear(value)
+        set.update(value, contents)
+
+
+class _Bytes:
+    def children(self, _value: Any) -> list[object]:
+        return []
+
+    def state(self, value: Any) -> Any:
+        return bytes(value)
+
+    def same(self, value: Any, state: Any) -> bool:
+        return bool(bytes(value) == state)
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        return bytes(value)
+
+    def change(self, value: Any, contents: Any) -> None:
+        value[:] = array.array(value.typecode, contents) if isinstance(value, array.array) else contents
+
+
+class _Arrays:
+    """NumPy's arrays: contents by raw bytes, or by the identity of the objects in them."""
+
+    def children(self, value: Any) -> list[object]:
+        if value.dtype.kind != "O":
+            return []
+        items = value.ravel().tolist()
+        return [] if _all_atoms(items) else _inner(items)
+
+    def state(self, value: Any) -> Any:
+        held = value.ravel().tolist() if value.dtype.hasobject else _digest(value)
+        return value.shape, value.dtype, held
+
+    def same(self, value: Any, state: Any) -> bool:
+        shape, dtype, held = state
+        if value.shape != shape or value.dtype != dtype:
+            return False
+        return _is_each(value.ravel().tolist(), held) if dtype.hasobject else _digest(value) == held
+
+    def contents(self, value: Any, state: Any) -> Any:
+        if value.shape != state[0] or value.dtype != state[1]:
+            raise CannotRestoreError("it gives an array another shape or dtype in place")
+        return bare(value)
+
+    def change(self, value: Any, contents: Any) -> None:
+        value[...] = contents
+
+
+class _Objects:
+    """Instances by their attributes, and by what else their class keeps: items, or a state of its own."""
+
+    def __init__(self, cls: type) -> None:
+        self._slots = [
+            name
+            for base in cls.__mro__
+            for name, member in vars(base).items()
+            if type(member) is MemberDescriptorType and name not in {"__dict__", "__weakref__"}
+        ]
+        self._items: _Lists | _Dicts | _Sets | None = None
+        if issubclass(cls, list | deque):
+            self._items = _Lists()
+        elif issubclass(cls, dict):
+            self._items = _Dicts()
+        elif issubclass(cls, set):
+            self._items = _Sets()
+        # Some of its state may lie where no attribute tells of it.
+        own_reduce = any("__reduce__" in vars(base) or "__reduce_ex__" in vars(base) for base in cls.__mro__[:-1])
+        bare_object = "__dict__" not in dir(cls) and not self._slots
+        self._opaque = (
+            self._items is None
+            and not issubclass(cls, BaseException)
+            and (own_reduce or bare_object or isinstance(self, _Whole))
+        )
+        self._user = is_user_class(cls)
+
+    def children(self, value: Any) -> list[object]:
+        inner = [] if self._items is None else self._items.children(value)
+        if self._user:
+            inner.append(type(value))
+        inner += _inner(self._attributes(value).values())
+        if self._opaque and type(value).__module__.partition(".")[0] in {"numpy", "itertools", "functools"}:
+            inner += _reduced_parts(value)
+        return inner
+
+    def state(self, value: Any) -> Any:
+        return (
+            self._attributes(value),
+            None if self._items is None else self._items.state(value),
+            _mark(value) if self._opaque else None,
+        )
+
+    def same(self, value: Any, state: Any) -> bool:
+        attributes, items, mark = state
+        now = self._attributes(value)
+        return (
+            len(now) == len(attributes)
+            and now.keys() == attributes.keys()
+            and all(now[name] is attributes[name] for name in now)
+            and (self._items is None or self._items.same(value, items))
+            and (not self._opaque or _mark(value) == mark)
+        )
+
+    def contents(self, value: Any, state: Any) -> Any:
+        attributes, items, mark = state
+        now = self._attributes(value)
+        missing = object()
+        found: dict[str, Any] = {
+            "set": {name: part for name, part in now.items() if attributes.get(name, missing) is not part},
+            "gone": [name for name in attributes if name not in now],
+        }
+        if self._items is not None and not self._items.same(value, items):
+            found["items"] = self._items.contents(value, items)
+        if self._opaque and _mark(value) != mark:
+            reduced = value.__reduce_ex__(4)
+            if len(reduced) > 2 and reduced[2] is not None and hasattr(value, "__setstate__"):  # noqa: PLR2004
+                found["state"] = reduced[2]
+            elif not _reduced_parts(value) and not found["set"] and not found["gone"]:
+                raise CannotRestoreError(f"it changes a {_name(type(value))} in place")
+        return found
+
+    def change(self, value: Any, contents: Any) -> None:
+        if "state" in contents:
+            value.__setstate__(contents["state"])
+        if "items" in contents and self._items is not None:
+            self._items.change(value, contents["items"])
+        held = getattr(value, "__dict__", {})
+        for name in contents["gone"]:
+            if name in held:
+                del held[name]
+            else:
+                object.__delattr__(value, name)
+        for name, part in contents["set"].items():
+            if name in self._slots:
+                object.__setattr__(value, name, part)
+            else:
+                held[name] = part
+
+    def _attributes(self, value: Any) -> dict[str, Any]:
+        held = dict(getattr(value, "__dict__", ()))
+        for name in self._slots:
+            try:
+                held[name] = object.__getattribute__(value, name)
+            except AttributeError:
+                continue  # a slot that is empty
+        return held
+
+
+class _Whole(_Objects):
+    """Instances of libraries that keep all state where no attribute tells of it."""
+
+    def _attributes(self, _value: Any) -> dict[str, Any]:
+        return {}
+
+
+class _Functions:
+    """The user's functions: attributes, defaults and closures; the globals they name are reached."""
+
+    def children(self, value: Any) -> list[object]:
+        names, code = value.__globals__, value.__code__
+        found = [*value.__dict__.values(), *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        found += value.__closure__ or ()
+        found += [names[name] for name in _named(code) if name in names]
+        return _inner(found)
+
+    def state(self, value: Any) -> Any:
+        return dict(value.__dict__), value.__defaults__, value.__kwdefaults__, value.__code__
+
+    def same(self, value: Any, state: Any) -> bool:
+        attributes, defaults, kwdefaults, code = state
+        return (
+            _Dicts().same(value.__dict__, attributes)
+            and value.__defaults__ is defaults
+            and value.__kwdefaults__ is kwdefaults
+            and value.__code__ is code
+        )
+
+    def contents(self, value: Any, state: Any) -> Any:
+        if value.__code__ is not state[3]:
+            raise CannotRestoreError(f"it gives the function {value.__name__} other code")
+        return dict(value.__dict__), value.__defaults__, value.__kwdefaults__
+
+    def change(self, value: Any, contents: Any) -> None:
+        attributes, value.__defaults__, value.__kwdefaults__ = contents
+        _Dicts().change(value.__dict__, attributes)
+
+
+class _Closures:
+    def children(self, value: Any) -> list[object]:
+        return _inner(self.state(value))
+
+    def state(self, value: Any) -> Any:
+        try:
+            return (value.cell_contents,)
+        except ValueError:  # its variable is not assigned yet
+            return ()
+
+    def same(self, value: Any, state: Any) -> bool:
+        now = self.state(value)
+        return len(now) == len(state) and _is_each(now, state)
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        return self.state(value)
+
+    def change(self, value: Any, contents: Any) -> None:
+        if contents:
+            value.cell_contents = contents[0]
+        else:
+            del value.cell_contents
+
+
+class _Namespaces:
+    """The user's classes and modules, by their attributes."""
+
+    def children(self, value: Any) -> list[object]:
+        own = _inner(self.state(value).values())
+        return [*own, *(base for base in value.__bases__ if base is not object)] if isinstance(value, type) else own
+
+    def state(self, value: Any) -> Any:
+        return {
+            name: part
+            for name, part in list(vars(value).items())
+            if not (name.startswith("__") and name.endswith("__")) and name not in {"_abc_impl", "_member_map_"}
+        }
+
+    def same(self, value: Any, state: Any) -> bool:
+        now = self.state(value)
+        return now.keys() == state.keys() and all(now[name] is state[name] for name in now)
+
+    def contents(self, value: Any, state: Any) -> Any:
+        now = self.state(value)
+        missing = object()
+        return {
+            "set": {name: part for name, part in now.items() if state.get(name, missing) is not part},
+            "gone": [name for name in state if name not in now],
+        }
+
+    def change(self, value: Any, contents: Any) -> None:
+        for name in contents["gone"]:
+            delattr(value, name)
+        for name, part in contents["set"].items():
+            setattr(value, name, part)
+
+
+_manager: Final = operator.attrgetter("_mgr")
+
+
+class _Frames:
+    """pandas' frames and series: the blocks of their columns, their axes, and their attributes.
+
+    Columns that did not change are stored as references. Since frames copy on write, a block that is written into is
+    the frame's own, unless pandas says otherwise (`Live.check`).
+    """
+
+    def children(self, value: Any) -> list[object]:
+        manager = _manager(value)
+        attributes = _inner(value.attrs.values())
+        return [*manager.axes, *(block.values for block in manager.blocks), *attributes]
+
+    def blocks(self, value: Any) -> dict[int, Any]:
+        return {id(block.values): block for block in _manager(value).blocks}
+
+    def state(self, value: Any) -> Any:
+        manager = _manager(value)
+        return (
+            tuple(manager.blocks),
+            tuple(block.values for block in manager.blocks),
+            tuple(manager.axes),
+            dict(value.attrs),
+            getattr(value, "_name", None),
+        )
+
+    def same(self, value: Any, state: Any) -> bool:
+        blocks, arrays, axes, attributes, name = self.state(value)
+        if not (_is_each(axes, state[2]) and _Dicts().same(attributes, state[3]) and name is state[4]):
+            return False
+        if len(axes) != len(state[2]):
+            return False
+        if len(blocks) == len(state[0]) and _is_each(arrays, state[1]):
+            places = zip(blocks, state[0], strict=True)
+            if all(one is other or list(one.mgr_locs) == list(other.mgr_locs) for one, other in places):
+                return True
+        return self._is_regrouped(value, state)
+
+    def _is_regrouped(self, value: Any, state: Any) -> bool:
+        """Tell whether pandas only put equal columns into fewer blocks, which it does while it reads."""
+        blocks, arrays, axes, *_ = state
+        manager = _manager(value)
+        if manager.ndim == 1 or not _is_each((block.values for block in blocks), arrays):
+            return False
+        return bool(type(manager)(blocks, list(axes), verify_integrity=False).equals(manager))
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        return _manager(value), dict(value.attrs), getattr(value, "_name", None)
+
+    def change(self, value: Any, contents: Any) -> None:
+        manager, attributes, name = contents
+        object.__setattr__(value, "_mgr", manager)
+        value.attrs.clear()
+        value.attrs.update(attributes)
+        if hasattr(value, "_name"):
+            object.__setattr__(value, "_name", name)
+
+
+class _PandasArrays:
+    """pandas' own arrays and indexes: the memory they stand on, and what they are called."""
+
+    _PARTS: Final = ("_ndarray", "_data", "_mask", "_pa_array", "_codes", "_levels")
+    _SET: Final = ("_name", "_names", "_pa_array", "_mask", "_data")
+
+    def children(self, value: Any) -> list[object]:
+        return [
+            part
+            for name in self._PARTS
+            if (part := getattr(value, name, None)) is not None and type(part) not in _ATOMS
+        ]
+
+    def state(self, value: Any) -> Any:
+        return {name: getattr(value, name) for name in self._SET if name in getattr(value, "__dict__", ())}
+
+    def same(self, value: Any, state: Any) -> bool:
+        return _Dicts().same(self.state(value), state)
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        return self.state(value)
+
+    def change(self, value: Any, contents: Any) -> None:
+        value.__dict__.update(contents)
+
+
+_KINDS: dict[type, Kind | None] = {
+    tuple: _Fixed(lambda value: () if _all_atoms(value) else value),
+    frozenset: _Fixed(lambda value: _Sets().children(value)),
+    list: _Lists(),
+    deque: _Lists(),
+    dict: _Dicts(),
+    OrderedDict: _Dicts(),
+    set: _Sets(),
+    bytearray: _Bytes(),
+    array.array: _Bytes(),
+    CellType: _Closures(),
+    MethodType: _Fixed(lambda value: (value.__self__, value.__func__)),
+    BuiltinFunctionType: _Fixed(lambda value: (value.__self__,)),
+    partial: _Fixed(lambda value: (value.func, *value.args, *value.keywords.values(), *value.__dict__.values())),
+    property: _Fixed(lambda value: (value.fget, value.fset, value.fdel)),
+    staticmethod: _Fixed(lambda value: (value.__func__,)),
+    classmethod: _Fixed(lambda value: (value.__func__,)),
+}
+_FUNCTIONS: Final = _Functions()
+_NAMESPACES: Final = _Namespaces()
+_by_type: dict[type, Kind | None] = dict.fromkeys(_ATOMS) | _KINDS
+
+
+def _kind_of(cls: type, value: Any) -> Kind | None:  # Any: any object
+    """Return how objects of a class are treated; None for those that never change, and for installed code."""
+    if cls is BuiltinFunctionType and (value.__self__ is None or isinstance(value.__self__, ModuleType | type)):
+        return None
+    if cls is FunctionType:
+        return _FUNCTIONS if is_user_function(value) else None
+    if isinstance(value, ModuleType):
+        return _NAMESPACES if value.__name__ != "__main__" and is_user_module(value) else None
+    if isinstance(value, type):
+        return _NAMESPACES if is_user_class(value) else None
+    if cls not in _by_type:
+        _by_type[cls] = _new_kind(cls)
+    return _by_type[cls]
+
+
+def _new_kind(cls: type) -> Kind | None:
+    top = cls.__module__.partition(".")[0]
+    if top in _ATOM_MODULES or issubclass(cls, BaseException):
+        return None
+    if top == "numpy":
+        numpy = sys.modules["numpy"]
+        if issubclass(cls, numpy.generic | numpy.dtype):
+            return None
+        if cls is numpy.ndarray:
+            return _Arrays()
+    if "pandas" in sys.modules:
+        pandas = sys.modules["pandas"]
+        if issubclass(cls, pandas.DataFrame | pandas.Series):
+            return _Frames()
+        if issubclass(cls, pandas.Index | pandas.api.extensions.ExtensionArray):
+            return _PandasArrays()
+        if top == "pandas" and ("_libs" in cls.__module__ or issubclass(cls, pandas.api.extensions.ExtensionDtype)):
+            return None
+    return _Whole(cls) if top in {"polars", "torch"} else _Objects(cls)
+
+
+def _named(code: CodeType) -> list[str]:
+    """Return the names of the globals that a function's code mentions, in functions inside it too."""
+    found = dict.fromkeys(code.co_names)
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            found.update(dict.fromkeys(_named(part)))
+    return list(found)
+
+
+def _reduced_parts(value: Any) -> list[object]:
+    """Return the objects that a value is made of by its own account, without those made for the telling."""
+    try:
+        one, other = value.__reduce_ex__(4), value.__reduce_ex__(4)
+    except Exception:  # noqa: BLE001 - user code may raise anything
+        return []
+    if not isinstance(one, tuple) or len(one) < 2:  # noqa: PLR2004
+        return []
+    return _inner(
+        part for part, twin in zip(one[1], other[1], strict=True) if part is twin and not isinstance(part, type)
+    )
+
+
+def _digest(value: Any) -> str:  # Any: an array
+    numpy = sys.modules["numpy"]
+    flat = value if value.flags.c_contiguous else numpy.ascontiguousarray(value)
+    return xxhash.xxh3_128_hexdigest(flat.reshape(-1).view(numpy.uint8).data if flat.size else b"")
+
+
+def _mark(value: object) -> str:
+    try:
+        return fingerprint(value)
+    except UnkeyableError:
+        return ""
+
+
+def _name(cls: type) -> str:
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

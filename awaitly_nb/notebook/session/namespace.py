@@ -1,0 +1,370 @@
+"""What a cell leaves in a session: noticed while it runs, turned into one value to store, and restored from it.
+
+All variables go into one pickle, with the new contents of the objects that the cell changed in place, so that two names
+of one object stay two names of one object. Objects that were there before are written as references (`live`,
+`codec.pack`). A module is stored by its name, a deleted variable as deleted, and a variable that no pickler takes as a
+placeholder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from contextlib import contextmanager
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from awaitly_nb.codec import UndecodableError, pack, unpack
+from awaitly_nb.errors import EncodeError
+from awaitly_nb.notebook.session.live import CannotRestoreError, Live
+
+if TYPE_CHECKING:
+    import pickle
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from awaitly_nb.notebook.ledger import Ledger
+    from awaitly_nb.notebook.shell import Shell
+
+__all__ = ["CELL", "Left", "Payload", "Watched", "restore"]
+
+Payload: TypeAlias = "dict[str, Any]"
+"""A cell as it is stored: `CELL` holds what belongs to it as plain data, the rest is the pickle of its variables."""
+
+CELL: Final = ""
+_FORMAT: Final = 2
+_SHELL_NAMES: Final = frozenset({"_", "__", "___"})
+_IMMUTABLE: Final = (int, float, complex, str, bytes, bool, type(None))
+
+
+class Left:
+    """What a cell left, collected once somebody stores it.
+
+    Attributes
+    ----------
+    seconds
+        How long the cell itself ran.
+    why
+        Why it cannot be stored, once somebody has tried.
+    """
+
+    def __init__(self, collect: Callable[[], Payload]) -> None:
+        self._collect = collect
+        self._payload: Payload | None = None
+        self.seconds = 0.0
+        self.why = ""
+
+    def __reduce__(self) -> tuple[type, tuple[Payload]]:
+        if self.why:
+            raise EncodeError(self.why)
+        try:
+            self._payload = self._collect() if self._payload is None else self._payload
+        except (CannotRestoreError, EncodeError) as exc:
+            self.why = str(exc)
+            raise EncodeError(self.why) from exc
+        return dict, (self._payload,)
+
+
+class Watched:
+    """A session while a cell runs in it.
+
+    Parameters
+    ----------
+    shell
+        Whose namespace.
+    reads
+        The variables that the cell reads.
+    automatic
+        Whether they are part of its key, so that what is stored may refer to them.
+    """
+
+    def __init__(self, shell: Shell, reads: Sequence[str], *, automatic: bool) -> None:
+        self._shell = shell
+        self._automatic = automatic
+        self._before = dict(shell.user_ns)
+        self._inputs = Live(watch=True)
+        self._inputs.add((name, self._before[name]) for name in reads if name in self._before)
+        self._made = Live(watch=True, known=self._inputs.numbers)
+        self._defined: list[str] = []
+
+    def note_definitions(self, names: Iterable[str]) -> None:
+        """Note what a definition has just bound: on a hit the definition runs, and what came after it is restored."""
+        bound = [name for name in names if name in self._shell.user_ns]
+        self._defined += bound
+        self._made.add((name, self._shell.user_ns[name]) for name in bound)
+
+    def collect(
+        self,
+        *,
+        stores: Collection[str],
+        only: Iterable[str] | None,
+        shown: Sequence[object] = (),
+        beside: object = None,
+        may_run_anew: bool = True,
+    ) -> Payload:
+        """Return what the cell left, as one value to store.
+
+        Parameters
+        ----------
+        stores
+            Names the cell binds at its top level.
+        only
+            The only variables to store, with what their functions need of the others; None means all.
+        shown
+            The value that the cell showed last, if it showed one.
+        beside
+            What else goes into the pickle, so that it shares objects with the variables.
+        may_run_anew
+            Whether the cell can run later for the sake of a variable that cannot be stored.
+
+        Raises
+        ------
+        CannotRestoreError, EncodeError
+            It cannot be stored so that a hit leaves the same.
+        """
+        assigned = self._assigned(stores)
+        changes = dict(self._inputs.changes())
+        changes |= {-1 - number: contents for number, contents in self._made.changes().items()}
+        if only is not None:
+            assigned = {name: assigned[name] for name in _with_needs(only, assigned)}
+        modules = {name: value.__name__ for name, value in assigned.items() if isinstance(value, ModuleType)}
+        values = {name: value for name, value in assigned.items() if name not in modules}
+        packer = _Packer(self._numbers(changes), self._objects(), changes.keys(), self._is_new)
+        content = {"values": values, "changes": changes, "shown": list(shown), "beside": beside}
+        missing: dict[str, tuple[str, str]] = {}
+        try:
+            encoded = packer.pack(content)
+        except EncodeError as exc:
+            if shown and packer.why_not(list(shown)) is not None:
+                content["shown"] = []
+            missing = packer.missing(values)
+            if changes and (why := packer.why_not(changes)) is not None:
+                raise CannotRestoreError(f"what it changes in place cannot be stored: {why}") from exc
+            if (why := packer.why_not(beside)) is not None:
+                raise CannotRestoreError(f"what it changes in the process cannot be stored: {why}") from exc
+            if missing and (not may_run_anew or any(number >= 0 for number in changes)):
+                name, (kind, why) = next(iter(missing.items()))
+                raise CannotRestoreError(f"{name} is a {kind} ({why})") from exc
+            if not missing and content["shown"] == list(shown):
+                raise CannotRestoreError(str(exc)) from exc
+            content["values"] = {name: value for name, value in values.items() if name not in missing}
+            encoded = packer.pack(content)
+        used = packer.used | changes.keys()
+        most, most_made = max(used, default=-1), max((-1 - number for number in used), default=-1)
+        return {
+            CELL: {
+                "format": _FORMAT,
+                "modules": modules,
+                "names": list(assigned),
+                "missing": missing,
+                "deleted": [] if only is not None else self._deleted(),
+                "defined": self._defined,
+                "inputs": (most, self._inputs.shape(most) if most >= 0 else ""),
+                "made": (most_made, self._made.shape(most_made) if most_made >= 0 else ""),
+            },
+            "stream": encoded.stream,
+            "buffers": [_buffer(view) for view in encoded.buffers],
+            "shapes": encoded.shapes,
+        }
+
+    def _assigned(self, stores: Collection[str]) -> dict[str, Any]:  # Any: the user's values
+        """Return the variables that are new, bound to another object, or named in `stores`."""
+        now, hidden = self._shell.user_ns, self._shell.user_ns_hidden
+        missing = object()
+        found = {}
+        for name, value in list(now.items()):
+            if name in _SHELL_NAMES or hidden.get(name, missing) is value:
+                continue
+            if self._before.get(name, missing) is not value:
+                found[name] = value
+            elif name in stores and (isinstance(value, _IMMUTABLE) or id(value) in self._inputs.numbers):
+                found[name] = value  # perhaps bound to the same object, which hides the assignment
+            elif name in stores and isinstance(value, ModuleType):
+                found[name] = value
+        return found
+
+    def _deleted(self) -> list[str]:
+        now, hidden = self._shell.user_ns, self._shell.user_ns_hidden
+        return [name for name in self._before if name not in now and name not in hidden]
+
+    def _objects(self) -> list[object]:
+        return [*self._inputs.objects, *self._made.objects]
+
+    def _numbers(self, changes: Collection[int]) -> dict[int, int]:
+        inputs = self._inputs.numbers
+        if not self._automatic:
+            inputs = {id(value): number for value, number in self._changed(changes)}
+        return {**inputs, **{key: -1 - number for key, number in self._made.numbers.items()}}
+
+    def _changed(self, changes: Collection[int]) -> Iterator[tuple[object, int]]:
+        for number in changes:
+            if number >= 0:
+                yield self._inputs.objects[number], number
+
+    def _is_new(self, cls: type) -> bool:
+        """Tell whether the notebook had no such class before the cell ran."""
+        if cls.__module__ != "__main__":
+            return False
+        first, *inner = cls.__qualname__.split(".")
+        found = self._before.get(first)
+        for name in inner:
+            found = getattr(found, name, None)
+        return found is not cls
+
+
+class _Packer:
+    def __init__(
+        self,
+        numbers: Mapping[int, int],
+        live: Sequence[object],
+        changed: Collection[int],
+        is_new: Callable[[type], bool],
+    ) -> None:
+        self._numbers, self._live, self._changed, self._is_new = numbers, live, changed, is_new
+        self.used: set[int] = set()
+
+    def pack(self, content: object, used: set[int] | None = None) -> Any:  # Any: an Encoded of codec
+        return pack(
+            content,
+            self._live,
+            numbers=self._numbers,
+            changed=self._changed,
+            is_new=self._is_new,
+            used=self.used if used is None else used,
+        )
+
+    def why_not(self, content: object) -> str | None:
+        try:
+            self.pack(content, set())
+        except EncodeError as exc:
+            return str(exc)
+        return None
+
+    def missing(self, values: Mapping[str, object]) -> dict[str, tuple[str, str]]:
+        """Return type and reason of the variables that no pickler takes."""
+        return {name: (_kind(value), why) for name, value in values.items() if (why := self.why_not(value)) is not None}
+
+
+def restore(
+    shell: Shell, payload: Payload, reads: Sequence[str], *, ledger: Ledger, define: Callable[[], None]
+) -> list[object]:
+    """Restore what `Watched.collect` noted, and return the value that was shown, if one was.
+
+    Parameters
+    ----------
+    reads
+        The variables that the cell reads.
+    ledger
+        Applies what the cell changed in the process.
+    define
+        Runs the definitions of the cell's top level.
+
+    Raises
+    ------
+    CannotRestoreError
+        It cannot be restored in this session; nothing but the definitions was touched.
+    """
+    cell, names = payload[CELL], shell.user_ns
+    if cell.get("format") != _FORMAT:
+        raise CannotRestoreError("it was stored by another version of awaitly_nb")
+    with _prepared(ledger, cell["early"]):
+        content, inputs, made, modules = _loaded(payload, reads, names, define)
+        changes = content["changes"]
+        inputs.check(number for number in changes if number >= 0)
+        if (why := ledger.refusal(content["beside"])) is not None:
+            raise CannotRestoreError(why)
+    inputs.change({number: contents for number, contents in changes.items() if number >= 0})
+    made.change({-1 - number: contents for number, contents in changes.items() if number < 0})
+    shell.push({**content["values"], **modules})
+    for name in cell["deleted"]:
+        names.pop(name, None)
+    ledger.apply(content["beside"])
+    shown: list[object] = content["shown"]
+    return shown
+
+
+def _loaded(
+    payload: Payload, reads: Sequence[str], names: Mapping[str, Any], define: Callable[[], None]
+) -> tuple[dict[str, Any], Live, Live, dict[str, ModuleType]]:  # Any: the user's values
+    """Return the content of a payload, what lives of its inputs and definitions, and the modules it names."""
+    cell = payload[CELL]
+    try:
+        for module in cell["imports"]:
+            importlib.import_module(module)
+        modules = {name: importlib.import_module(module) for name, module in cell["modules"].items()}
+        if cell["defined"]:
+            define()
+        defined = [(name, names[name]) for name in cell["defined"]]
+    except Exception as exc:  # user code may raise anything where it is imported or defined
+        raise CannotRestoreError(f"{type(exc).__name__}: {exc}") from exc
+    inputs = _numbered(cell["inputs"], [(name, names[name]) for name in reads if name in names])
+    made = _numbered(cell["made"], defined, known=inputs.numbers)
+
+    def live(number: int) -> object:
+        return inputs.objects[number] if number >= 0 else made.objects[-1 - number]
+
+    try:
+        return unpack(payload["stream"], payload["buffers"], payload["shapes"], live), inputs, made, modules
+    except UndecodableError as exc:
+        raise CannotRestoreError(str(exc)) from exc
+
+
+@contextmanager
+def _prepared(ledger: Ledger, early: dict[str, Any]) -> Iterator[None]:
+    """Change what imports depend on, and change it back where the rest cannot be restored."""
+    if not early:
+        yield
+        return
+    if (why := ledger.refusal(early)) is not None:
+        raise CannotRestoreError(why)
+    saved = os.getcwd(), dict(os.environ), list(sys.path)  # noqa: PTH109 - pathlib gives another type
+    try:
+        ledger.prepare(early)
+        yield
+    except BaseException as exc:
+        os.chdir(saved[0])
+        os.environ.clear()
+        os.environ.update(saved[1])
+        sys.path[:] = saved[2]
+        if isinstance(exc, CannotRestoreError) or not isinstance(exc, Exception):
+            raise
+        raise CannotRestoreError(f"{type(exc).__name__}: {exc}") from exc
+
+
+def _numbered(
+    wanted: tuple[int, str], roots: Iterable[tuple[str, object]], known: Mapping[int, int] | None = None
+) -> Live:
+    most, shape = wanted
+    live = Live(watch=False, known=known)
+    if most >= 0:
+        live.add(roots, most=most)
+        if len(live.objects) <= most or live.shape(most) != shape:
+            raise CannotRestoreError("the objects that it reads are shared in another way than when it was stored")
+    return live
+
+
+def _with_needs(wanted: Iterable[str], assigned: Mapping[str, Any]) -> list[str]:  # Any: the user's values
+    """Return the wanted names, and what the functions among them name, themselves or through each other."""
+    found = [name for name in wanted if name in assigned]
+    for name in found:  # grows while it is walked
+        code = getattr(inspect.unwrap(assigned[name]), "__code__", None)
+        found += [need for need in _names_in(code) if need in assigned and need not in found]
+    return found
+
+
+def _names_in(code: CodeType | None) -> set[str]:
+    if code is None:
+        return set()
+    return set(code.co_names).union(*(_names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
+
+
+def _buffer(view: memoryview) -> pickle.PickleBuffer:
+    from awaitly_nb.codec import out_of_band
+
+    return out_of_band(view)
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,224 @@
+"""After a hit every name, view and holder sees what running the cell would have left."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def hit_after_restart(shell, cells, reads):
+    """Run cells cold, then from the cache in an empty session; return what an expression is both times."""
+    ends = []
+    for hit in (False, True):
+        shell.forget()
+        for index, source in enumerate(cells):
+            shell.run(f"%%awaitly c{index}\n{source}")
+            assert shell.badge.startswith("from cache") is hit, shell.badge
+        ends.append(repr(eval(reads, shell.ns)))
+    return ends
+
+
+@pytest.mark.parametrize(
+    ("cells", "reads"),
+    [
+        (["a = [1]", "box = {'in': a}", "a.append(2)"], "(box, box['in'] is a)"),
+        (["a = {'k': 1}", "b = [a]", "a['z'] = 2; del a['k']"], "(b, b[0] is a)"),
+        (["a = {1, 2}", "b = (a,)", "a.add(3); a.discard(1)"], "(sorted(b[0]), b[0] is a)"),
+        (["a = bytearray(b'ab')", "b = [a]", "a += b'c'"], "(b, b[0] is a)"),
+        (["from collections import deque\na = deque([1])", "b = [a]", "a.appendleft(0)"], "(b, b[0] is a)"),
+        (["from collections import OrderedDict\na = OrderedDict(x=1, y=2)", "b = [a]", "a.move_to_end('x')"], "b"),
+        (["from collections import defaultdict\na = defaultdict(list)", "b = [a]", "a['k'].append(1)"], "b"),
+        (["a = [[1], [2]]", "inner = a[1]", "inner.append(3)"], "(a, a[1] is inner)"),
+        (["a = [3, 1]", "b = a", "b.sort()"], "(a, a is b)"),
+        (["a = [1]\nb = a", "a += [2]"], "(b, a is b)"),
+        (["a = [1]", "b = a.append", "b(2)"], "a"),
+        (["import array\na = array.array('i', [1])", "b = [a]", "a.append(2)"], "(b, b[0] is a)"),
+    ],
+    ids=lambda value: " | ".join(value) if isinstance(value, list) else "",
+)
+def test_containers_change_in_place(shell, cells, reads):
+    plain, hit = hit_after_restart(shell, cells, reads)
+    assert hit == plain
+
+
+@pytest.mark.parametrize(
+    ("cells", "reads"),
+    [
+        (["import numpy as np\nx = np.arange(4)", "v = x[:2]", "v[0] = 99"], "x.tolist()"),
+        (["import numpy as np\nx = np.arange(12).reshape(3, 4)", "v = x.T[1:]", "x[:, 2] = 0"], "v.tolist()"),
+        (["import numpy as np\nx = np.arange(8)\nv = x[::2]", "v += 10"], "x.tolist()"),
+        (["import numpy as np\nbig = np.arange(8)\na, b = big[:5], big[3:]\ndel big", "b[0] = 7"], "a.tolist()"),
+        (["import numpy as np\nx = np.arange(4)", "v = x.view('i4')", "x[1] = 5"], "v.tolist()"),
+        (["import numpy as np\nx = np.array([[1], 2], dtype=object)", "e = x[0]", "e.append(3)"], "x.tolist()"),
+        (["import numpy as np\nx = np.array(['2020', '2021'], 'M8[Y]')", "v = x[1:]", "v[0] = '1999'"], "x.tolist()"),
+        (
+            ["import numpy as np\nx = np.zeros(3)\nr = x.view(); r.flags.writeable = False", "x[0] = 1"],
+            "(r.tolist(), r.flags.writeable)",
+        ),
+        (
+            ["import numpy as np\ng = np.random.default_rng(1)", "h = [g]", "a = g.random()"],
+            "(h[0] is g, h[0].random())",
+        ),
+        (["import random\ng = random.Random(1)", "h = [g]", "a = g.random()"], "(h[0] is g, h[0].random())"),
+    ],
+    ids=lambda value: " | ".join(value) if isinstance(value, list) else "",
+)
+def test_arrays_go_on_sharing_their_memory(shell, cells, reads):
+    pytest.importorskip("numpy")
+    plain, hit = hit_after_restart(shell, cells, reads)
+    assert hit == plain
+
+
+@pytest.mark.parametrize(
+    ("cells", "reads"),
+    [
+        (["df = pd.DataFrame({'k': [1]})\nframes = {'t': df}", "frames['t']['new'] = 5"], "df.to_dict('list')"),
+        (["df = pd.DataFrame({'k': [1, 2]})", "d2 = df", "df.loc[0, 'k'] = 9"], "(d2 is df, d2.k.tolist())"),
+        (["df = pd.DataFrame({'k': [1, 2]})", "df.loc[0, 'k'] = 9; e = df.rename(columns={'k': 'z'})"], "e.z.tolist()"),
+        (["df = pd.DataFrame({'k': [1, 2]})", "v = df.values", "df.loc[0, 'k'] = 9"], "v.tolist()"),
+        (["df = pd.DataFrame({'k': [1, 2]})", "s = df['k']", "df.loc[0, 'k'] = 9"], "(s.tolist(), df.k.tolist())"),
+        (["df = pd.DataFrame({'k': [1, 2]})", "s = df['k']", "s[0] = 9"], "(s.tolist(), df.k.tolist())"),
+        (
+            ["df = pd.DataFrame({'k': [1, 2]})", "e = df.rename(columns={'k': 'z'})", "df['k'] = 0"],
+            "(e.z.tolist(), df.k.tolist())",
+        ),
+        (["df = pd.DataFrame({'k': [2, 1]})", "h = [df]", "df.insert(0, 'z', df.pop('k') + 1)"], "h[0].to_dict()"),
+        (
+            ["df = pd.DataFrame({'k': [2, 1]})", "h = [df]", "df.columns = ['z']; df.index.name = 'row'"],
+            "(list(h[0]), h[0].index.name)",
+        ),
+        (["df = pd.DataFrame({'k': [2, 1]})", "i = df.index", "df.index.name = 'row'"], "i.name"),
+        (["df = pd.DataFrame({'s': ['a', 'b']})", "h = [df]", "df.loc[0, 's'] = 'z'"], "h[0].s.tolist()"),
+        (
+            ["df = pd.DataFrame({'c': pd.Categorical(['a', 'b'])})", "h = [df]", "df.loc[0, 'c'] = 'b'"],
+            "h[0].c.tolist()",
+        ),
+        (["s = pd.Series([1, 2])", "h = [s]", "s.name = 'n'; s[0] = 7"], "(h[0].name, h[0].tolist())"),
+        (["df = pd.DataFrame({'k': [1]})", "h = [df]", "df.attrs['unit'] = 'm'"], "h[0].attrs"),
+        (
+            ["df = pd.DataFrame({'a': [1], 'b': [2.]})", "df['c'] = df.a * 2", "m = df.mean().to_dict()"],
+            "(m, df.c.tolist())",
+        ),
+    ],
+    ids=lambda value: " | ".join(value) if isinstance(value, list) else "",
+)
+def test_frames_change_in_place(shell, cells, reads):
+    pytest.importorskip("pandas")
+    plain, hit = hit_after_restart(shell, ["import pandas as pd\n" + cells[0], *cells[1:]], reads)
+    assert hit == plain
+
+
+@pytest.mark.parametrize(
+    ("cells", "reads"),
+    [
+        (["class K:\n    n = 0", "K.n = 5"], "K.n"),
+        (["class K:\n    n = 0", "k = K()", "K.f = lambda self: 7"], "k.f()"),
+        (["class K:\n    n = 0", "del K.n"], "hasattr(K, 'n')"),
+        (
+            [
+                "class A:\n    n = 0; pool = []\n    def __init__(self):\n        A.n += 1; A.pool.append(1)\nx = A()",
+                "y = A()",
+            ],
+            "(A.n, A.pool)",
+        ),
+        (["def f():\n    f.n += 1\n    return f.n\nf.n = 0", "a = f()", "b = f()"], "(a, b, f.n)"),
+        (
+            [
+                "def make(n=0):\n    def tick():\n        nonlocal n; n += 1; return n\n    return tick\nt = make()",
+                "a = t()",
+                "b = t()",
+            ],
+            "(a, b, t())",
+        ),
+        (["def f(x, seen=[]):\n    seen.append(x)\n    return seen", "a = f(1)", "b = f(2)"], "(b, a is b)"),
+        (["class P: pass\np = P()", "h = [p]", "p.x = 1; p.y = [2]"], "vars(h[0])"),
+        (["class P:\n    __slots__ = ('x',)\np = P()", "h = [p]", "p.x = 1"], "h[0].x"),
+        (["class P: pass\np = P(); p.x = 1", "h = [p]", "del p.x"], "vars(h[0])"),
+        (["class L(list): pass\np = L([1])", "h = [p]", "p.append(2); p.name = 'n'"], "(h[0], h[0].name)"),
+        (
+            [
+                "from dataclasses import dataclass\n@dataclass\nclass D:\n    x: int\nd = D(1)",
+                "h = {'d': d}",
+                "d.x = 2",
+            ],
+            "h",
+        ),
+        (["if True:\n    class K:\n        def f(self): return 3\nk = K()", "n = k.f()"], "(n, type(k) is K, k.f())"),
+        (["for i in range(2):\n    class K:\n        v = i\nk = K()", "n = k.v"], "(n, type(k) is K)"),
+        (["import types\nns = types.SimpleNamespace(a=1)", "h = [ns]", "ns.b = 2"], "h"),
+    ],
+    ids=lambda value: " | ".join(value).replace("\n", "; ") if isinstance(value, list) else "",
+)
+def test_objects_classes_and_functions_change_in_place(shell, cells, reads):
+    plain, hit = hit_after_restart(shell, cells, reads)
+    assert hit == plain
+
+
+def test_a_frame_that_shares_columns_is_not_written_into(shell):
+    """A frame that was computed here shares memory with a series until one is written to; a hit must not show there."""
+    pytest.importorskip("pandas")
+    shell.run("import pandas as pd\ndf = pd.DataFrame({'k': [1, 2]})")
+    source = "%%awaitly write\ndf.loc[0, 'k'] = 9"
+    shell.run(source)
+    shell.forget()
+    shell.run("import pandas as pd\ndf = pd.DataFrame({'k': [1, 2]})\ns = df['k']")
+    shell.run(source)
+    assert (shell.ns["df"].k.tolist(), shell.ns["s"].tolist()) == ([9, 2], [1, 2])
+
+
+def test_what_is_shared_otherwise_than_when_it_was_stored_makes_the_cell_run(shell):
+    source = "%%awaitly c\na[0].append(1)"
+    shell.run("a = [[], []]")
+    shell.run(source)
+    shell.run("one = []\na = [one, one]")
+    shell.run(source)
+    assert shell.ns["a"] == [[1], [1]]
+
+
+def test_unchanged_columns_are_stored_once(shell):
+    np = pytest.importorskip("numpy")
+    shell.run("import pandas as pd, numpy as np\ndf = pd.DataFrame({c: np.arange(100_000.) for c in 'abcdef'})")
+    shell.run("%%awaitly c\ndf['g'] = df.a * 2")
+    rows = shell.ns["get_ipython"]().run_line_magic("awaitly", "keys c:*").rows
+    assert "8" in str(rows[0])
+    assert "MB" not in str(rows[0]), rows
+    assert np.array_equal(shell.ns["df"].g, shell.ns["df"].a * 2)
+
+
+def test_a_change_that_cannot_be_made_in_place_is_not_stored(shell):
+    pytest.importorskip("numpy")
+    for _ in range(2):
+        shell.run("import numpy as np\nx = np.arange(4)")
+        shell.run("%%awaitly c\nx.shape = (2, 2)")
+        assert shell.ns["x"].shape == (2, 2)
+        assert "not stored: it gives an array another shape" in shell.badge
+
+
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("import re\nm = re.search('b(c)', 'abcd')", "(m.group(1), m.span())"),
+        (
+            "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(1) as e:\n    n = 1",
+            "e._shutdown",
+        ),
+        ("g = (i for i in (1, 2))\nn = list(g)", "(n, list(g))"),
+        ("import zipfile, io\nwith zipfile.ZipFile(io.BytesIO(), 'w') as z:\n    n = 1", "z.fp"),
+    ],
+)
+def test_what_is_spent_comes_back_spent(shell, source, reads):
+    plain, hit = hit_after_restart(shell, [source], reads)
+    assert hit == plain
+
+
+def test_a_module_that_cannot_be_imported_makes_the_cell_run_and_says_why(shell, tmp_path):
+    (tmp_path / "by_hand.py").write_text("V = 3")
+    source = (
+        "%%awaitly c\nfrom importlib.util import module_from_spec, spec_from_file_location\n"
+        f"spec = spec_from_file_location('by_hand', {str(tmp_path / 'by_hand.py')!r})\n"
+        "m = module_from_spec(spec)\nspec.loader.exec_module(m)\nv = m.V"
+    )
+    for told in ("stored", "No module named 'by_hand'"):
+        shell.forget()
+        shell.run(source)
+        assert shell.ns["v"] == 3
+        assert told in shell.badge
