@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from awaitly_nb.codec import UndecodableError, pack, unpack
+from awaitly_nb.codec import UndecodableError, out_of_band, pack, unpack
 from awaitly_nb.errors import EncodeError
 from awaitly_nb.notebook.session.live import CannotRestoreError, Live
 
 if TYPE_CHECKING:
-    import pickle
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from awaitly_nb.notebook.ledger import Ledger
@@ -164,7 +163,7 @@ class Watched:
                 "made": (most_made, self._made.shape(most_made) if most_made >= 0 else ""),
             },
             "stream": encoded.stream,
-            "buffers": [_buffer(view) for view in encoded.buffers],
+            "buffers": [out_of_band(view) for view in encoded.buffers],
             "shapes": encoded.shapes,
         }
 
@@ -357,12 +356,6 @@ def _names_in(code: CodeType | None) -> set[str]:
     if code is None:
         return set()
     return set(code.co_names).union(*(_names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
-
-
-def _buffer(view: memoryview) -> pickle.PickleBuffer:
-    from awaitly_nb.codec import out_of_band
-
-    return out_of_band(view)
 
 
 def _kind(value: object) -> str:
