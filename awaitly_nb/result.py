@@ -57,6 +57,9 @@ class Mark(Record, kw_only=True):
     made
         What it left, by fingerprint and without values, as plain data, so that a plan can go on from there; None where
         nobody told.
+    call
+        The call as people read it, with a digest of its arguments, as in "score(fold=3) #1a2b3c4d"; None for a cell,
+        and under an explicit key.
     """
 
     step_id: str | None = None
@@ -71,6 +74,7 @@ class Mark(Record, kw_only=True):
     size_bytes: int | None = None
     traces: Mapping[str, Any] | None = None  # Any: plain JSON data
     made: Mapping[str, Any] | None = None  # Any: plain JSON data
+    call: str | None = None
 
 
 class _Frozen:

@@ -41,6 +41,8 @@ class Entry:
         When it stops being served, or None.
     hits
         How often it was served, as far as was counted.
+    call
+        Of an automatic key, the call as people read it, with a digest of its arguments; else None.
     """
 
     key: str
@@ -53,6 +55,7 @@ class Entry:
     duration_s: float | None = None
     expires_at: datetime | None = None
     hits: int = 0
+    call: str | None = None
 
     @property
     def age_s(self) -> float | None:

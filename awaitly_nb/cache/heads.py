@@ -75,6 +75,7 @@ def entry_of(name: str, head: dict[str, Any], hits: int = 0) -> Entry:
         duration_s=number_of(get("duration_s")),
         expires_at=_instant(get("expires_at")) if "expires_at" in head else None,
         hits=hits,
+        call=call if type(call := get("call")) is str else None,
     )
 
 

@@ -42,6 +42,7 @@ _MEMBERS: Final[tuple[tuple[str, object], ...]] = (
     ("step_id", None),
     ("workflow", None),
     ("duration_s", None),
+    ("call", None),
     ("code", None),
     ("origin", "returned"),
     ("traces", None),

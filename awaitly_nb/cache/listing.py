@@ -27,7 +27,8 @@ __all__ = ["Listing", "folder_listing", "list_heads"]
 _HEAD: Final = re.compile(
     r'\{"schema":2,"secret":"[^"]*+","name":"[^"]*+"(?:,"ok":(f)alse)?+,"created_at":([0-9]++)[0-9.]*+'
     r'(?:,"stored_at":([0-9.]++),"expires_at":([0-9.e+-]++))?+,"size_bytes":([0-9]++)(?:,"step_id":"([^"\\]*+)")?+'
-    r'(?:,"workflow":"[^"]*+")?+(?:,"duration_s":([0-9.e+-]++))?+(?=,"(?!step_id"|workflow"|duration_s"))'
+    r'(?:,"workflow":"[^"]*+")?+(?:,"duration_s":([0-9.e+-]++))?+(?:,"call":"([^"\\]*+)")?+'
+    r'(?=,"(?!step_id"|workflow"|duration_s"|call"))'
 )
 _END: Final = '"}'
 _groups = re.Match.groups
@@ -49,9 +50,11 @@ class Listing:
         Bytes, seconds since the epoch and seconds; -1 where not known.
     hits
         How often each was served, as far as was counted.
+    calls
+        Of an automatic key, the call as people read it, or None.
     """
 
-    __slots__ = ("created", "durations", "hits", "names", "ok", "sizes", "step_ids")
+    __slots__ = ("calls", "created", "durations", "hits", "names", "ok", "sizes", "step_ids")
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -61,6 +64,7 @@ class Listing:
         self.created = array("q")
         self.durations = array("d")
         self.hits = array("q")
+        self.calls: list[str | None] = []
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Listing:
@@ -80,6 +84,7 @@ class Listing:
         self.created.append(-1 if created_at is None else _whole(created_at.timestamp(), -1))
         self.durations.append(_number(entry.duration_s))
         self.hits.append(_whole(entry.hits, 0))
+        self.calls.append(entry.call)
 
     def extend(self, other: Listing) -> None:
         """Add the rows of another listing."""
@@ -103,6 +108,7 @@ class Listing:
             created_at=None if created < 0 else datetime.fromtimestamp(created, UTC),
             duration_s=None if duration < 0 else duration,
             hits=self.hits[row],
+            call=self.calls[row],
         )
 
 
@@ -153,8 +159,9 @@ def _read(batch: Sequence[Row], now: float) -> Listing:
         columns = tuple([list(compress(column, alive)) for column in columns])
     listing.names += columns[0]
     listing.hits.extend(columns[1])
-    failed, created, _, _, sizes, steps, durations = columns[2:]
+    failed, created, _, _, sizes, steps, durations, calls = columns[2:]
     listing.step_ids += steps
+    listing.calls += calls
     listing.ok += bytes([word is None for word in failed])
     listing.sizes.extend(map(int, sizes))
     listing.created.extend(map(int, created))

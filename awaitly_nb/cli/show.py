@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from awaitly_nb.manage import counted, fit_width, middle_cut, short_key, show_took, shown_text
+from awaitly_nb.manage import counted, fit_width, middle_cut, show_took, shown_key, shown_text
 from awaitly_nb.units import show_age, show_duration, show_size
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def entries(found: Sequence[Entry], *, everything: bool = False) -> None:
     columns = ("key", "in", "result", "size", "took", "age", "hits")
     rows = [
         (
-            _clean(entry.key if everything else short_key(entry.key)),
+            _clean(entry.key if everything else shown_key(entry)),
             _clean(entry.namespace),
             "ok" if entry.ok else "failed",
             "" if entry.size_bytes is None else show_size(entry.size_bytes),

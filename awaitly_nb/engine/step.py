@@ -39,7 +39,7 @@ from awaitly_nb.events import (
     StepWaiting,
 )
 from awaitly_nb.executors import THREAD, check_may_block, in_private_loop, is_awaitable, resolve
-from awaitly_nb.keys import begin_traces, end_traces, literal_files, track_files
+from awaitly_nb.keys import begin_traces, call_text, end_traces, literal_files, track_files
 from awaitly_nb.locks import FLIGHTS, Flight, led
 from awaitly_nb.records import replace
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
@@ -309,6 +309,7 @@ def _mark_of(
         code=code,
         parts=parts,
         files=() if tracker is None else tracker.stamps(),
+        call=None if spec.parts is None else call_text(spec.parts),
     )
 
 

@@ -129,6 +129,9 @@ if TYPE_CHECKING:
         Change as Change,
     )
     from awaitly_nb.keys.why import (
+        call_text as call_text,
+    )
+    from awaitly_nb.keys.why import (
         diff as diff,
     )
     from awaitly_nb.keys.why import (
@@ -157,6 +160,7 @@ else:
             "apply_traces": "traces",
             "begin_traces": "traces",
             "after_imports": "imports",
+            "call_text": "why",
             "cell_parts": "parts",
             "cell_reads": "cells",
             "changed_files": "files",

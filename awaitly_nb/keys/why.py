@@ -8,6 +8,7 @@ first items. An outline never fails and never copies bulk data.
 from __future__ import annotations
 
 import sys
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from awaitly_nb.keys.values_objects import is_derived
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.keys.parts import Part, Parts
 
-__all__ = ["Change", "diff", "nearest", "outline", "outline_diff"]
+__all__ = ["Change", "call_text", "diff", "nearest", "outline", "outline_diff"]
 
 # Any, throughout: values of any kind, and plain JSON data.
 
@@ -399,3 +400,61 @@ def _dtype_differences(columns: dict[str, Any], new: Any, prefix: str, *, conten
             yield f'{prefix}column "{name}" {known[1]} -> {facts[0]}'
         elif contents and len(known) == len(facts) + 1 and known[2:] != facts[1:]:
             yield f'{prefix}column "{name}" content changed'
+
+
+_CALL: Final = 100
+_ARGUMENT: Final = 24
+
+
+def call_text(parts: Parts) -> str | None:
+    """Return a call as people read it, with a digest of its arguments; None where there are none, as for a cell.
+
+    The text is short and plain: ASCII without quotation marks or backslashes that JSON would escape, because it stands
+    in the head of every entry, and heads are read by the hundred thousand.
+
+    Examples
+    --------
+    >>> from awaitly_nb.keys.parts import Part, Parts
+    >>> call_text(Parts("jobs.score", [Part("argument", "fold", "int 3", {"is": "int", "repr": "3"})]))
+    'score(fold=3) #363fc2f5'
+    """
+    arguments = [part for part in parts.parts if part.kind == "argument"]
+    if not arguments:
+        return None
+    given = [part for part in arguments if not (part.name.startswith("*") and part.shown.get("len") == 0)]
+    told = ", ".join(f"{part.name}={_value_text(part.name, part.shown)}" for part in given)
+    name = parts.name.rpartition(".")[2]
+    text = f"{name}({told if len(told) <= _CALL else told[: _CALL - 3] + '...'})"
+    digest = blake2b("\x1e".join(f"{part.name}\x1f{part.digest}" for part in arguments).encode(), digest_size=4)
+    return f"{_plain_text(text)} #{digest.hexdigest()}"
+
+
+def _value_text(name: str, shown: Any) -> str:
+    from awaitly_nb.keys.parts import is_secret_name
+
+    if is_secret_name(name):
+        return "***"
+    if not isinstance(shown, dict):
+        return _cut(str(shown))
+    kind = str(shown.get("is", "?")).rpartition(".")[2]
+    if kind in _BRACKETS:
+        brackets = _BRACKETS[kind]
+        return f"{brackets[0]}{'...' if shown.get('len') else ''}{brackets[1]}"
+    if "repr" in shown:
+        return _cut(str(shown["repr"]))
+    if "rows" in shown:
+        return f"{kind}({shown['rows']} rows)"
+    if "shape" in shown:
+        return f"{kind}({', '.join(map(str, shown['shape']))})"
+    return f"{kind}(...)"
+
+
+_BRACKETS: Final = {"dict": "{}", "list": "[]", "tuple": "()", "set": "{}", "frozenset": "{}"}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _ARGUMENT else f"{text[: _ARGUMENT - 3]}..."
+
+
+def _plain_text(text: str) -> str:
+    return "".join(char if " " <= char <= "~" and char not in '"\\' else "?" for char in text)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from awaitly_nb.manage.entries import remove_one as remove_one
     from awaitly_nb.manage.entries import retry as retry
     from awaitly_nb.manage.entries import show as show
+    from awaitly_nb.manage.entries import shown_key as shown_key
     from awaitly_nb.manage.entries import undo as undo
     from awaitly_nb.manage.health import Finding as Finding
     from awaitly_nb.manage.health import config as config
@@ -92,6 +93,7 @@ else:
             "show_computed": "terms",
             "show_took": "terms",
             "show_when": "terms",
+            "shown_key": "entries",
             "shown_text": "previews",
             "status": "steps",
             "trust_secret": "trust",

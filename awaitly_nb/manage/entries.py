@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from awaitly_nb.cache import (
     SEPARATOR,
     Missed,
-    entries_for,
     entry_of,
     folder_entries,
     key_begun_by,
@@ -27,14 +26,14 @@ from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import NotCachedError, StoreError
 from awaitly_nb.keys import Parts
 from awaitly_nb.manage.previews import Preview, preview, shown_text
-from awaitly_nb.manage.terms import counted, did_you_mean
+from awaitly_nb.manage.terms import counted, did_you_mean, short_key
 from awaitly_nb.units import show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from awaitly_nb.cache import Entry, Folder
-    from awaitly_nb.result import Mark, Result
+    from awaitly_nb.result import Result
 
 __all__ = [
     "TRASH",
@@ -50,6 +49,7 @@ __all__ = [
     "remove_one",
     "retry",
     "show",
+    "shown_key",
     "undo",
 ]
 
@@ -115,18 +115,44 @@ def _superseded(entries: Iterable[Entry]) -> list[Entry]:
 def _call_of(entry: Entry) -> object | None:
     """Return which call an entry under an automatic key answers: the step and its arguments, whatever its code was."""
     name, _, digest = entry.key.rpartition(":")
-    if len(digest) != _HEX_DIGITS or name != entry.step_id or (mark := _mark(entry)) is None or mark.parts is None:
-        return None
-    arguments = [(part.name, part.digest) for part in Parts.from_data(mark.parts).parts if part.kind == "argument"]
-    return entry.namespace, entry.step_id, tuple(arguments)
+    if len(digest) != _HEX_DIGITS or name != entry.step_id:
+        return None  # an explicit key is its own identity
+    return entry.namespace, entry.step_id, entry.call
 
 
 _HEX_DIGITS: Final = 32
 
 
+def shown_key(entry: Entry) -> str:
+    """Return the key of an entry as people read it: an automatic one as the call, `score(fold=3)`."""
+    return short_key(entry.key) if entry.call is None else entry.call.rpartition(" #")[0]
+
+
 def listed(word: str = "*") -> list[Entry]:
-    """Return the entries that a glob, the name of a workflow, function or cell, or a part of a key stands for."""
-    return entries_for(word, find)
+    """Return the entries that a word stands for.
+
+    Parameters
+    ----------
+    word
+        A glob over keys, or over calls as they are shown; or the name of a workflow, function or cell, or a part of a
+        key or of a call.
+    """
+    found = find(word)
+    if found or not word:
+        return found
+    entries = find()
+    if _GLOB.intersection(word) and (called := [entry for entry in entries if _is_called(entry, word)]):
+        return called
+    if _GLOB.intersection(word):
+        return []
+    return [e for e in entries if word == e.namespace or word in e.key or (e.call is not None and word in e.call)]
+
+
+_GLOB: Final = frozenset("*?[")
+
+
+def _is_called(entry: Entry, word: str) -> bool:
+    return entry.call is not None and (shown_key(entry) == word or fnmatchcase(shown_key(entry), word))
 
 
 def names() -> list[str]:
@@ -187,6 +213,8 @@ def show(word: str) -> list[EntryDetails]:
     """
     entries = find()
     keys = {entry.key for entry in entries}
+    if called := [entry for entry in entries if entry.call is not None and word == shown_key(entry)]:
+        return [_details(entry) for entry in called]
     key = key_begun_by(word, keys)
     if key is None:
         near = did_you_mean(word, keys)
@@ -215,17 +243,6 @@ def _details(entry: Entry) -> EntryDetails:
         parts=tuple((part.kind, part.name, _part_text(part.shown)) for part in parts),
         files=tuple(str(f.get("path", "")) for f in (mark.files if mark is not None else ())),
     )
-
-
-def _mark(entry: Entry) -> Mark | None:
-    """Return the mark of an entry, without decoding its value; None where it cannot be read."""
-    try:
-        found = _folder().fetch(_name(entry))
-        if found is None:
-            return None
-        return open_held(_name(entry), found[0], found[1], default_keyring(), verify=True, checked=True).mark
-    except (EnvelopeError, StoreError):
-        return None
 
 
 def _part_text(shown: Any) -> str:  # Any: plain JSON data
@@ -259,6 +276,7 @@ def entry_data(entry: Entry) -> dict[str, Any]:
         "duration_s": entry.duration_s,
         "expires_at": entry.expires_at and entry.expires_at.isoformat(),
         "hits": entry.hits,
+        "call": entry.call,
     }
 
 
@@ -296,7 +314,11 @@ class Removal:
             return self.nothing or "nothing is removed"
         work = f" ({show_duration(self.work_s)} of work)" if self.work_s >= 1 else ""
         if len(self.entries) == 1:
-            return f"removed {self.entries[0].key}{work}" if self.removed else f"{self.entries[0].key} is gone already"
+            return (
+                f"removed {shown_key(self.entries[0])}{work}"
+                if self.removed
+                else f"{self.entries[0].key} is gone already"
+            )
         return f"removed {counted(self.removed, 'key')}{work}"
 
 
@@ -356,6 +378,7 @@ def _matching(word: str | None, entries: list[Entry]) -> list[Entry]:
     if word is None:
         return entries
     found = [entry for entry in entries if fnmatchcase(entry.key, word)]
+    found = found or [entry for entry in entries if _is_called(entry, word)]
     if not found and (key := key_begun_by(word, {entry.key for entry in entries})) is not None:
         found = [entry for entry in entries if entry.key == key]
     return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb import manage
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.manage import counted, did_you_mean, fit_width, middle_cut, short_key, show_took, shown_text
+from awaitly_nb.manage import counted, did_you_mean, fit_width, middle_cut, show_took, shown_key, shown_text
 from awaitly_nb.notebook.html import document, heading, preview_html, table
 from awaitly_nb.units import show_age, show_duration, show_size
 
@@ -148,7 +148,7 @@ def _keys(glob: str = "*", *, everything: bool = False) -> TextTable:
 
 def _entry_row(entry: Entry, now: datetime, *, whole: bool) -> tuple[str, ...]:
     return (
-        entry.key if whole else short_key(entry.key),
+        entry.key if whole else shown_key(entry),
         entry.namespace or _NONE,
         "ok" if entry.ok else "failed",
         _NONE if entry.size_bytes is None else show_size(entry.size_bytes),

@@ -24,6 +24,7 @@ from awaitly_nb.manage import (
     show_computed,
     show_took,
     show_when,
+    shown_key,
 )
 from awaitly_nb.notebook.panel_rows import grouped, sections
 from awaitly_nb.result import Err, mark_of
@@ -393,8 +394,9 @@ def _entries_html(entries: Sequence[Entry], now: datetime, most: int, count: int
 
 def _shown_key(entry: Entry) -> str:
     """Return a key as people read it: an automatic one cut short, and its namespace where it does not say it itself."""
-    key = middle_cut(short_key(entry.key))
-    return key if not entry.namespace or key.startswith(f"{entry.namespace}:") else f"{entry.namespace} {key}"
+    key = middle_cut(shown_key(entry))
+    whole = not entry.namespace or entry.call is not None or key.startswith(f"{entry.namespace}:")
+    return key if whole else f"{entry.namespace} {key}"
 
 
 def _outcome(*, ok: bool) -> Html:

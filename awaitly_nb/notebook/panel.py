@@ -177,6 +177,7 @@ class Panel:
 
     def read_keys(self) -> None:
         """Read all keys again, and tell the page."""
+        self._watcher.changed(self.keys.stamp())  # first: what is stored while it reads is looked for once more
         with self._guard:  # no key is put into the list between the reading and the telling of it
             listing, numbers, deleted = self.keys.read()
             self._keys_read = True

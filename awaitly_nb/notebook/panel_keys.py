@@ -4,10 +4,11 @@ Hides where they lie: in every namespace of the default folder, or in one workfl
 touch that store only, never a running step, and may be called from any thread.
 
 The page takes all keys as columns: about a megabyte for 100,000, made in a tenth of a second. Of two deflated buffers
-the first is text: what is told once (the places that keys lie in, the steps that computed them) as JSON, and then every
-key, each behind a separator. The second is numbers: 32 bits each, column by column, and of each column first all lowest
-bytes, then all second ones, and so on; the upper ones hardly differ, and deflate to nothing. The page knows a size or a
-duration to three digits, which is what it shows; `static/columns.js` reads what `key_columns` writes.
+the first is text: what is told once (the places that keys lie in, the steps that computed them) as JSON, then every
+key, and then the calls of automatic keys, each behind a separator. The second is numbers: 32 bits each, column by
+column, and of each column first all lowest bytes, then all second ones, and so on; the upper ones hardly differ, and
+deflate to nothing. The page knows a size or a duration to three digits, which is what it shows; `static/columns.js`
+reads what `key_columns` writes.
 """
 
 from __future__ import annotations
@@ -407,9 +408,11 @@ def key_columns(listing: Listing, numbers: Sequence[int]) -> list[bytes]:
         "rows": len(keys),
         "namespaces": list(spaces),
         "steps": [step or "" for step in steps],
+        "calls": any(listing.calls),
         "bytes": sum(listing.sizes) + listing.sizes.count(-1),
     }
-    text = _END.join([json.dumps(told), _shortened(keys)])
+    calls = [call or "" for call in listing.calls] if told["calls"] else []
+    text = _END.join([json.dumps(told), _shortened(keys), *calls])
     return [
         zlib.compress(text.encode("utf-8", "replace"), 1),
         zlib.compress(b"".join([*columns, bytes(listing.ok)]), 1),

@@ -247,6 +247,7 @@ def key_row(number: int, entry: Entry) -> Row:
         "took": -1 if entry.duration_s is None else _short(entry.duration_s),
         "at": 0 if entry.created_at is None else int(entry.created_at.timestamp()),
         "hits": entry.hits,
+        "call": entry.call or "",
     }
 
 

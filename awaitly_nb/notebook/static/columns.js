@@ -9,7 +9,8 @@ async function inflate(buffer) {
 async function unpack(buffers) {
   const [text, bytes] = await Promise.all(buffers.map(inflate));
   const key = new TextDecoder().decode(text).split("\x1e");
-  const { rows, namespaces, steps, bytes: total } = JSON.parse(key.shift());
+  const { rows, namespaces, steps, calls, bytes: total } = JSON.parse(key.shift());
+  const call = calls ? key.splice(-rows) : Array(rows).fill(""); // the calls of automatic keys stand behind all keys
   key.length = rows; // no key at all is one empty text
   let from = 0;
   const words = () => {
@@ -30,12 +31,12 @@ async function unpack(buffers) {
   for (const [name, column] of Object.entries(columns)) columns[name] = Array.from(column);
   columns.namespace = columns.namespace.map((place) => namespaces[place]);
   columns.step = columns.step.map((place) => steps[place]);
-  return { ...columns, key, ok: Array.from(bytes.subarray(from)), namespaces, total };
+  return { ...columns, key, call, ok: Array.from(bytes.subarray(from)), namespaces, total };
 }
 
 class Keys {
   constructor() {
-    this.load({ namespaces: [], total: 0, key: [], id: [], at: [], namespace: [], step: [], hits: [], size: [], took: [], ok: [] });
+    this.load({ namespaces: [], total: 0, key: [], call: [], id: [], at: [], namespace: [], step: [], hits: [], size: [], took: [], ok: [] });
   }
 
   load(columns) {
@@ -46,12 +47,41 @@ class Keys {
     this.bytes = columns.total;
     this.failed = columns.ok.reduce((sum, ok) => sum + (ok ? 0 : 1), 0);
     this.orders = new Map();
+    this.versionOf = columns.id.map((_, row) => this.callOf(row));
+    this.versions = new Map(); // of each call and cell, the rows that answer it, in the order of their storing
+    this.old = columns.id.map(() => false); // whether a newer row answers the same call
+    this.versionOf.forEach((call, row) => { if (call !== null) this.addVersion(call, row); });
+    for (const call of this.versions.keys()) this.settle(call);
+  }
+
+  // Which call a row under an automatic key answers, whatever the code was; an explicit key is its own.
+  callOf(row) {
+    const c = this.columns;
+    return c.key[row].endsWith("…") ? `${c.namespace[row]}\x1e${c.step[row]}\x1e${c.call[row]}` : null;
+  }
+
+  addVersion(call, row) {
+    if (!this.versions.has(call)) this.versions.set(call, []);
+    this.versions.get(call).push(row);
+  }
+
+  // Find the newest of the rows that answer one call.
+  settle(call) {
+    const rows = this.versions.get(call) || [];
+    let newest = null;
+    for (const row of rows) if (this.there[row] && (newest === null || this.columns.at[row] >= this.columns.at[newest])) newest = row;
+    for (const row of rows) this.old[row] = row !== newest;
+  }
+
+  // How many rows a row has superseded.
+  older(row) {
+    return (this.versions.get(this.versionOf[row]) || []).filter((other) => other !== row && this.there[other]).length;
   }
 
   // What a search looks through.
   words(row) {
     const c = this.columns;
-    return `${c.namespace[row]} ${c.key[row]} ${c.step[row]}`.toLowerCase();
+    return `${c.namespace[row]} ${c.key[row]} ${c.step[row]} ${c.call[row]}`.toLowerCase();
   }
 
   get length() {
@@ -73,7 +103,7 @@ class Keys {
   row(row) {
     const c = this.columns;
     return {
-      id: c.id[row], namespace: c.namespace[row], key: c.key[row], step: c.step[row], ok: !!c.ok[row],
+      id: c.id[row], namespace: c.namespace[row], key: c.key[row], call: c.call[row].replace(/ #[0-9a-f]*$/, ""), step: c.step[row], ok: !!c.ok[row],
       size: c.size[row], took: c.took[row], at: c.at[row], hits: c.hits[row],
     };
   }
@@ -100,6 +130,7 @@ class Keys {
     if (row === undefined) return;
     this.position.delete(id);
     this.there[row] = false;
+    this.settle(this.versionOf[row]);
     this.failed -= this.columns.ok[row] ? 0 : 1;
     this.bytes -= Math.max(this.columns.size[row], 0);
   }
@@ -112,8 +143,10 @@ class Keys {
     for (const name of Object.keys(key)) c[name][row] = key[name];
     if (!c.namespaces.includes(key.namespace)) c.namespaces.push(key.namespace);
     this.text[row] = this.words(row);
+    if (row === this.versionOf.length && (this.versionOf[row] = this.callOf(row)) !== null) this.addVersion(this.versionOf[row], row);
     this.position.set(key.id, row);
     this.there[row] = true;
+    this.settle(this.versionOf[row]);
     this.failed += key.ok ? 0 : 1;
     this.bytes += Math.max(key.size, 0);
     for (const [column, order] of this.orders) order.splice(this.place(order, c[column], row), 0, row);
@@ -138,13 +171,14 @@ class Keys {
     return low;
   }
 
-  find(query, column, descending, failedOnly, mine = null) {
+  find(query, column, descending, failedOnly, mine = null, unfolded = null) {
     const { text, there, columns } = this;
     const glob = /[*?]/.test(query) ? globOf(query.trim()) : null;
     const words = query.toLowerCase().split(/\s+/).filter(Boolean).map(shortKey); // keys come cut
-    const matches = glob ? (row) => glob.test(columns.key[row]) : (row) => words.every((word) => text[row].includes(word));
+    const matches = glob ? (row) => glob.test(columns.key[row]) || glob.test(columns.call[row].replace(/ #[0-9a-f]*$/, "")) : (row) => words.every((word) => text[row].includes(word));
     const found = this.order(column).filter((row) => there[row] && !(failedOnly && columns.ok[row])
-      && (!mine || mine.has(columns.namespace[row])) && matches(row));
+      && (!mine || mine.has(columns.namespace[row])) && matches(row)
+      && (!unfolded || !this.old[row] || unfolded.has(this.versionOf[row])));
     return descending ? found.reverse() : found;
   }
 }

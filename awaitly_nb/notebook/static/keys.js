@@ -23,6 +23,7 @@ class KeysTable {
     this.active = 0;
     this.found = [];
     this.whole = false; // whether keys of other notebooks are listed too
+    this.unfolded = new Set(); // calls whose superseded rows are shown
     this.build();
   }
 
@@ -55,7 +56,8 @@ class KeysTable {
     for (const id of this.selected) if (!keys.position.has(id)) this.selected.delete(id);
     if (!keys.failed) this.failedOnly = false;
     const mine = this.whole ? null : this.store.mine;
-    this.found = this.steady(keys.find(this.query, this.sort.column, this.sort.descending, this.failedOnly, mine));
+    this.found = this.steady(keys.find(this.query, this.sort.column, this.sort.descending, this.failedOnly, mine,
+      this.query ? null : this.unfolded)); // a search looks through all
     this.others = this.store.mine ? keys.length - keys.countOf(this.store.mine) : 0;
     this.active = Math.max(0, Math.min(this.active, this.found.length - 1));
     this.title.replaceChildren("Keys ", el("span", { class: "awn-count" },
@@ -129,7 +131,10 @@ class KeysTable {
     const row = this.store.keys.row(this.found[place]);
     const chosen = this.selected.has(row.id);
     const open = this.store.preview?.id === row.id;
-    const elsewhere = this.store.keys.columns.namespaces.length > 1 && !row.key.startsWith(`${row.namespace}:`);
+    const told = this.store.keys.columns.namespaces.length > 1 && !row.key.startsWith(`${row.namespace}:`) && !row.call;
+    const old = this.store.keys.old[this.found[place]];
+    const older = old || this.query ? 0 : this.store.keys.older(this.found[place]);
+    const call = this.store.keys.versionOf[this.found[place]];
     const cell = (name, content, title) => el("span", {
       role: "gridcell", class: `awn-cell awn-${name}${["size", "took", "at", "hits"].includes(name) ? " awn-num" : ""}`, title,
     }, content);
@@ -141,7 +146,17 @@ class KeysTable {
     },
     cell("check", el("input", { type: "checkbox", tabindex: "-1", checked: chosen, "aria-label": `Select ${row.key}` })),
     cell("key", el("span", { class: "awn-keytext" }, row.ok ? "" : el("span", { class: "awn-flag" }, "failed"),
-      elsewhere ? el("span", { class: "awn-space" }, row.namespace) : "", keyNode(row.key)), elsewhere ? `${row.namespace} ${row.key}` : row.key),
+      told ? el("span", { class: "awn-space" }, row.namespace) : "", keyNode(row.call || row.key),
+      older ? el("button", {
+        type: "button", class: "awn-older", tabindex: "-1", "aria-expanded": String(this.unfolded.has(call)),
+        title: "Superseded results of the same call: of code, globals or files of before",
+        onclick: (event) => {
+          event.stopPropagation();
+          if (!this.unfolded.delete(call)) this.unfolded.add(call);
+          this.draw();
+        },
+      }, `${this.unfolded.has(call) ? "−" : "+"}${older} older`) : old ? el("span", { class: "awn-space" }, "older") : ""),
+      told ? `${row.namespace} ${row.key}` : row.key),
     cell("step", row.step), cell("size", size(row.size)), cell("took", row.took < 0 ? "" : duration(row.took)),
     cell("at", row.at > 0 ? agedNode("age", row.at, this.store.now()) : "", row.at > 0 ? new Date(row.at * 1000).toLocaleString() : null),
     cell("hits", row.hits ? String(row.hits) : ""), cell("do", invalidateButton(this.store, row.id, row.key, "-1")));

@@ -83,13 +83,13 @@ def test_a_step_that_was_stopped_runs_no_more(open_lab, run, executor, error):
     (lab.path.parent / "gate").touch()  # a thread cannot be stopped: let it end
 
 
-def test_after_a_kill_everything_says_lost(open_lab):
+def test_after_a_kill_what_ran_says_interrupted(open_lab):
     lab = begun(open_lab, SYNC, "inline")
     os.kill(int((lab.path.parent / "pid").read_text()), signal.SIGKILL)
-    lab.expect_step("fit", "lost")
+    lab.expect_step("fit", "ended")
     seen = said(lab)
-    assert seen["facts"] == ["1 computed", "1 lost"]
-    assert (seen["status"], seen["dot"], seen["spins"]) == ("lost", "gone", 0)
+    assert seen["facts"] == ["1 computed", "1 interrupted"]
+    assert (seen["status"], seen["dot"], seen["spins"]) == ("interrupted", "gone", 0)
     assert lab.page.locator(".awn-gone").inner_text().startswith("Kernel gone.")
     lab.wait_idle()
 

@@ -140,6 +140,36 @@ def test_show_tells_parts_in_words():
     assert details.preview.text == "42"
 
 
+@aw.step
+def score(params, fold, *more, password=None):
+    return fold
+
+
+def test_an_automatic_key_shows_and_is_found_as_its_call():
+    score({"depth": 3}, 3)
+    score({"depth": 4}, 4, "é", password="hush")
+    found = manage.find()
+    assert [manage.shown_key(entry) for entry in found] == [
+        "score(params={...}, fold=3, password=***)",
+        "score(params={...}, fold=4, password=***, *more=(...))",
+    ]
+    assert manage.listed("fold=3") == found[:1]
+    assert manage.listed("score(*fold=4*") == found[1:]
+    assert manage.listed("*fold=3*") == found[:1]
+    assert manage.show("score(params={...}, fold=3, password=***)")[0].entry == found[0]
+    assert manage.remove("score(*fold=3*").entries == (found[0],)
+    assert manage.find() == found[1:]
+
+
+def test_calls_with_other_arguments_differ_even_where_they_show_alike():
+    score({"depth": 3}, 3)
+    score({"depth": 4}, 3)
+    first, second = manage.find()
+    assert manage.shown_key(first) == manage.shown_key(second)
+    assert first.call != second.call
+    assert manage.find(superseded=True) == []
+
+
 def test_superseded_are_older_answers_to_the_same_call():
     open_default("flow").set("explicit", aw.Ok(1))
     names = {"a": 1}

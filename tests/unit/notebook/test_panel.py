@@ -286,7 +286,6 @@ aw.create_disk_cache(namespace="other").set("b", aw.Ok(2))
 def test_the_list_grows_when_another_kernel_stores_a_key(shown):
     fill("report", a=1)
     shown._draw()
-    shown._look()
     fill("report", c=3)  # of this process: told of by its events
     shown._look()
     assert shown._keys_read

@@ -243,6 +243,15 @@ def test_keys_travel_as_columns():
     assert columns["bytes"] == 12_345_688
 
 
+def test_calls_travel_behind_the_keys_where_there_are_any():
+    entries = [aw.Entry(key="user:1"), aw.Entry(key="score:1", call="score(fold=3) #1a2b3c4d")]
+    text, _ = (zlib.decompress(buffer) for buffer in key_columns(Listing.of(entries), [1, 2]))
+    told, *rest = text.decode().split("\x1e")
+    assert json.loads(told)["calls"] is True
+    assert rest == ["user:1", "score:1", "", "score(fold=3) #1a2b3c4d"]
+    assert Listing.of(entries).entry(1).call == "score(fold=3) #1a2b3c4d"
+
+
 def test_no_key_at_all_travels_too():
     assert unpack(key_columns(Listing(), []))["key"] == []
 
