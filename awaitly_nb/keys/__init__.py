@@ -95,6 +95,12 @@ if TYPE_CHECKING:
     from awaitly_nb.keys.parts import (
         step_parts as step_parts,
     )
+    from awaitly_nb.keys.settings import (
+        LIBRARY_SETTINGS as LIBRARY_SETTINGS,
+    )
+    from awaitly_nb.keys.settings import (
+        LibrarySettings as LibrarySettings,
+    )
     from awaitly_nb.keys.traces import (
         Tracer as Tracer,
     )
@@ -150,6 +156,8 @@ else:
             "is_installed_path": "origin",
             "CellRead": "parts",
             "GENERATORS": "generators",
+            "LIBRARY_SETTINGS": "settings",
+            "LibrarySettings": "settings",
             "GlobalGenerator": "generators",
             "Change": "why",
             "File": "values_objects",

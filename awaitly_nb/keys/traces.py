@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import CodeType, FrameType
 
-__all__ = ["Tracer", "apply_traces", "begin_traces", "changed_traces", "end_traces", "register_tracer"]
+__all__ = ["Tracer", "apply_traces", "begin_traces", "changed_traces", "end_traces", "is_importing", "register_tracer"]
 
 # Any, throughout: plain JSON data, and what a tracer begins with.
 
@@ -74,7 +74,7 @@ class Tracer(Protocol):
         """Leave the session as the run did; called on a hit."""
 
 
-_HOMES: Final = ("awaitly_nb.keys.generators",)
+_HOMES: Final = ("awaitly_nb.keys.generators", "awaitly_nb.keys.settings")
 """Modules that register tracers when they are imported, which happens when something is first traced or compared."""
 
 _tracers: dict[str, Tracer] = {}
@@ -207,10 +207,11 @@ def _reader(frame: FrameType | None) -> tuple[str | None, CodeType | None]:
         return None, code
     if not is_installed_path(code.co_filename):
         return (_FOR_USER if carried else _USER), code
-    return (None if _is_imported(frame) else _PACKAGE), code
+    return (None if is_importing(frame) else _PACKAGE), code
 
 
-def _is_imported(frame: FrameType | None) -> bool:
+def is_importing(frame: FrameType | None) -> bool:
+    """Tell whether the code in `frame` belongs to the import of an installed package."""
     while frame is not None and is_installed_path(frame.f_code.co_filename):
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

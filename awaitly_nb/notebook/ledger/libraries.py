@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.keys import GENERATORS
-from awaitly_nb.notebook.ledger.process import environment
+from awaitly_nb.keys import GENERATORS, LIBRARY_SETTINGS
 from awaitly_nb.notebook.ledger.settings import Settings, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from awaitly_nb.keys import GlobalGenerator
+    from awaitly_nb.keys import GlobalGenerator, LibrarySettings
 
 __all__ = ["LIBRARIES", "shell_watchers"]
-
-
-def _plot_settings() -> Values:
-    found = dict.copy(sys.modules["matplotlib"].rcParams)
-    # Chosen by the frontend, and resolved when it is first asked for.
-    for name in ("backend", "backend_fallback"):
-        found.pop(name, None)
-    return {name: list(value) if type(value) is list else value for name, value in found.items()}
-
-
-def _set_plot_settings(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - a setting is never gone
-    # Past the validation, which such values have been through and which does not take its own results in all versions.
-    dict.update(importlib.import_module("matplotlib").rcParams, values)
 
 
 def _registered_maps() -> Values:
@@ -45,33 +28,15 @@ def _register_maps(values: Values, gone: list[str]) -> None:
         maps.unregister(name)
 
 
-def _pandas_options() -> Values:
-    return dict(_flat("", sys.modules["pandas._config.config"]._global_config))  # noqa: SLF001 - told one by one only
-
-
-def _flat(prefix: str, options: Values) -> Iterator[tuple[str, Any]]:
-    for name, value in options.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{prefix}{name}.", value)
-        else:
-            yield prefix + name, value
-
-
-def _set_pandas_options(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - an option is never gone
-    pandas = importlib.import_module("pandas")
-    for name, value in values.items():
-        pandas.set_option(name, value)
-
-
-def _array_printing() -> Values:
-    found: Values = sys.modules["numpy"].get_printoptions()
-    return found
-
-
-def _set_array_printing(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - as above
-    numpy = importlib.import_module("numpy")
-    # All of them: a call without `formatter` resets it.
-    numpy.set_printoptions(**{**numpy.get_printoptions(), **values})
+def _watcher(settings: LibrarySettings) -> Settings:
+    """Return the watcher of settings that runs are also traced for."""
+    return Settings(
+        settings.name,
+        settings.read,
+        lambda values, gone: settings.write(values),  # noqa: ARG005 - a setting is never gone
+        library=settings.library,
+        hints=_HINTS[settings.library],
+    )
 
 
 def _array_errors() -> Values:
@@ -79,31 +44,8 @@ def _array_errors() -> Values:
     return found
 
 
-def _set_array_errors(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - as above
+def _set_array_errors(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - an error is never gone
     importlib.import_module("numpy").seterr(**values)
-
-
-def _sklearn_settings() -> Values:
-    found: Values = sys.modules["sklearn"].get_config()
-    return found
-
-
-def _set_sklearn_settings(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - as above
-    importlib.import_module("sklearn").set_config(**values)
-
-
-def _polars_settings() -> Values:
-    config = sys.modules["polars.config"]
-    around = environment()
-    found: Values = {name: around.get(name) for name in config._POLARS_CFG_ENV_VARS}  # noqa: SLF001 - `state` reads os.environ
-    return found | {name: read() for name, read in config._POLARS_CFG_DIRECT_VARS.items()}  # noqa: SLF001 - as above
-
-
-def _set_polars_settings(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - as above
-    kinds: dict[str, Values] = {"environment": {}, "direct": {}}
-    for name, value in values.items():
-        kinds["environment" if name.startswith("POLARS_") else "direct"][name] = value
-    importlib.import_module("polars").Config.load(json.dumps(kinds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,23 +176,19 @@ def shell_watchers(shell: Any) -> tuple[Settings, ...]:  # Any: IPython's shell,
 
 
 _SHELL_SETTINGS = ("ast_node_interactivity", "autocall", "autoawait")
-_STYLE_WORDS = frozenset(
-    {"rcParams", "rc", "style", "rcdefaults", "rc_file", "rcParamsDefault", "use", "set_theme", "set_style"}
-)
-_OPTION_WORDS = frozenset({"set_option", "options", "reset_option"})
+_HINTS = {
+    "matplotlib": frozenset({"rcParams", "rc", "style", "rcdefaults", "rc_file", "use", "set_theme", "set_style"}),
+    "pandas": frozenset({"set_option", "options", "reset_option"}),
+    "numpy": frozenset({"set_printoptions"}),
+    "sklearn": frozenset({"set_config"}),
+    "polars": frozenset({"Config"}),
+    "decimal": frozenset({"getcontext", "setcontext"}),
+}
 
 LIBRARIES: tuple[Settings | Draws | Figures, ...] = (
-    Settings("plot settings", _plot_settings, _set_plot_settings, library="matplotlib", hints=_STYLE_WORDS),
+    *map(_watcher, LIBRARY_SETTINGS),
     Settings("colour maps", _registered_maps, _register_maps, library="matplotlib"),
-    Settings("pandas options", _pandas_options, _set_pandas_options, library="pandas", hints=_OPTION_WORDS),
-    Settings(
-        "array printing", _array_printing, _set_array_printing, library="numpy", hints=frozenset({"set_printoptions"})
-    ),
     Settings("array errors", _array_errors, _set_array_errors, library="numpy", hints=frozenset({"seterr"})),
-    Settings(
-        "sklearn settings", _sklearn_settings, _set_sklearn_settings, library="sklearn", hints=frozenset({"set_config"})
-    ),
-    Settings("polars settings", _polars_settings, _set_polars_settings, library="polars", hints=frozenset({"Config"})),
     Figures(),
     *map(Draws, GENERATORS),
 )

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ __all__ = ["PROCESS", "environment"]
 def environment() -> dict[str, str]:
     """Return the environment, without its being noticed as read by the cell that runs."""
     raw = os.environ._data  # type: ignore[attr-defined] # noqa: SLF001 - the mapping itself is watched
-    return {os.fsdecode(name): os.fsdecode(value) for name, value in raw.items()}
+    return {_decoded(name): _decoded(value) for name, value in raw.items()}
+
+
+_decoded = lru_cache(2000)(os.fsdecode)
 
 
 def _set_environment(values: Values, gone: list[str]) -> None:
@@ -82,23 +86,6 @@ def _set_locales(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - a c
 
     for name, value in values.items():
         locale.setlocale(getattr(locale, name), value)
-
-
-def _decimal_context() -> Values:
-    context = sys.modules["decimal"].getcontext()
-    values = {name: getattr(context, name) for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")}
-    return values | {f"trap {signal.__name__}": value for signal, value in context.traps.items()}
-
-
-def _set_decimal_context(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - a field is never gone
-    import decimal
-
-    context = decimal.getcontext()
-    for name, value in values.items():
-        if name.startswith("trap "):
-            context.traps[getattr(decimal, name.removeprefix("trap "))] = value
-        else:
-            setattr(context, name, value)
 
 
 def _interpreter() -> Values:
@@ -278,13 +265,6 @@ PROCESS = (
         hints=frozenset({"filterwarnings", "simplefilter", "resetwarnings", "captureWarnings"}),
     ),
     Settings("locale", _locales, _set_locales, hints=frozenset({"setlocale"})),
-    Settings(
-        "decimal context",
-        _decimal_context,
-        _set_decimal_context,
-        library="decimal",
-        hints=frozenset({"getcontext", "setcontext"}),
-    ),
     Settings(
         "interpreter",
         _interpreter,
