@@ -240,7 +240,8 @@ def _run(name: str, options: argparse.Namespace) -> Outcome:
         outcome = Outcome(name, ok, seconds, output, reasons=found.pop("reasons"), counts=found)
         if name == "coverage":
             enough, _, report = _call([PYTHON, "-m", "coverage", "report", data])
-            outcome.note = report.strip().splitlines()[-1]
+            outcome.note = next((line for line in report.splitlines() if line.startswith("TOTAL")), "no figure")
+            outcome.note = f"{outcome.note.split()[-1]} of lines and branches"
             outcome.ok, outcome.output = ok and enough, f"{output}\n{report}"
         return outcome
 

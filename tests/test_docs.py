@@ -8,7 +8,7 @@ import pytest
 
 from awaitly_nb.cli.app import app
 from awaitly_nb.notebook.commands import COMMANDS
-from awaitly_nb.notebook.options import CELL_FLAGS, CELL_VALUES
+from awaitly_nb.plans import CELL_FLAGS, CELL_VALUES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / ".github" / "docs"

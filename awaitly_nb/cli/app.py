@@ -271,6 +271,22 @@ def _plain(value: object) -> object:
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
+@app.command()
+@click.option("--link", is_flag=True, help="Link it there, after pip install -e.")
+@as_json
+def lab(*, link: bool, as_json: bool) -> None:
+    """Say where JupyterLab finds the extension with the marks on the cells, or link it there."""
+    from awaitly_nb.labextension import FILES, link_extension
+
+    place = link_extension() if link else FILES
+    if as_json:
+        show.data({"place": str(place), "linked": link})
+    elif link:
+        click.echo(f"linked {place}; reload the page of JupyterLab")
+    else:
+        click.echo(f"{place}; a wheel installs it, after pip install -e: awaitly-nb lab --link")
+
+
 @app.command("help")
 @click.argument("command", required=False)
 @click.pass_context

@@ -12,6 +12,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
 from awaitly_nb.errors import InvalidOptionError, MisuseError, NotCachedError
 from awaitly_nb.events import observe
+from awaitly_nb.notebook import lab
 from awaitly_nb.notebook.body import awaits
 from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.notebook.commands import complete, perform
@@ -55,7 +56,7 @@ class AwaitlyMagics(Magics):
         """
         __tracebackhide__ = True
         try:
-            read = Cell(self.shell, line, cell)  # type: ignore[arg-type] # a magic always has its shell
+            read = Cell(self.shell, f"{line} --force" if lab.asked_to_recompute() else line, cell)  # type: ignore[arg-type] # a magic always has its shell
         except (MisuseError, InvalidOptionError) as exc:
             raise UsageError(str(exc)) from None
         return read.start()
@@ -97,6 +98,7 @@ def register(shell: Shell) -> None:
     shell.input_transformers_cleanup.append(_Cells(shell))
     shell.events.register("pre_execute", wake_on_stop)
     _stop_progress.append(observe(Progress(shell).handle_event))
+    lab.load(shell)
     for word in ("awaitly", "%awaitly", _CELL):
         shell.set_hook("complete_command", _complete, str_key=word)
 
@@ -106,6 +108,7 @@ def unregister(shell: Shell) -> None:
     shell.input_transformers_cleanup[:] = [
         transform for transform in shell.input_transformers_cleanup if not isinstance(transform, _Cells)
     ]
+    lab.unload(shell)
     while _stop_progress:
         _stop_progress.pop()()
     if wake_on_stop in shell.events.callbacks["pre_execute"]:

@@ -18,6 +18,8 @@ from pathlib import Path
 import nbformat
 from playwright.sync_api import TimeoutError as PageTimeoutError
 
+from awaitly_nb.labextension import link_extension
+
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
@@ -88,6 +90,7 @@ class Server:
         self.data = folder / "data"
         self.root.mkdir(parents=True)
         write_settings(self.settings)
+        link_extension(self.data / "labextensions")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]

@@ -1,0 +1,398 @@
+"""Marks for JupyterLab: what each cell of the page would do, and what it did, told over a comm.
+
+The kernel opens the comm at `%load_ext awaitly_nb`, and a page that is loaded later opens one to the kernel it finds.
+The page sends the text of its cells, saved or not, and gets one mark for each; while a cell runs and when it has ended,
+its mark is sent by itself. Nothing is written into the notebook. What cells would do is the plan's to say.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+
+from awaitly_nb import events as ev
+from awaitly_nb import manage
+from awaitly_nb.errors import AwaitlyError, InvalidOptionError, MisuseError
+from awaitly_nb.notebook.cell import Cell
+from awaitly_nb.plans import parse_cell_line, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from awaitly_nb.notebook.shell import Shell
+
+__all__ = ["TARGET", "CellMark", "Foresee", "Lab", "PageCell", "asked_to_recompute", "foresee", "load", "unload"]
+
+TARGET: Final = "awaitly_nb.lab"
+_MAGIC: Final = "%%awaitly"
+_MOST_ENTRIES: Final = 200
+
+State: TypeAlias = Literal[
+    "hit", "cached", "stale", "new", "unknown", "computing", "stored", "live", "uncached", "failed"
+]
+_RUNS: Final = frozenset({"stale", "new", "unknown", "uncached", "failed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageCell:
+    """A code cell of the page, as it is written at the moment.
+
+    Attributes
+    ----------
+    id
+        The notebook's own name for it, which stays through moves and reloads.
+    source
+        Its text, saved or not.
+    """
+
+    id: str
+    source: str
+
+    @property
+    def line(self) -> str | None:
+        """What follows `%%awaitly` in the first line; None for a plain cell."""
+        first = self.source.lstrip("\n").partition("\n")[0]
+        word, _, rest = first.partition(" ")
+        return rest.strip() if word == _MAGIC else None
+
+    @property
+    def body(self) -> str:
+        """The text without the first line of a cached cell."""
+        return self.source if self.line is None else self.source.lstrip("\n").partition("\n")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellMark:
+    """How one cell stands.
+
+    Attributes
+    ----------
+    state
+        What it did: `hit`, `stored`, `uncached`, `failed`, or is `computing`; what it would do: `cached` (come from the
+        cache), `stale` (run, although it has run before), `new` (run for the first time), or what nobody can tell yet
+        (`unknown`). A plain cell is `live`.
+    reason
+        Why, in one line.
+    name
+        The name of a cached cell.
+    seconds
+        What computing it took, or usually takes; None where not known.
+    saved_s
+        What a hit saved.
+    size_bytes
+        Size of what is stored.
+    began_at
+        When a cell that computes began, in seconds since 1970.
+    """
+
+    state: State
+    reason: str = ""
+    name: str = ""
+    seconds: float | None = None
+    saved_s: float | None = None
+    size_bytes: int | None = None
+    began_at: float | None = None
+
+
+class Foreseen(NamedTuple):
+    """The mark of each cell, and which cell feeds which: pairs of ids, in the order of the notebook."""
+
+    marks: dict[str, CellMark]
+    feeds: Sequence[tuple[str, str]]
+
+
+class Foresee(Protocol):
+    """Says of each cell what it would do."""
+
+    def __call__(self, shell: Shell, cells: Sequence[PageCell], ran: Mapping[str, str]) -> Foreseen:
+        """Return a mark for each cell, and what feeds what; `ran` has the texts with which cells ran in this kernel."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """The cell that runs now, and what the engine has said of its step."""
+
+    text: PageCell
+    name: str
+    began: float
+    event: ev.StepCacheHit | ev.StepStart | None = None
+    reason: str = ""
+    seconds: float | None = None
+    size_bytes: int | None = None
+    refused: str | None = None
+
+
+class Lab:
+    """The kernel's side of the extension.
+
+    Parameters
+    ----------
+    shell
+        The shell whose cells are marked.
+    foresee
+        What says of cells that do not run now what they would do.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(self, shell: Shell, *, foresee: Foresee, clock: Callable[[], float] = time.time) -> None:
+        self._shell = shell
+        self._foresee = foresee
+        self._clock = clock
+        self._pages: list[Any] = []  # Any: comms, which have no types
+        self._ran: dict[str, tuple[str, CellMark]] = {}
+        self._running: _Running | None = None
+        self._recomputed: set[str] = set()
+
+    # -- pages
+
+    def add_page(self, comm: Any, _message: object = None) -> None:  # Any: as above
+        """Take a page that opened its comm."""
+        comm.on_msg(lambda message: self._receive(comm, message))
+        comm.on_close(lambda _message: self._leave(comm))
+        self._pages.append(comm)
+        comm.send({"type": "hello"})
+
+    def _leave(self, comm: Any) -> None:
+        if comm in self._pages:
+            self._pages.remove(comm)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        for comm in tuple(self._pages):
+            comm.send(message)
+
+    def _receive(self, comm: Any, message: Any) -> None:
+        data = message.get("content", {}).get("data", {})
+        answer = self._answers.get(data.get("type"))
+        if answer is None:
+            return
+        # A page may ask on a thread of its own (subshells): the names of a cell that runs are not to be read meanwhile.
+        if self._running is not None and data["type"] in {"cells", "invalidate"}:
+            comm.send({"type": "busy"})
+            return
+        try:
+            comm.send({"type": data["type"], **answer(self, data)})
+        except AwaitlyError as exc:
+            comm.send({"type": "error", "text": str(exc)})
+
+    # -- what the page asks
+
+    def _cells(self, data: dict[str, Any]) -> dict[str, Any]:
+        cells = [PageCell(id=str(cell["id"]), source=str(cell["source"])) for cell in data["cells"]]
+        foreseen = self._foresee(self._shell, cells, {name: source for name, (source, _) in self._ran.items()})
+        marks = {cell.id: self._settled(cell, foreseen.marks[cell.id]) for cell in cells}
+        plan = self._to_run(cells, marks, foreseen.feeds)
+        return {"marks": {name: asdict(mark) for name, mark in marks.items()}, "plan": plan, "seq": data.get("seq")}
+
+    def _to_run(
+        self, cells: Sequence[PageCell], marks: Mapping[str, CellMark], feeds: Sequence[tuple[str, str]]
+    ) -> list[str]:
+        """Return the cells that would compute, and those that feed them and have not run here as they are."""
+        chosen = {cell.id for cell in cells if marks[cell.id].state in _RUNS}
+        for cell in reversed(cells):
+            is_here = self._ran.get(cell.id, ("",))[0] == cell.source
+            if not is_here and any(source == cell.id and target in chosen for source, target in feeds):
+                chosen.add(cell.id)
+        return [cell.id for cell in cells if cell.id in chosen]
+
+    def _settled(self, cell: PageCell, mark: CellMark) -> CellMark:
+        """Return what the cell did, as long as its text is the same and running it now would not do something else."""
+        source, did = self._ran.get(cell.id, (None, None))
+        if did is None or source != cell.source:
+            return mark
+        # Where the plan cannot tell, what the cell did is the best that is known.
+        is_settled = did.state in {"failed", "uncached"} or mark.state in {"cached", "unknown"}
+        return did if is_settled and did.state != "live" else mark
+
+    def _why(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {"id": data.get("id"), "text": str(manage.why(str(data["name"])))}
+
+    def _invalidate(self, data: dict[str, Any]) -> dict[str, Any]:
+        cell = PageCell(id=str(data["id"]), source=str(data["source"]))
+        read = Cell(self._shell, cell.line or "", cell.body)
+        removed = read.key is not None and manage.remove(_literal(read.key)).removed
+        self._ran.pop(cell.id, None)
+        return {"id": cell.id, "removed": removed}
+
+    def _recompute(self, data: dict[str, Any]) -> dict[str, Any]:
+        self._recomputed.add(str(data["id"]))
+        return {"id": data["id"]}
+
+    def _undo(self, _data: dict[str, Any]) -> dict[str, Any]:
+        return {"restored": manage.undo()}
+
+    def _entries(self, data: dict[str, Any]) -> dict[str, Any]:
+        found = manage.listed(str(data.get("pattern") or "*"))
+        shown = [manage.entry_data(entry) for entry in reversed(found[-_MOST_ENTRIES:])]
+        return {"entries": shown, "count": len(found), "size_bytes": sum(e.size_bytes or 0 for e in found)}
+
+    def _remove(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {"removed": manage.remove(_literal(str(data["key"]))).removed}
+
+    _answers: Final = {
+        "cells": _cells,
+        "why": _why,
+        "invalidate": _invalidate,
+        "recompute": _recompute,
+        "undo": _undo,
+        "entries": _entries,
+        "remove": _remove,
+    }
+
+    # -- what the kernel does
+
+    def attach(self) -> None:
+        """Listen to the shell and to the engine; harmless once."""
+        self._shell.events.register("pre_run_cell", self.before_cell)
+        self._shell.events.register("post_run_cell", self.after_cell)
+        self._stop = ev.observe(self.handle_event)
+        _attached.append(self)
+
+    def detach(self) -> None:
+        """Listen no more, and tell every page that the marks end."""
+        _attached.remove(self)
+        self._stop()
+        self._shell.events.unregister("pre_run_cell", self.before_cell)
+        self._shell.events.unregister("post_run_cell", self.after_cell)
+        while self._pages:
+            self._pages.pop().close()
+
+    def take_recompute(self) -> bool:
+        """Return whether the page asked to recompute the cell that runs now; it is asked for once."""
+        if self._running is None or self._running.text.id not in self._recomputed:
+            return False
+        self._recomputed.discard(self._running.text.id)
+        return True
+
+    def before_cell(self, info: Any) -> None:  # Any: IPython's, which has no types
+        """Mark a cell that begins; IPython calls this."""
+        if info.cell_id is None or info.silent:
+            return
+        text = PageCell(id=info.cell_id, source=info.raw_cell)
+        known = self._ran.get(text.id)
+        self._running = _Running(text, _name_of(text), self._clock())
+        mark = CellMark(
+            state="computing",
+            name=self._running.name,
+            seconds=known[1].seconds if known else None,
+            began_at=self._running.began,
+        )
+        self._tell({"type": "mark", "id": text.id, "mark": asdict(mark)})
+
+    def after_cell(self, result: Any) -> None:  # Any: as above
+        """Mark a cell that has ended; IPython calls this."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        mark = _mark_of(running, failed=not result.success, seconds=self._clock() - running.began)
+        self._ran[running.text.id] = (running.text.source, mark)
+        self._tell({"type": "mark", "id": running.text.id, "mark": asdict(mark), "source": running.text.source})
+
+    def handle_event(self, event: ev.Event) -> None:
+        """Note what the engine says of the cell that runs."""
+        running = self._running
+        if running is None or not running.name or event.workflow != running.name:
+            return
+        match event:
+            case ev.StepCacheHit():
+                running.event = event
+            case ev.StepCacheMiss():
+                running.reason = event.reason
+            case ev.StepStart():
+                running.event, running.refused = event, None
+            case ev.StepSuccess():
+                running.seconds = event.duration_s
+            case ev.StepComplete():
+                running.size_bytes = event.size_bytes
+            case ev.PersistFailed():
+                running.refused = str(event.error)
+
+
+def _mark_of(running: _Running, *, failed: bool, seconds: float) -> CellMark:
+    mark = CellMark(state="live", name=running.name, seconds=seconds)
+    if failed:
+        return replace(mark, state="failed", reason="it raised an error")
+    match running.event:
+        case None:
+            return replace(mark, state="uncached", reason="it has no key") if running.name else mark
+        case ev.StepCacheHit(computed_s=computed_s, duration_s=took_s, size_bytes=size):
+            saved = None if computed_s is None else computed_s - took_s
+            return replace(mark, state="hit", seconds=computed_s, saved_s=saved, size_bytes=size)
+        case ev.StepStart():
+            if running.refused is not None:
+                return replace(mark, state="uncached", reason=running.refused, seconds=running.seconds)
+            stored = replace(mark, state="stored", seconds=running.seconds, size_bytes=running.size_bytes)
+            return replace(stored, reason=running.reason)
+
+
+def foresee(shell: Shell, cells: Sequence[PageCell], ran: Mapping[str, str]) -> Foreseen:
+    """Return what each cell would do if all were run from top to bottom, by the notebook's plan.
+
+    Parameters
+    ----------
+    shell
+        The shell, which knows how its magics become Python.
+    cells
+        The code cells of a notebook, in order.
+    ran
+        The text with which cells ran last, by id.
+    """
+    planned = plan([cell.source for cell in cells], transform=shell.transform_cell)
+    marks = {
+        cell.id: CellMark(
+            state=_STATES.get(told.state) or ("stale" if cell.id in ran else "new"),
+            reason=told.reason,
+            name=told.name if cell.line is not None else "",
+            seconds=told.seconds,
+            size_bytes=told.size_bytes or None,
+        )
+        for cell, told in zip(cells, planned.cells, strict=True)
+    }
+    return Foreseen(marks, [(cells[edge.source].id, cells[edge.target].id) for edge in planned.edges])
+
+
+_STATES: Final[dict[str, State]] = {"hit": "cached", "depends": "stale", "live": "live", "unknown": "unknown"}
+
+
+def _name_of(cell: PageCell) -> str:
+    if (line := cell.line) is None:
+        return ""
+    try:
+        return parse_cell_line(line).name
+    except (MisuseError, InvalidOptionError):
+        return line
+
+
+def _literal(key: str) -> str:
+    """Return the glob that matches this key only."""
+    return re.sub(r"([*?[])", r"[\1]", key)
+
+
+_attached: list[Lab] = []
+
+
+def asked_to_recompute() -> bool:
+    """Return whether the page asked to recompute the cell that runs now."""
+    return any(lab.take_recompute() for lab in tuple(_attached))
+
+
+def load(shell: Shell) -> None:
+    """Serve the pages of a kernel; harmless twice, and without a kernel."""
+    unload(shell)
+    if getattr(shell, "kernel", None) is None:
+        return
+    import comm
+
+    lab = Lab(shell, foresee=foresee)
+    lab.attach()
+    comm.get_comm_manager().register_target(TARGET, lab.add_page)
+    # For a page that is there already: what it sends itself waits behind the cells that are to be run.
+    lab.add_page(comm.create_comm(target_name=TARGET))
+
+
+def unload(_shell: Shell) -> None:
+    """End what `load` began; harmless twice."""
+    while _attached:
+        _attached[-1].detach()
