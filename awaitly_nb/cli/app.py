@@ -59,9 +59,9 @@ def demo(*, folder: Path | None, as_json: bool) -> None:
 
     Ends with a table of what the second run took from disk, and how to open the notebook in JupyterLab.
     """
-    from awaitly_nb.cli.demo import run_demo
+    from awaitly_nb.cli.demo import STEPS, run_demo
 
-    with show.progress(quiet=as_json) as progress:
+    with show.progress(quiet=as_json, total=STEPS) as progress:
         done = run_demo(folder, on_event=progress.demo_event)
     if as_json:
         show.data(done.to_dict())

@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,13 @@ from awaitly_nb.errors import MisuseError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Demo", "DemoRow", "run_demo"]
+__all__ = ["STEPS", "Demo", "DemoRow", "run_demo"]
 
 _KILLED = "fit"
 """The longest step of the notebook, and its last one."""
+
+STEPS = 17
+"""How many steps and cells of the notebook are cached: three cells, the list of airlines, twelve fits, the last fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +123,8 @@ def run_demo(
     notebook, killed_step
         Another notebook, and its step to be killed in.
     on_event
-        Called with `"first"` or `"second"` and the data of each event.
+        Called with `"first"` or `"second"` and the data of each event; `"kernel_start"` comes before the others, and
+        `"killed"` when the kill is sent.
     """
     folder = Path(tempfile.mkdtemp(prefix="awaitly-nb-demo-")) if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,19 +135,29 @@ def run_demo(
     shutil.copyfile(source, copy)
     # The default place for a notebook that lies in no project, named so that no setting of the user's moves it.
     environment = dict(os.environ) | {"AWAITLY_NB_CACHE_DIR": str(folder / ".awaitly")}
+    # One thread a fit: threads that wait in a loop for a busy core make a shared machine ten times slower.
+    environment.setdefault("OMP_NUM_THREADS", "1")
     killer = _Killer(killed_step)
 
-    def first_event(event: dict[str, Any], kill: Callable[[], None]) -> None:
-        killer.watch(event, kill)
+    def tell(which: str, event: dict[str, Any]) -> None:
         if on_event is not None:
-            on_event("first", event)
+            on_event(which, event)
+
+    def first_event(event: dict[str, Any], kill: Callable[[], None]) -> None:
+        def kill_and_tell() -> None:
+            kill()
+            tell("first", {"type": "killed", "step_id": killed_step, "at": time.time()})
+
+        killer.watch(event, kill_and_tell)
+        tell("first", event)
 
     def second_event(event: dict[str, Any], _kill: Callable[[], None]) -> None:
-        if on_event is not None:
-            on_event("second", event)
+        tell("second", event)
 
+    tell("first", {"type": "kernel_start", "at": time.time()})
     first = _unless_interrupted(run_notebook(copy, environment=environment, on_event=first_event))
     killer.stand_down()
+    tell("second", {"type": "kernel_start", "at": time.time()})
     second = _unless_interrupted(run_notebook(copy, environment=environment, on_event=second_event))
     return Demo(folder=folder, first=first, second=second)
 

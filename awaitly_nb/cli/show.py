@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from shlex import quote
@@ -404,12 +406,28 @@ def vouched(found: Vouched) -> None:
 
 
 class Progress:
-    """One line about what is going on."""
+    """What is going on in a headless run: steps done of all, the one that runs, and how long it all takes. Thread-safe.
 
-    def __init__(self, say: Callable[[str], None] | None) -> None:
+    Parameters
+    ----------
+    say
+        Called with a line that is worth keeping: a step that is done, a kernel that was killed.
+    total
+        How many steps there are, where that is known.
+    clock
+        Seconds; the time that has passed is told.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], *, total: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._say = say
-        self._steps = 0
+        self._total = total
+        self._clock = clock
+        self._began = clock()
         self._run = ""
+        self._done = 0
+        self._running: dict[tuple[str, str | None], float] = {}
 
     def run_event(self, event: dict[str, Any], kill: Callable[[], None]) -> None:  # noqa: ARG002 - the runner's callback
         """Take in an event of a headless run."""
@@ -418,25 +436,68 @@ class Progress:
     def demo_event(self, which: str, event: dict[str, Any]) -> None:
         """Take in an event of the demonstration."""
         if self._run != which:
-            self._run, self._steps = which, 0
+            self._run, self._done, self._running, self._began = which, 0, {}, self._clock()
         self._take(event)
 
     def _take(self, event: dict[str, Any]) -> None:
-        where = f"{self._run} run, " if self._run else ""
-        if event["type"] in {"step_cache_hit", "step_complete"}:
-            self._steps += 1
-        elif event["type"] == "step_start" and self._say is not None:
-            self._say(f"{where}{self._steps} steps done, now {event['step_id']}")
+        step = (event.get("step_id", ""), event.get("step_key"))
+        match event["type"]:
+            case "step_start":
+                self._running[step] = self._clock()
+            case "step_waiting":
+                self._say(f"{step[0]} waits for {event.get('holder') or 'another kernel'}")
+            case "step_cache_hit" | "step_complete":
+                self._done += 1
+                self._running.pop(step, None)
+                told = "from cache" if event["type"] == "step_cache_hit" else "computed"
+                self._say(f"{self.line()}: {step[0]} {told} in {show_took(event.get('duration_s') or 0.0)}")
+            case "killed":
+                since = [began for (step_id, _), began in self._running.items() if step_id == step[0]]
+                spent = f", which had run for {show_duration(self._clock() - since[-1])}" if since else ""
+                self._say(f"{self.line()}: kernel killed with SIGKILL in the middle of {step[0]}{spent}")
+                self._running.clear()
+
+    def line(self) -> str:
+        """Return how far it is."""
+        run = f"{self._run} run, " if self._run else ""
+        return f"{run}{show_duration(self._clock() - self._began)}, {self._done}{self._of()} steps done"
+
+    def status(self) -> str:
+        """Return how far it is, and what runs now."""
+        if not self._running:
+            return self.line() if self._done else f"{self._run or 'a'} run: starting a kernel, {self.line()}"
+        (step_id, _), since = next(reversed(self._running.items()))
+        return f"{self.line()}, {step_id} running for {show_duration(self._clock() - since)}"
+
+    def _of(self) -> str:
+        return "" if self._total is None or self._done > self._total else f" of {self._total}"
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Progress]:
-    """Show one changing line on a terminal, a line per step elsewhere, nothing where it is to be quiet."""
+def progress(*, quiet: bool, total: int | None = None) -> Iterator[Progress]:
+    """Show what is done as lines, and on a terminal below them one line that changes every half second."""
     err = Console(stderr=True)
     if quiet:
-        yield Progress(None)
-    elif err.is_terminal:
-        with err.status("starting a kernel") as status:
-            yield Progress(lambda text: status.update(inert(text)))
-    else:
-        yield Progress(lambda text: err.print(inert(text)))
+        yield Progress(lambda _: None)
+        return
+    shown = Progress(lambda text: err.print(inert(text)), total=total)
+    if not err.is_terminal:
+        yield shown
+        return
+    ended = threading.Event()
+    with err.status("starting a kernel") as status:
+
+        def tick() -> None:
+            while not ended.wait(_TICK_S):
+                status.update(inert(shown.status()))
+
+        ticker = threading.Thread(target=tick, name="awaitly-progress", daemon=True)
+        ticker.start()
+        try:
+            yield shown
+        finally:
+            ended.set()
+            ticker.join()
+
+
+_TICK_S = 0.5
