@@ -346,6 +346,11 @@ class Emitter:
         """True when nobody listens, so that events need not be made."""
         return self._closed or not (self._listeners or _observers)
 
+    @property
+    def observed(self) -> bool:
+        """True when somebody watches every run of the process, as a notebook does."""
+        return bool(_observers)
+
     def emit(self, event: Event) -> None:
         """Give `event` to every listener; do nothing once closed."""
         if self._closed:

@@ -142,6 +142,11 @@ class Run:
         """Whether anybody listens to its events."""
         return not self._emitter.idle
 
+    @property
+    def observed(self) -> bool:
+        """Whether somebody watches every run of the process, as a notebook does."""
+        return self._emitter.observed
+
     def deliver(self, event: Event) -> None:
         """Give an event to whoever listens."""
         self._emitter.emit(event)

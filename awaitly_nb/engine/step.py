@@ -198,7 +198,9 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
                 if waited < _TELL_AFTER_S <= waited + delay:
                     holder = lock.holder() or "another kernel"
                     run.emit(StepWaiting, step_id=spec.step_id, step_key=spec.key, holder=holder)
-                    _log.warning("step %r waits for %s, which is computing %r", spec.step_id, holder, spec.key)
+                    # Whoever listens shows it in its own way: a notebook as a quiet line that goes away.
+                    level = logging.INFO if run.observed else logging.WARNING
+                    _log.log(level, "step %r waits for %s, which is computing %r", spec.step_id, holder, spec.key)
                 yield Pause(delay)
                 # A worker may finish what a kernel that died had asked for, long before its lock runs out.
                 if spec.lazy and not spec.force and int(waited + delay) > int(waited):

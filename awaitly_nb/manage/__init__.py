@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from awaitly_nb.manage.steps import NameStatus as NameStatus
     from awaitly_nb.manage.steps import notebook_names as notebook_names
     from awaitly_nb.manage.steps import status as status
+    from awaitly_nb.manage.steps import usual_s as usual_s
     from awaitly_nb.manage.steps import why as why
     from awaitly_nb.manage.terms import STATES as STATES
     from awaitly_nb.manage.terms import WORDS as WORDS
@@ -100,6 +101,7 @@ else:
             "trusted": "trust",
             "undo": "entries",
             "untrusted": "trust",
+            "usual_s": "steps",
             "vouch": "trust",
             "why": "steps",
         },

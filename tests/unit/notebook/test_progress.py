@@ -2,12 +2,14 @@
 
 import io
 import re
+import subprocess
 import sys
 import threading
 
 import pytest
 
 import awaitly_nb as aw
+from awaitly_nb import config
 from awaitly_nb.events import observe
 from awaitly_nb.notebook import progress
 
@@ -16,10 +18,11 @@ class Publisher:
     def __init__(self):
         self.shown = []
         self.some = threading.Event()
+        self.expected = "wait running for"
 
     def publish(self, data, metadata=None, *, transient=None, update=False):
         self.shown.append((data, transient, update))
-        if "wait running for" in data["text/plain"]:
+        if self.expected in data["text/plain"]:
             self.some.set()
 
 
@@ -134,3 +137,72 @@ def test_a_failing_run_ends_its_line_too(watch):
 
     assert workflow.run_sync(body) == aw.Err("NO")
     assert "2 steps in" in publisher.shown[-1][0]["text/plain"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(progress, "_panel_covers", lambda name: False)
+
+
+def compute(publisher, expected, number):
+    """Compute a decorated function, which ends when its line was seen."""
+    publisher.expected = expected
+    publisher.some.clear()
+    publisher.shown.clear()
+
+    def fn(n):
+        return publisher.some.wait(20)
+
+    fn.__name__ = fn.__qualname__ = "features"
+    fn.__module__ = "__main__"
+    return aw.step(fn, key="features:{n}")(number)
+
+
+def test_a_long_cell_or_function_shows_what_it_usually_takes_and_the_line_goes_away(watch, folder):
+    publisher = watch(KernelShell()).display_pub
+    assert compute(publisher, "computing features for", 1)
+    texts = [data["text/plain"] for data, _, _ in publisher.shown]
+    assert all(re.fullmatch(r"computing features for [^,]+", text) for text in texts[:-1])
+    last, _, update = publisher.shown[-1]
+    assert (last["text/plain"], update) == ("", True)
+    assert ">" + "</div>" in last["text/html"]
+    assert compute(publisher, ", usually ", 2)
+    assert publisher.shown[-1][0]["text/plain"] == ""
+
+
+HOLD = """
+import sys
+import awaitly_nb as aw
+lock = aw.create_disk_cache(namespace="shared").single_flight("slow:1")
+assert lock.try_acquire()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_waiting_for_another_kernel_is_a_quiet_line_and_no_warning(watch, folder, caplog):
+    publisher = watch(KernelShell()).display_pub
+    publisher.expected = " waits for "
+    command = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        release = threading.Thread(target=lambda: (publisher.some.wait(60), other.stdin.close()))
+        release.start()
+        workflow = aw.create_workflow("shared")
+        assert workflow.run_sync(lambda ctx: ctx.step("slow", lambda: 1, key="slow:1")).ok
+        release.join()
+    assert publisher.some.is_set()
+    (text,) = {data["text/plain"].partition(" waits for ")[2] for data, _, _ in publisher.shown} - {""}
+    assert f"kernel {other.pid} on " in text
+    assert " waits for " not in publisher.shown[-1][0]["text/plain"]
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_the_setting_silences_it(watch, folder, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_PROGRESS", "off")
+    asked = threading.Event()
+    monkeypatch.setattr(progress, "settings", lambda: (asked.set(), config.settings())[1])
+    publisher = watch(KernelShell()).display_pub
+    assert run(asked).ok
+    assert publisher.shown == []
