@@ -146,12 +146,18 @@ class _Pickler(pickle.Pickler):
             if obj.__module__ == "__main__":
                 raise _NeedsByValue
         else:
-            return reduced_array(obj)
+            return reduced_known(obj)
         return NotImplemented
 
 
-def reduced_array(obj: Any) -> Any:  # Any: pickle's own protocol
-    """Reduce a NumPy datetime array through an integer view; NumPy itself would put it into the stream."""
+def reduced_known(obj: Any) -> Any:  # Any: pickle's own protocol
+    """Reduce a NumPy datetime array through an integer view; NumPy itself would put it into the stream.
+
+    The generator behind `numpy.random.rand` goes by its name: a fitted model or a distribution that draws from it draws
+    from the one of the session that loads it, as it would have where it was made.
+    """
+    if type(obj).__name__ == "RandomState" and obj is getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None):
+        return "_rand"  # numpy has no other name for it
     numpy = sys.modules.get("numpy")
     if numpy is None or type(obj) is not numpy.ndarray or obj.dtype.kind not in "mM":
         return NotImplemented
@@ -186,7 +192,7 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
                 if isinstance(obj, type) and is_user_class(obj) and changed_shape(shape_of(obj)) is None:
                     self.shapes.append(shape_of(obj))
                     return NotImplemented
-                reduced = reduced_array(obj)
+                reduced = reduced_known(obj)
                 return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
         _ByValue = ByValue

@@ -19,7 +19,7 @@ from types import FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.by_value import is_notebook, pickler
-from awaitly_nb.codec.pickling import PROTOCOL, Encoded, UndecodableError, reduced_array
+from awaitly_nb.codec.pickling import PROTOCOL, Encoded, UndecodableError, reduced_known
 from awaitly_nb.codec.shapes import Shape, changed_shape, is_user_class, shape_of
 from awaitly_nb.errors import EncodeError
 
@@ -49,7 +49,7 @@ class _Bare:
 
 def _reduced(array: Any) -> Any:
     """Return what NumPy would do less well, from contents that are not taken for another array of the user's."""
-    reduced = reduced_array(array)
+    reduced = reduced_known(array)
     if reduced is NotImplemented:
         return reduced
     make, (integers, dtype) = reduced

@@ -122,6 +122,9 @@ if TYPE_CHECKING:
     from awaitly_nb.keys.values import (
         fingerprint as fingerprint,
     )
+    from awaitly_nb.keys.values import (
+        unstable_type as unstable_type,
+    )
     from awaitly_nb.keys.values_objects import (
         File as File,
     )
@@ -198,6 +201,7 @@ else:
             "step_parts": "parts",
             "track_files": "files",
             "tracked_from": "files",
+            "unstable_type": "values",
             "tree_digest": "code",
         },
     )

@@ -70,6 +70,7 @@ __all__ = [
     "packed_types",
     "seal",
     "show_key",
+    "unstable_type",
 ]
 
 _SCHEME = b"awaitly value 2"
@@ -119,6 +120,44 @@ def fingerprint(value: object, *, path: str = "value", read: bool = False) -> st
     return blake2b(code, digest_size=16, person=_SCHEME).hexdigest()
 
 
+def unstable_type(value: object, load: Callable[[], object]) -> str | None:
+    """Return the name of a type in `value` whose key is another one once it is stored and loaded, or None.
+
+    A type that was found to be stable, or not, is remembered, so that few values are loaded for this.
+
+    Parameters
+    ----------
+    value
+        What is stored.
+    load
+        Returns it as it comes back; only called when `value` contains a type that was not looked at before.
+
+    Examples
+    --------
+    >>> import pickle, fractions
+    >>> value = [fractions.Fraction(1, 3)]
+    >>> unstable_type(value, lambda: pickle.loads(pickle.dumps(value)))
+    """
+    walk = Walk()
+    try:
+        code = walk.encode(value)
+    except (Refusal, RecursionError):
+        return None  # without a key, none can change
+    new = [cls for cls in walk.by_state if cls not in _is_stable]
+    if new:
+        try:
+            same = Walk().encode(load()) == code
+        except (Refusal, RecursionError):
+            same = False
+        # The outermost is named and remembered: what is inside may well be stable.
+        for cls in new if same else new[:1]:
+            _is_stable[cls] = same
+    return next((type_name(cls) for cls in walk.by_state if not _is_stable.get(cls, True)), None)
+
+
+_is_stable: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
 # -- the walk ----------------------------------------------------------------------------------------------------------
 
 _IGNORE = "leave it out with ignore="
@@ -161,7 +200,7 @@ class Refusal(Exception):  # noqa: N818 - it is a message on its way up, and nev
 class Walk:
     """Reads one value from its root. Used once and by one thread."""
 
-    __slots__ = ("_apart", "_classes", "_lowest", "_memo", "_met", "_next")
+    __slots__ = ("_apart", "_classes", "_lowest", "_memo", "_met", "_next", "by_state")
 
     def __init__(self) -> None:
         self._classes: dict[tuple[type, str], bytes] = {}
@@ -169,6 +208,8 @@ class Walk:
         self._memo: dict[int, tuple[object, bytes]] = {}
         # What is being read, and what was read inside it and leads back to it: its number, and the value again.
         self._met: dict[int, tuple[int, object]] = {}
+        self.by_state: dict[type, None] = {}
+        """Types that were read by class and state, of which nothing nearer is known."""
         self._next = 0
         self._lowest = 0
         self._apart = 0

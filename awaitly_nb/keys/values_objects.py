@@ -36,6 +36,7 @@ from awaitly_nb.keys.values import (
     Refusal,
     Walk,
     add_items,
+    add_mapping,
     add_set,
     encode_bytes,
     encode_int,
@@ -135,6 +136,7 @@ def _refuse(why: str, way_out: str = WAY_OUT) -> Encoder:
 def by_state(walk: Walk, value: Any) -> bytes:  # Any: whatever nothing nearer is known of
     """Return the code of an object by its class and the state that it would be pickled with."""
     cls = type(value)
+    walk.by_state[cls] = None
     # dask registers a way for exceptions that takes their tracebacks along, with its import; the key must not see that.
     reducer = None if isinstance(value, BaseException) else copyreg.dispatch_table.get(cls)
     try:
@@ -168,6 +170,8 @@ def by_state(walk: Walk, value: Any) -> bytes:  # Any: whatever nothing nearer i
 
 
 def _add_state(walk: Walk, parts: blake2b, cls: type, state: Any) -> None:
+    if type(state) is dict and not state:
+        state = None  # an object that was once asked for its attributes has an empty dictionary of them
     if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:  # noqa: PLR2004 - object's own form: dict, slots
         parts.update(b"2")
         _add_state(walk, parts, cls, state[0])
@@ -179,7 +183,7 @@ def _add_state(walk: Walk, parts: blake2b, cls: type, state: Any) -> None:
     elif type(state) is dict and all(type(key) is str for key in state):
         # attrs keeps an instance's own hash here, which differs from process to process.
         names = sorted(name for name in state if name != "_attrs_cached_hash" and not is_derived(cls, name))
-        if not names and any(is_derived(cls, name) for name in state):
+        if not names:
             parts.update(b"s" + walk.encode(None))  # as an object says that has no attributes
             return
         parts.update(b"a" + encode_int(len(names)) + b"".join(map(encode_text, names)))
@@ -356,7 +360,68 @@ def _one_of(walk: Walk, value: Any) -> bytes:
     return seal(parts)
 
 
+def _bunch(walk: Walk, value: Any) -> bytes:
+    # Beside its items it has attributes of its own, which its `__setstate__` leaves out on purpose.
+    parts = node("object")
+    parts.update(walk.class_code(type(value)))
+    add_mapping(walk, parts, value)
+    return seal(parts)
+
+
+def _tree_of_points(walk: Walk, value: Any) -> bytes:
+    # Its state is memory with addresses in it.
+    parts = node("object")
+    parts.update(walk.class_code(type(value)) + walk.part(value.data, ".data") + walk.part(value.indices, ".indices"))
+    parts.update(encode_int(value.leafsize) + walk.part(value.boxsize, ".boxsize"))
+    return seal(parts)
+
+
+def _callbacks(walk: Walk, value: Any) -> bytes:
+    # Who listens to a norm or a figure is no part of it, nor pickled; its counter moves when it is asked for a state.
+    parts = node("object")
+    parts.update(walk.class_code(type(value)))
+    return seal(parts)
+
+
+def _markup(walk: Walk, value: Any) -> bytes:
+    """Return the code of a part of a parsed page: the page as text, and where in it the part stands."""
+    parts = node("markup")
+    parts.update(walk.class_code(type(value)))
+    parent = value.parent
+    if parent is None:
+        builder = type(getattr(value, "builder", None))
+        parts.update(encode_text(value.decode() if hasattr(value, "decode") else str(value)))
+        parts.update(encode_text(f"{builder.__module__}.{builder.__qualname__}"))
+        return seal(parts)
+    place: list[int] = []
+    while parent is not None:
+        # A part that was loaded by itself has a page around it in which a copy of it stands.
+        found = [i for i, child in enumerate(parent.contents) if child is value]
+        place.append(found[0] if found else next(i for i, child in enumerate(parent.contents) if child == value))
+        value, parent = parent, parent.parent
+    parts.update(walk.part(value, ".root") + walk.part(place[::-1], ".place"))
+    return seal(parts)
+
+
+def _plotly(walk: Walk, value: Any) -> bytes:
+    # Its dictionaries say the same in whatever order, and come back from a pickle in another.
+    parts = node("object")
+    parts.update(walk.class_code(type(value)) + walk.part(_ordered(value.to_dict()), ".to_dict()"))
+    return seal(parts)
+
+
+def _ordered(value: Any) -> Any:
+    if type(value) is dict:
+        return {name: _ordered(value[name]) for name in sorted(value, key=str)}
+    return [_ordered(item) for item in value] if type(value) in (list, tuple) else value
+
+
 _KNOWN_BY_NAME: dict[tuple[str, str], Encoder] = {
+    ("bs4.element", "PageElement"): _markup,
+    ("matplotlib.cbook", "CallbackRegistry"): _callbacks,
+    ("plotly.basedatatypes", "BaseFigure"): _plotly,
+    ("scipy.spatial._ckdtree", "cKDTree"): _tree_of_points,
+    ("sklearn.utils._bunch", "Bunch"): _bunch,
     ("attr.validators", "_InValidator"): _one_of,
     ("awaitly_nb.workflow.workflows", "Workflow"): _workflow,
     ("pickle", "PickleBuffer"): _buffer,
