@@ -34,7 +34,7 @@ from awaitly_nb.keys.graph import ABSENT, Graph, function_graph
 from awaitly_nb.keys.origin import is_installed_path, is_own_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextvars import Token
     from types import FrameType, TracebackType
 
@@ -61,6 +61,7 @@ class FileTracker:
         self._connected: dict[str, tuple[str, os.stat_result, os.stat_result | None]] = {}
         self._missing: dict[str, str] = {}
         self._written: set[str] = set()
+        self._touched: dict[str, bool] = {}
         self._patterns: dict[str, None] = {}
         self._noted: dict[str, Stamp] = {}
         self._elsewhere: dict[str, Stamp] = {}
@@ -92,12 +93,46 @@ class FileTracker:
         full = _full(path, _cwd())
         if writing:
             self._written.add(full)
+            self.touched(path)
         elif full not in self._written and full not in self._read:
             found = regular(full)
             if found is not None:
                 self._read[full] = (self._as_given(path, full), found)
             elif is_absent(full):
                 self._missing[full] = self._as_given(path, full)
+
+    def touched(self, path: str) -> None:
+        """Take notice that `path` is being made, replaced or removed; tells whether it was there before."""
+        full = _full(path, _cwd())
+        if full not in self._touched and "__pycache__" not in full:
+            self._touched[full] = not is_absent(full)
+
+    def effects(self, known: Iterable[Stamp] = ()) -> tuple[Stamp, ...]:
+        """Return the stamps of what was made, replaced or removed, for `changed_files` to compare later.
+
+        Parameters
+        ----------
+        known
+            Stamps of files that the code names, taken now: what was not so before was written by a writer that raises
+            no event.
+        """
+        before = {stamp["path"]: stamp for stamp in self._known if "pattern" not in stamp}
+        touched = dict(self._touched)
+        for stamp in known:
+            earlier = before.get(stamp.get("path"))
+            if "pattern" not in stamp and (earlier is None or any(earlier[name] != stamp[name] for name in _TIMES)):
+                touched.setdefault(_full(stamp["path"], self.home or _cwd()), False)
+        found: list[Stamp] = []
+        for full, was_there in touched.items():
+            path = self._as_given(full, full)
+            if (made := stamp_file(full)) is not None:
+                found.append({**made, "path": path})
+            elif not is_absent(full):
+                found.append({"path": path, "kind": "folder"})
+            elif was_there:  # what came and went meanwhile was temporary
+                found.append(stamp_absent(path))
+        found += [{"path": full, "kind": "any"} for full in self._connected if not is_absent(full)]
+        return tuple(found)
 
     def connected(self, path: str) -> None:
         """Take notice that a database is opened, which may be read, or written, or both."""
@@ -131,6 +166,7 @@ class FileTracker:
     def take(self, inner: FileTracker) -> None:
         """Count what a step inside this one read and wrote."""
         self._written |= inner._written
+        self._touched = {**inner._touched, **self._touched}
         for full, seen in inner._read.items():
             if full not in self._written:
                 self._read.setdefault(full, seen)
@@ -179,7 +215,9 @@ class FileTracker:
 
     def _is_still(self, stamp: Stamp, full: str) -> bool:
         now = regular(full)
-        return full not in self._written and (now is None or same(stamp, now))
+        if now is None:
+            return full not in self._touched  # else the step has removed it
+        return full not in self._written and same(stamp, now)
 
 
 def track_files(known: Iterable[Stamp] = (), home: str | None = None) -> FileTracker:
@@ -257,9 +295,26 @@ _CARRIERS: Final = frozenset(
     ["codecs", "diskcache", "glob", "gzip", "io", "os", "pathlib", "shutil", "tempfile", "_pyio"]
 )
 _THREADS: Final = frozenset(["_thread.start_new_thread", "_thread.start_joinable_thread"])
-_EVENTS: Final = _THREADS | frozenset(
-    ["open", "sqlite3.connect", "glob.glob", "pathlib.Path.glob", "pathlib.Path.rglob", "os.listdir", "os.scandir"]
+_CHANGING: Final = {
+    "os.remove": 1,
+    "os.rename": 2,
+    "os.rmdir": 1,
+    "os.mkdir": 1,
+    "os.truncate": 1,
+    "os.link": 2,
+    "os.symlink": 2,
+    "shutil.rmtree": 1,
+    "shutil.move": 2,
+}
+"""Events of what changes a folder, with how many paths each tells."""
+_EVENTS: Final = (
+    _THREADS
+    | _CHANGING.keys()
+    | frozenset(
+        ["open", "sqlite3.connect", "glob.glob", "pathlib.Path.glob", "pathlib.Path.rglob", "os.listdir", "os.scandir"]
+    )
 )
+_TIMES: Final = ("size", "mtime_ns", "ctime_ns")
 _READERS_OF_CODE: Final = ("linecache.py", "inspect.py", "tokenize.py")
 _FINDERS: Final = frozenset(["importlib", "importlib_metadata", "pkg_resources", "pkgutil"])
 _SCANNERS: Final = ("glob.py", "pathlib.py", "_local.py", "_abc.py", "shutil.py", "tempfile.py")
@@ -292,21 +347,31 @@ def _on_event(event: str, args: tuple[Any, ...]) -> None:
     if event == "open":
         path, mode, flags = args
         path = _text(path)
-        if path is not None and not _is_system(path) and not _ours(caller) and not _importing(path, caller):
+        if path is not None and _counts(path, caller) and not _importing(path, caller):
             writing = bool(set(mode) & set("wax+")) if mode else bool((flags or 0) & _WRITING)
             for tracker in trackers:
                 tracker.opened(path, writing=writing)
         return
-    if event == "sqlite3.connect":
-        path = _database(_text(args[0]))
-        if path is not None and not _is_system(path) and not _ours(caller):
+    notice, found = _other_event(event, args, caller)
+    for path in found:
+        if path is not None and _counts(path, caller):
             for tracker in trackers:
-                tracker.connected(path)
-        return
-    pattern = _pattern(event, args, caller)
-    if pattern is not None and not _is_system(pattern) and not _ours(caller):
-        for tracker in trackers:
-            tracker.listed(pattern)
+                notice(tracker, path)
+
+
+def _other_event(
+    event: str, args: tuple[Any, ...], caller: FrameType
+) -> tuple[Callable[[FileTracker, str], None], list[str | None]]:
+    """Return what a tracker does about an event that opens no file, and the paths that it names."""
+    if event in _CHANGING:
+        return FileTracker.touched, [_text(arg) for arg in args[: _CHANGING[event]]]
+    if event == "sqlite3.connect":
+        return FileTracker.connected, [_database(_text(args[0]))]
+    return FileTracker.listed, [_pattern(event, args, caller)]
+
+
+def _counts(path: str, caller: FrameType) -> bool:
+    return not _is_system(path) and not _ours(caller)
 
 
 def _trackers() -> list[FileTracker]:
@@ -549,6 +614,10 @@ def changed_files(stamps: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return one line for each file, and each list of files, that is not as it was when stamped."""
     lines = []
     for stamp in stamps:
+        if "kind" in stamp:
+            if is_absent(stamp["path"]):
+                lines.append(f"{stamp['path']} is gone")
+            continue
         if "pattern" in stamp:
             if _names(stamp["pattern"]) != stamp["names"]:
                 lines.append(f"files {stamp['pattern']}: some came or went")

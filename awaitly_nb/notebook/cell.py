@@ -13,14 +13,15 @@ import time
 import warnings
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import open_default
+from awaitly_nb.config import settings
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
-from awaitly_nb.keys import cell_parts, literal_files, read_cell
+from awaitly_nb.keys import cell_parts, changed_files, literal_files, read_cell, track_files
 from awaitly_nb.manage import show_when
 from awaitly_nb.notebook.body import read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
@@ -164,12 +165,15 @@ class Cell:
             around.callback(before.close)
             if recorder is not None:
                 around.enter_context(recorder)
+            files = around.enter_context(track_files(self._named_files)) if settings().track_files else None
             around.enter_context(_input_refused())
             began = time.perf_counter()
             yield left, session
             if recorder is not None:
                 flush_figures(self._shell)
             left.seconds = time.perf_counter() - began
+        if files is not None:
+            left.files = files.effects(literal_files(self._read.graph))
         self._check_assigned()
 
     def _collect(self, session: Watched, before: Before, recorder: Recorder | None, left: Left) -> Payload:
@@ -189,6 +193,7 @@ class Cell:
         payload[CELL].update(
             outputs=outputs,
             early=early,
+            files=left.files,
             settings=self.body.settings,
             imports=self.body.imports,
             filename=self.body.filename,
@@ -223,10 +228,15 @@ class Cell:
             force=options.force,
             read_only=options.read,
             quiet=True,  # the engine speaks of steps; `_finish` tells of the cell
-            known_files=() if self.parts is None else literal_files(self._read.graph),
+            known_files=() if self.parts is None else self._named_files,
             key_s=self._key_s,
             accept=self._accept,
         )
+
+    @cached_property
+    def _named_files(self) -> tuple[Any, ...]:  # Any: stamps, as keys makes them
+        """The files that the code names and that are there before it runs."""
+        return literal_files(self._read.graph)
 
     def _read_once(self) -> CellRead:
         names = self._shell.user_ns
@@ -254,6 +264,8 @@ class Cell:
             raise CannotRestoreError("it was stored by another version of awaitly_nb")
         if absent := set(self.options.variables or ()) - set(names):
             raise CannotRestoreError(f"{min(absent)} is asked for and was not stored")
+        if changed := changed_files(cell["files"]):
+            raise CannotRestoreError(f"it wrote files: {changed[0]}")
         register_lines(cell["filename"], cell["lines"])
         self._shown = restore(
             self._shell, payload, self._read.names, ledger=self._ledger, define=partial(self.body.define, self._shell)

@@ -44,6 +44,8 @@ class Left:
     ----------
     seconds
         How long the cell itself ran.
+    files
+        Stamps of the files that it wrote, made or removed.
     why
         Why it cannot be stored, once somebody has tried.
     """
@@ -52,6 +54,7 @@ class Left:
         self._collect = collect
         self._payload: Payload | None = None
         self.seconds = 0.0
+        self.files: tuple[Any, ...] = ()  # Any: stamps, as keys makes them
         self.why = ""
 
     def __reduce__(self) -> tuple[type, tuple[Payload]]:

@@ -222,3 +222,37 @@ def test_a_module_that_cannot_be_imported_makes_the_cell_run_and_says_why(shell,
         shell.run(source)
         assert shell.ns["v"] == 3
         assert told in shell.badge
+
+
+@pytest.mark.parametrize(
+    ("source", "undo"),
+    [
+        ("n = open('out.txt', 'w').write('first')", lambda here: (here / "out.txt").unlink()),
+        ("n = open('out.txt', 'w').write('first')", lambda here: (here / "out.txt").write_text("other")),
+        ("import os; os.makedirs('made/inner', exist_ok=True)", lambda here: (here / "made/inner").rmdir()),
+        ("import os; os.remove('old.txt')", lambda here: (here / "old.txt").write_text("old")),
+        ("import os; os.rename('old.txt', 'new.txt')", lambda here: (here / "new.txt").rename(here / "old.txt")),
+    ],
+)
+def test_a_cell_runs_where_what_it_wrote_is_missing_differs_or_is_back(shell, tmp_path, monkeypatch, source, undo):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.txt").write_text("old")
+    source = f"%%awaitly c\n{source}"
+    shell.run(source)
+    after = {path.name: path.is_dir() or path.read_text() for path in tmp_path.rglob("*")}
+    shell.run(source)
+    assert shell.badge.startswith("from cache")
+    undo(tmp_path)
+    shell.run(source)
+    assert shell.badge.startswith("computed")
+    assert "it wrote files" in shell.badge
+    assert {path.name: path.is_dir() or path.read_text() for path in tmp_path.rglob("*")} == after
+
+
+def test_a_temporary_file_is_no_output(shell, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = "%%awaitly c\nimport os\nn = open('t.tmp', 'w').write('x')\nos.remove('t.tmp')"
+    shell.run(source)
+    (tmp_path / "t.tmp").write_text("of somebody else")
+    shell.run(source)
+    assert shell.badge.startswith("from cache")
