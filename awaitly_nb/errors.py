@@ -11,6 +11,7 @@
     |-- MissingExtraError (ImportError)     an optional package is not installed
     |-- NotCachedError (LookupError)        a load without leave to compute found nothing
     |-- EncodeError (TypeError)             a value cannot be turned into bytes
+    |-- ChangedInputError                   a step changed an argument or a global that its key is made of
     |-- CacheError                          a cache cannot do what it was asked
     |   `-- UnverifiedEntryError            an entry failed verification under `verify="strict"`
     |-- StateError (ValueError)             something is no resume state
@@ -46,6 +47,7 @@ __all__ = [
     "AwaitlyWarning",
     "CacheError",
     "CacheUnusableWarning",
+    "ChangedInputError",
     "CodeChangedWarning",
     "DamagedEntryWarning",
     "EncodeError",
@@ -269,6 +271,22 @@ class EncodeError(AwaitlyError, TypeError):
         self.path = path
         self.kind = kind
         self.why = why
+
+
+class ChangedInputError(AwaitlyError):
+    """A step changed an argument or a global that its key is made of, so that a hit would leave another session.
+
+    Attributes
+    ----------
+    names
+        What it changed, as in `argument df`.
+    """
+
+    fields = ("names",)
+
+    def __init__(self, message: str, *, names: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.names = names
 
 
 class CacheError(AwaitlyError):

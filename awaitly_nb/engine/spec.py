@@ -99,6 +99,8 @@ class StepSpec:
         What to call in another process in place of `fn`, where that is prepared for many steps at once.
     quiet
         Do not warn where the result cannot be stored: who made the step tells of it, from the `Outcome`.
+    reread
+        Makes the parts of the key once more, from what the arguments and globals are after the step.
     key_s
         Seconds that making the key took, for the `Outcome`.
     made
@@ -127,6 +129,7 @@ class StepSpec:
         "parts",
         "quiet",
         "read_only",
+        "reread",
         "retry",
         "step_id",
         "timeout_s",
@@ -155,6 +158,7 @@ class StepSpec:
         lazy: bool = False,
         call: Callable[..., Any] | None = None,
         quiet: bool = False,
+        reread: Callable[[], Parts] | None = None,
         key_s: float = 0.0,
         made: Callable[[], Mapping[str, Any] | None] | None = None,
         worth: Callable[[float], bool] | None = None,
@@ -178,6 +182,7 @@ class StepSpec:
         self.lazy = lazy
         self.call = call
         self.quiet = quiet
+        self.reread = reread
         self.key_s = key_s
         self.made = made
         self.worth = worth

@@ -21,11 +21,13 @@ from awaitly_nb.engine.interrupts import uninterrupted
 from awaitly_nb.engine.lookup import FIRST_RUN, Compute, Outcome, Serve, as_wanted, look_up_to_serve, may_store, serve
 from awaitly_nb.engine.run import Course, Leave
 from awaitly_nb.errors import (
+    ChangedInputError,
     LeaseHeldError,
     MisuseError,
     NotCachedError,
     PersistWarning,
     UncachedWarning,
+    UnkeyableError,
     UnstableKeyWarning,
     warn,
 )
@@ -340,23 +342,16 @@ def _store(
             if run.remember:
                 _remember(run, key, result)
             return False, None
-        if not may_store(result, policy=spec.cache_errors):
+        if not _is_wanted(spec, result):
             return False, None
-        mark = mark_of(result)
-        if spec.worth is not None and mark is not None and not spec.worth(mark.duration_s or 0.0):
-            return False, None
+        _check_input(spec)
         if not there:
             check = getattr(lock, "check_lease", None)
             yield Save(lambda: _put(run, spec, result, check), heavy=check is not None or is_heavy(result))
     except Exception as exc:  # noqa: BLE001 - any adapter's disk, and any value's pickling, may raise anything
         run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
         if not spec.quiet:
-            what = f"a {type(result.value).__name__}" if isinstance(result, Ok) else "a failure"
-            warn(
-                f"step {spec.step_id!r} is done, but its result under {key!r} ({what}) was not stored "
-                f"and will be recomputed: {type(exc).__name__}: {exc}",
-                UncachedWarning,
-            )
+            _warn_of_storing(run, spec, result, exc)
         if is_used_up(result):
             run.results.pop(key, None)
         return False, exc
@@ -372,6 +367,47 @@ def _put(run: Run, spec: StepSpec, result: Result[Any, Any], check: Callable[[],
     assert run.cache is not None
     assert spec.key is not None
     run.cache.set(spec.key, result, ttl=spec.ttl_s)
+
+
+def _is_wanted(spec: StepSpec, result: Result[Any, Any]) -> bool:
+    """Tell whether a result is to be stored at all."""
+    mark = mark_of(result)
+    if spec.worth is not None and mark is not None and not spec.worth(mark.duration_s or 0.0):
+        return False
+    return may_store(result, policy=spec.cache_errors)
+
+
+def _warn_of_storing(run: Run, spec: StepSpec, result: Result[Any, Any], exc: Exception) -> None:
+    if isinstance(exc, ChangedInputError):
+        run.warn_once(str(exc), UncachedWarning)
+        return
+    what = f"a {type(result.value).__name__}" if isinstance(result, Ok) else "a failure"
+    warn(
+        f"step {spec.step_id!r} is done, but its result under {spec.key!r} ({what}) was not stored "
+        f"and will be recomputed: {type(exc).__name__}: {exc}",
+        UncachedWarning,
+    )
+
+
+def _check_input(spec: StepSpec) -> None:
+    """Raise ChangedInputError if the step changed an argument or a global of its key: a hit would leave it as is."""
+    if spec.reread is None or spec.parts is None:
+        return
+    try:
+        after = spec.reread()
+    except UnkeyableError as exc:
+        names = [exc.path or "an argument"]
+    else:
+        if after.key == spec.key:
+            return
+        before = {(part.kind, part.name): part.digest for part in spec.parts.parts}
+        names = [f"{p.kind} {p.name}" for p in after.parts if before.get((p.kind, p.name)) != p.digest]
+    named = ", ".join(names) or "what it reads"
+    raise ChangedInputError(
+        f"step {spec.step_id!r} changed {named}, so its result is not stored: a hit would not change it. "
+        "Return the changed value from the step, or change a copy of it in the step",
+        names=tuple(names),
+    )
 
 
 def _remember(run: Run, key: str, result: Result[Any, Any]) -> None:

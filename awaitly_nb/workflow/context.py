@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from awaitly_nb.engine import CacheErrors, Run
     from awaitly_nb.result import Result
 
-__all__ = ["AsyncContext", "Context", "Deps"]
+__all__ = ["AsyncContext", "Context", "Deps", "awaited"]
 
 
 class Deps:
@@ -76,7 +76,7 @@ class _Base:
         except UnkeyableError as exc:
             warn(f"step {name!r} runs uncached: {exc}", UncachedWarning)
             return spec
-        return spec.but(key=parts.key, parts=parts)
+        return spec.but(key=parts.key, parts=parts, reread=lambda: step_parts(spec.fn, args, kwargs, name=name))
 
 
 _OPTIONS: dict[str, Any] = {  # Any: each option has its own type
@@ -274,6 +274,17 @@ class AsyncContext(_Base):
         if isinstance(result, Err):
             raise self._run.fail(result)
         return result.value
+
+
+async def awaited(ctx: Context | AsyncContext, value: Any) -> Any:  # Any: the user's value
+    """Await what a body returned; its steps are awaited from here on.
+
+    `lambda ctx: body(ctx)` looks like a plain body until it has returned the coroutine of an `async def` one, which has
+    not begun by then. Both contexts have the same attributes, so that the one the coroutine holds becomes the other.
+    """
+    if type(ctx) is Context:
+        ctx.__class__ = AsyncContext  # type: ignore[assignment]
+    return await value
 
 
 class _Steps:

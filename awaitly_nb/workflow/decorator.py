@@ -193,16 +193,15 @@ class StepFunction(Generic[P, R]):
             return self._made((*self._bound, *args), kwargs)
 
     def _spec(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepSpec:
-        options, args = self._options, (*self._bound, *args)
-        parts: Parts | None = None
-        if (template := options["key"]) is None:
-            parts = step_parts(
-                self._fn, args, kwargs, name=self.name, ignore=options["ignore"], version=options["version"]
-            )
-            key = parts.key
-        else:
-            key = self._filled(template, args, kwargs)
-        return self._made(args, kwargs, key, parts)
+        args = (*self._bound, *args)
+        if (template := self._options["key"]) is not None:
+            return self._made(args, kwargs, self._filled(template, args, kwargs))
+        parts = self._parts(args, kwargs)
+        return self._made(args, kwargs, parts.key, parts)
+
+    def _parts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Parts:
+        options = self._options
+        return step_parts(self._fn, args, kwargs, name=self.name, ignore=options["ignore"], version=options["version"])
 
     def _made(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None, parts: Parts | None = None
@@ -215,6 +214,7 @@ class StepFunction(Generic[P, R]):
             kwargs=kwargs,
             key=key,
             parts=parts,
+            reread=None if parts is None else lambda: self._parts(args, kwargs),
             ttl_s=options["ttl_s"],
             cache_errors=options["cache_errors"],
         )
@@ -346,9 +346,20 @@ def _checked(fn: object, options: dict[str, Any]) -> StepFunction[..., Any]:
     if not callable(fn):
         raise MisuseError(f"@aw.step was given a {type(fn).__name__}; write @aw.step, or @aw.step(key=..., ttl=...)")
     made: StepFunction[..., Any] = StepFunction(fn, options)
+    if options["key"] is not None:
+        _check_key(fn, options["key"], made.name)
     if options["ignore"]:
         _check_ignored(fn, options["ignore"], made.name)
     return made
+
+
+def _check_key(fn: Callable[..., Any], template: str, name: str) -> None:
+    try:
+        parameters = inspect.signature(fn).parameters
+    except (TypeError, ValueError):  # a builtin, of which nobody knows the arguments
+        return
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        check_template(template, parameters, step=name)
 
 
 def _check_ignored(fn: Callable[..., Any], ignore: tuple[str, ...], name: str) -> None:

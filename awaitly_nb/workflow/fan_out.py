@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb.engine import Leave, Run, call_of, perform
@@ -47,9 +48,15 @@ def _specs(spec: StepSpec, items: Iterable[Any], key: ItemKey) -> Iterator[StepS
                 warn(f"item {index} of step {spec.step_id!r} runs uncached: {exc}", UncachedWarning)
                 yield spec.but(args=args)
             else:
-                yield spec.but(args=args, key=parts.key, parts=parts)
+                reread = partial(step_parts, spec.fn, args, dict(spec.kwargs), name=spec.step_id)
+                yield spec.but(args=args, key=parts.key, parts=parts, reread=reread)
             continue
-        made = fill(key, {"item": item, "index": index}, step=spec.step_id) if isinstance(key, str) else key(item)
+        try:
+            made = fill(key, {"item": item, "index": index}, step=spec.step_id) if isinstance(key, str) else key(item)
+        except UnkeyableError as exc:
+            warn(f"item {index} of step {spec.step_id!r} runs uncached: {exc}", UncachedWarning)
+            yield spec.but(args=args)
+            continue
         if not isinstance(made, str) or not made:
             raise MisuseError(
                 f"step {spec.step_id!r}: the key of item {index} came out as {made!r}, not a non-empty string"

@@ -51,7 +51,7 @@ from awaitly_nb.executors import (
 )
 from awaitly_nb.result import Err, Ok
 from awaitly_nb.states import Session, as_resume_state, create_resume_state_collector
-from awaitly_nb.workflow.context import AsyncContext, Context
+from awaitly_nb.workflow.context import AsyncContext, Context, awaited
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -189,8 +189,10 @@ class Workflow:
         failure: BaseException | None = None
         value: Any = None  # Any: the user's value
         try:
-            made = blocking(body, running.context(AsyncContext if is_async_function(body) else Context, run))
-            value = await made if is_awaitable(made) else made
+            ctx = running.context(AsyncContext if is_async_function(body) else Context, run)
+            value = blocking(body, ctx)
+            if is_awaitable(value):
+                value = await awaited(ctx, value)
             await let_cancellation_in(run)
         except BaseException as exc:  # noqa: BLE001 - sorted by `end`, which raises again what must leave the run
             failure = exc
@@ -239,9 +241,10 @@ class Workflow:
         failure: BaseException | None = None
         value: Any = None  # Any: the user's value
         try:
-            value = body(running.context(Context, run))
+            ctx = running.context(Context, run)
+            value = body(ctx)
             if is_awaitable(value):
-                value = in_private_loop(value, None)[0]
+                value = in_private_loop(awaited(ctx, value), None)[0]
         except BaseException as exc:  # noqa: BLE001 - sorted by `end`, which raises again what must leave the run
             failure = exc
         if running.session is not None:

@@ -280,7 +280,7 @@ def test_a_key_of_ones_own_is_a_template_over_the_arguments():
     assert [load("a.csv"), load(path="a.csv"), load("a.csv", 10)] == ["a.csv"] * 3
     assert CALLS == ["a.csv"]
     with pytest.raises(aw.MisuseError, match="pth"):
-        aw.step(key="raw:{pth}")(lambda path: path)("a.csv")
+        aw.step(key="raw:{pth}")(lambda path: path)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_what_is_no_template_is_refused_where_the_function_is_defined(key, said)
     ("key", "fault"),
     [
         ("{y}", "names 'y', which is not there"),
-        ("{}", "cannot be filled: Replacement index 0"),
+        ("{}", "names '', which is not there"),
         ("{x:d}", "cannot be filled: Unknown format code 'd'"),
         ("{x.y}", "cannot be filled: 'str' object has no attribute 'y'"),
         ("{x[y]}", "cannot be filled: string indices must be integers"),

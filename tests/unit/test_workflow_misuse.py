@@ -165,7 +165,8 @@ def test_an_item_that_comes_twice_may_share_its_key(items):
     assert workflow.run_sync(lambda ctx: ctx.map("u", lambda item: 1, items, key="u")) == aw.Ok([1, 1])
 
 
-def test_items_of_a_template_that_differ_are_told():
+def test_items_of_a_template_whose_texts_are_equal_do_not_share_a_key():
     workflow = aw.create_workflow("w", cache=None)
-    with pytest.warns(aw.errors.SharedKeyWarning, match="'u:1'"):
-        assert workflow.run_sync(lambda ctx: ctx.map("u", type, [1, "1"], key="u:{item}")) == aw.Ok([int, int])
+    with pytest.warns(aw.errors.UncachedWarning, match="reads as a number") as told:
+        assert workflow.run_sync(lambda ctx: ctx.map("u", type, [1, "1"], key="u:{item}")) == aw.Ok([int, str])
+    assert len(told) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import time
 
@@ -165,7 +166,6 @@ def test_a_step_that_waits_for_itself_is_misuse_and_no_deadlock(mode, cache):
 
 
 def test_the_body_may_be_a_method_a_partial_or_a_callable_object(mode):
-    import functools
 
     class Report:
         async def run_async(self, ctx):
@@ -300,3 +300,35 @@ def test_a_step_that_is_cheaper_to_run_than_to_load_says_so(mode, tmp_path):
     cheap, dear = workflow.last_run.steps
     assert cheap.reason == "from the cache, cheaper to run than to load"
     assert dear.reason == "from the cache"
+
+
+async def asynchronous(ctx, extra=0):
+    one = await ctx.step("one", lambda: 1, key="one")
+    two = await ctx.attempt("two", lambda: 2)
+    return one + two.unwrap() + sum(await ctx.map("three", lambda x: x, [3, extra], key="three:{item}"))
+
+
+@pytest.mark.parametrize("how", ["run", "run_sync", "run_sync in a loop"])
+@pytest.mark.parametrize(
+    "body", [lambda ctx: asynchronous(ctx), lambda ctx: asynchronous(ctx, extra=0)], ids=["lambda", "lambda with more"]
+)
+def test_a_body_that_returns_the_coroutine_of_another_is_an_async_body(how, body):
+    workflow = aw.create_workflow("w", cache={})
+    if how == "run":
+        assert asyncio.run(workflow.run(body)) == aw.Ok(6)
+    elif how == "run_sync":
+        assert workflow.run_sync(body) == aw.Ok(6)
+    else:
+
+        async def cell():
+            return workflow.run_sync(body)
+
+        assert asyncio.run(cell()) == aw.Ok(6)
+
+
+def test_a_failed_step_of_such_a_body_ends_the_run():
+    async def body(ctx):
+        await ctx.step("no", lambda: aw.err("NO"))
+        raise AssertionError
+
+    assert asyncio.run(aw.create_workflow("w", cache={}).run(lambda ctx: body(ctx))) == aw.Err("NO")
