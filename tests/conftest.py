@@ -31,6 +31,24 @@ from awaitly_nb.result import mark_of, with_mark
 from awaitly_nb.testing import FakeClock
 
 
+class _Module(pytest.Module):
+    """A module of tests that is skipped, and not an error, where a package of an extra is not installed."""
+
+    def collect(self):
+        try:
+            return super().collect()
+        except self.CollectError as exc:
+            missing = getattr(exc.__cause__, "name", None) or ""
+            if missing.partition(".")[0] in {"", "awaitly_nb", "tests"}:
+                raise
+            pytest.skip(f"needs {missing}: pip install -e '.[all,test]'", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Collect each module so that what is not installed is told in one line."""
+    return _Module.from_parent(parent, path=module_path)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory):
     """Give the whole session, and each process it starts, a home and configuration that are not the user's."""

@@ -189,3 +189,22 @@ def test_what_cannot_be_installed_is_told_in_one_line(monkeypatch):
     assert "sudo apt-get install no-such-program" in said[0]
     system.provide(["unit"], said.append)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "counts"),
+    [
+        ("import no_such_package_anywhere.part\ndef test(): pass\n", (0, 1)),
+        ("from awaitly_nb import no_such_name\n", (1, 0)),
+        ("import tests.no_such_module\n", (1, 0)),
+        ("1 / 0\n", (1, 0)),
+    ],
+)
+def test_a_module_that_lacks_a_package_of_others_is_skipped_and_one_that_lacks_ours_is_an_error(
+    tmp_path, source, counts
+):
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_pycollect_makemodule\n")
+    (tmp_path / "test_a.py").write_text(source)
+    _, found = run(tmp_path, "--continue-on-collection-errors")
+    assert (found["failed"], found["skipped"]) == counts

@@ -6,8 +6,6 @@ import os
 
 import pytest
 
-from tests.e2e.browser import lab
-
 _STRICT = os.environ.get("AWAITLY_NB_TESTS_STRICT") == "1"  # now: the tests' own settings replace it later
 _MISSING = "browser tests need chromium: apt-get install chromium"
 
@@ -15,6 +13,9 @@ _MISSING = "browser tests need chromium: apt-get install chromium"
 @pytest.fixture(scope="session")
 def chromium():
     """A running Chromium; without one the tests are skipped, or fail where nothing may be skipped."""
+    # Here, and not above: a module of tests that lacks a package is skipped, and this one would be an error.
+    from tests.e2e.browser import lab
+
     if lab.CHROMIUM is None:
         if _STRICT:
             pytest.fail(_MISSING)
@@ -30,6 +31,8 @@ def chromium():
 @pytest.fixture(scope="session")
 def server(chromium, tmp_path_factory):
     """A running JupyterLab."""
+    from tests.e2e.browser import lab
+
     running = lab.Server(tmp_path_factory.mktemp("lab"))
     yield running
     running.stop()
@@ -38,6 +41,8 @@ def server(chromium, tmp_path_factory):
 @pytest.fixture
 def open_lab(chromium, server, request):
     """`open_lab(notebook)` shows a notebook in a new page."""
+    from tests.e2e.browser import lab
+
     contexts = []
 
     def open_notebook(content, *, name=None, **options):
