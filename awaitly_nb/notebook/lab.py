@@ -213,7 +213,6 @@ class Lab:
         cell = PageCell(id=str(data["id"]), source=str(data["source"]))
         read = Cell(self._shell, cell.line or "", cell.body)
         removed = read.key is not None and manage.remove(_literal(read.key)).removed
-        self._ran.pop(cell.id, None)
         return {"id": cell.id, "removed": removed}
 
     def _recompute(self, data: dict[str, Any]) -> dict[str, Any]:

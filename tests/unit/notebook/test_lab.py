@@ -172,9 +172,9 @@ def test_while_a_cell_runs_the_page_is_told_to_ask_later(page, lab, shell, run):
 def test_invalidating_a_cell_removes_what_it_would_be_served_and_undo_brings_it_back(page, run):
     run("a", RAW)
     assert page.ask(type="invalidate", id="a", source=RAW)["removed"] == 1
-    assert states(page, a=RAW)[0] == {"a": "new"}
+    assert states(page, a=RAW) == ({"a": "stale"}, ["a"])
     assert page.ask(type="undo") == {"type": "undo", "restored": 1}
-    assert states(page, a=RAW)[0] == {"a": "cached"}
+    assert states(page, a=RAW) == ({"a": "stored"}, [])
 
 
 def test_a_cell_is_recomputed_once(page, run):
