@@ -41,6 +41,7 @@ __all__ = [
     "own_tree",
     "place_of",
     "public_names",
+    "quoted_files",
     "quoted_in",
     "references",
     "tree_digest",
@@ -381,6 +382,16 @@ _FUSED: Final = re.compile("LOAD_FAST|STORE_FAST")
 _CALL: Final = frozenset({"PUSH_NULL", "PRECALL", "CALL", "CACHE"})
 _READERS: Final = frozenset({"eval", "exec", "globals"})
 _QUOTED: Final = re.compile(r"@([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+_SQL: Final = re.compile(
+    r"\b(?:select|pivot|unpivot|summarize|describe|insert\s+into|delete\s+from)\s|\A\s*from\s", re.IGNORECASE
+)
+_ALIAS: Final = r"(?:\s+(?:as\s+)?(?!join\b|from\b)\w+)?"
+_TABLES: Final = re.compile(
+    r"\b(?:from|join|into|pivot|summarize|describe)\s+"
+    rf"([^\W\d]\w*{_ALIAS}(?:\s*,\s*[^\W\d]\w*{_ALIAS})*)",
+    re.IGNORECASE,
+)
+_IN_QUOTES: Final = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
 _KEPT: Final = 8192
 
 
@@ -438,8 +449,33 @@ def names_of(text: str, mode: str = "eval") -> tuple[Chain, ...]:
 
 
 def quoted_in(text: str) -> list[Chain]:
-    """Return the names after an `@`: pandas looks for them where the text is used, as in `df.query("a > @limit")`."""
-    return [tuple(name.split(".")) for name in _QUOTED.findall(text)] if "@" in text else []
+    """Return the names that text has looked up where it is used: after an `@` by pandas, as tables by SQL on frames.
+
+    Examples
+    --------
+    >>> quoted_in("price > @limit.low"), quoted_in("SELECT * FROM trades JOIN 'd.csv' ON a, names AS n")
+    ([('limit', 'low')], [('trades',)])
+    >>> quoted_in("taken from trades")
+    []
+    """
+    found: list[Chain] = [tuple(name.split(".")) for name in _QUOTED.findall(text)] if "@" in text else []
+    if _SQL.search(text) is not None:
+        for tables in _TABLES.findall(text):
+            found.extend((name.split()[0],) for name in tables.split(","))
+    return found
+
+
+def quoted_files(text: str) -> list[str]:
+    """Return what SQL text puts into quotes, which may be files: `from 'd.csv'`, `read_parquet(["a.parquet"])`.
+
+    Examples
+    --------
+    >>> quoted_files("select * from 'd.csv' where name = 'x'"), quoted_files("it's")
+    (['d.csv', 'x'], [])
+    """
+    if _SQL.search(text) is None:
+        return []
+    return [single or double for single, double in _IN_QUOTES.findall(text)]
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

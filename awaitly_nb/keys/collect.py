@@ -14,7 +14,16 @@ from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodTyp
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.keys.classes import Inside, classes_named, members
-from awaitly_nb.keys.code import attribute_of, imported, imported_name, own_tree, place_of, public_names, references
+from awaitly_nb.keys.code import (
+    attribute_of,
+    imported,
+    imported_name,
+    own_tree,
+    place_of,
+    public_names,
+    quoted_in,
+    references,
+)
 from awaitly_nb.keys.graph import (
     ABSENT,
     SELF,
@@ -89,6 +98,9 @@ def collect_names(
     return collector.graph
 
 
+_LONGEST: Final = 100_000
+"""Text that is longer is no query, and not searched for names."""
+
 _NAMED: Final = frozenset({"code", "helper", "class", "import", "package"})
 """Parts that say one thing wherever they are met, so that meeting them again adds nothing."""
 
@@ -137,9 +149,10 @@ class _Collector:
 
     def _attributes(self) -> None:
         """Count the attributes of functions, as in `model.k = 2`: those that the code, as far as it is read, names."""
+        all_of_them = "__dict__" in self.mentioned
         for label, bearer, held in self._bearers:
             for name, value in sorted(attributes(bearer).items()):
-                if not name.startswith("__") and (name in self.mentioned or name in self.graph.texts):
+                if not name.startswith("__") and (all_of_them or name in self.mentioned or name in self.graph.texts):
                     self._at("global", f"{label}.{name}", held, name, value)
 
     def _bears(self, label: str, value: object) -> None:
@@ -156,6 +169,8 @@ class _Collector:
         lookup: Lookup = namespace
         value = namespace.get(chain[0], ABSENT)
         if value is ABSENT:
+            if chain[0] == "vars":
+                self.mentioned.add("__dict__")
             self._absent("builtin" if hasattr(builtins, chain[0]) else kind, shown, namespace, chain[0])
             return
         if namespace is self.home:
@@ -168,6 +183,7 @@ class _Collector:
             self._fix("import", shown, value.__name__, value.__name__)
             if not is_user_module(value):
                 self._package(value.__name__)
+                self._patched(shown, value, chain[chain.index(attribute) :])
                 return
             lookup, key, shown = place_of(value, attribute), attribute, f"{shown}.{attribute}"
             value = attribute_of(value, attribute)
@@ -177,6 +193,26 @@ class _Collector:
             self._slot("global", shown, lookup, key)  # which is refused
         else:
             self._at("global", shown, lookup, key, value)
+            if len(chain) > 1 and not isinstance(value, ModuleType):
+                self._patched(shown, value, chain[1:])
+
+    def _patched(self, shown: str, owner: object, attributes: Chain) -> None:
+        """Follow a function of the user that was put on an installed module or class: `pd.DataFrame.rows = rows`."""
+        for attribute in attributes:
+            places: list[Mapping[str, Any]] = []
+            if isinstance(owner, ModuleType):
+                places.append(vars(owner))
+            else:
+                cls = owner if isinstance(owner, type) else type(owner)
+                places.extend(vars(base) for base in cls.__mro__ if not is_user_class(base))
+            place = next((place for place in places if attribute in place), None)
+            if place is None:
+                return
+            owner, shown = place[attribute], f"{shown}.{attribute}"
+            if is_user_function(owner):
+                self._at("helper", shown, place, attribute, owner)
+            if not isinstance(owner, ModuleType | type):
+                return
 
     def _absent(self, kind: str, name: str, lookup: Lookup, key: str) -> None:
         if self._is_new(lookup, key):
@@ -220,6 +256,11 @@ class _Collector:
 
     def _value(self, kind: str, name: str, lookup: Lookup, key: object, value: object) -> None:
         # A bare object() marks an absence; it has no content, and its name says which mark it is.
+        if isinstance(value, str) and len(value) < _LONGEST and type(lookup) is dict:
+            for chain in quoted_in(value):
+                if chain[0] in lookup:
+                    self.graph.watch_plain(lookup, key, value)
+                    self.name(lookup, "", chain)
         token = "object" if type(value) is object else named_token(name, value)
         if token is None:
             self._slot(kind, name, lookup, key)

@@ -30,6 +30,7 @@ from contextvars import ContextVar
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from awaitly_nb.keys.code import quoted_files
 from awaitly_nb.keys.graph import ABSENT, Graph, function_graph
 from awaitly_nb.keys.origin import is_installed_path, is_own_path
 
@@ -578,7 +579,8 @@ def _plausible(text: str) -> bool:
 
 
 def _in_graph(graph: Graph) -> Iterator[str]:
-    yield from graph.texts
+    for text in graph.texts:
+        yield from _in_value(text, 0)
     for slot in graph.slots:
         yield from _in_value(slot.lookup.get(slot.key, ABSENT), _DEPTH)
 
@@ -586,6 +588,7 @@ def _in_graph(graph: Graph) -> Iterator[str]:
 def _in_value(value: object, depth: int) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+        yield from quoted_files(value)
     elif isinstance(value, PurePath):
         yield str(value)
     elif depth and isinstance(value, dict):

@@ -206,7 +206,7 @@ def _by_name(walk: Walk, value: Any, name: str) -> bytes:
     return seal(parts)
 
 
-def _function(_walk: Walk, value: Any) -> bytes:
+def _function(walk: Walk, value: Any) -> bytes:
     parts = node("function")
     module = getattr(value, "__module__", None) or ""
     if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
@@ -215,6 +215,10 @@ def _function(_walk: Walk, value: Any) -> bytes:
         from awaitly_nb.keys.graph import function_digest
 
         parts.update(encode_text(function_digest(value)))
+        # Nobody knows here what is read of it. What a decorator noted (`__wrapped__`) is in the digest.
+        for name, attribute in sorted(getattr(value, "__dict__", {}).items()):
+            if type(value) is types.FunctionType and not name.startswith("__"):
+                parts.update(encode_text(name) + walk.part(attribute, f".{name}"))
     return seal(parts)
 
 

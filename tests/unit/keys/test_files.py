@@ -295,6 +295,22 @@ def test_text_and_paths_in_arguments_that_name_files_count(folder):
     assert named(f, ("", "\0", "x" * 100_000, "a\nb", ".", str(folder))) == []
 
 
+def test_files_that_sql_text_quotes_count(kernel, folder):
+    (folder / "b.parquet").write_bytes(b"PAR1")
+    for query in (
+        "select * from 'data.csv'",
+        "select *\nfrom read_parquet(['b.parquet'])\nwhere name = 'x'",
+        'from "data.csv" join "b.parquet" on true',
+    ):
+        expected = [name for name in ("data.csv", "b.parquet") if name in query]
+        assert named(f"out = sql({query!r})") == expected
+        ns = kernel.run(f"def f():\n    return sql({query!r})\n")
+        assert named(ns["f"]) == expected
+        assert named("out = sql(query)", (), {"query": query}) == expected
+        assert named(lambda text: text, (query,)) == expected
+    assert named("out = 'it is not in \\'data.csv\\' any more'") == []
+
+
 def test_literals_in_the_function_and_its_helpers_count(kernel, folder):
     (folder / "b.parquet").write_bytes(b"PAR1")
     ns = kernel.run(

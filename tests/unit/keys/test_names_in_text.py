@@ -76,3 +76,48 @@ def test_text_that_is_no_code_is_text(kernel):
     f = kernel.run('def f():\n    return eval("1 +")\n')["f"]
     assert function_digest(f)
     assert cell_parts('eval("1 +")', kernel.ns, name="c").key
+
+
+QUERIES = [
+    "select * from df",
+    "SELECT a FROM other JOIN df ON true",
+    "select * from other o, df d",
+    "with t as (select 1) select * from t where a in (select a from df)",
+    "from df select a",
+    "summarize df",
+    "select *\nfrom df",
+]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize(
+    "form", ["out = sql({!r})", "query = {!r}\nout = sql(query)", "out = helper()", "out = sql(QUERY)"]
+)
+def test_the_tables_of_sql_text_are_variables(kernel, query, form):
+    kernel.run(f"def sql(text): pass\ndef helper():\n    return sql({query!r})\nQUERY = {query!r}\n")
+    kernel.run("df = [1]\nunread = [1]\n")
+    cell = form.format(query)
+    first = cell_parts(cell, kernel.ns, name="c").key
+    kernel.run("unread = [2]\n")
+    assert cell_parts(cell, kernel.ns, name="c").key == first
+    kernel.run("df = [2]\n")
+    assert cell_parts(cell, kernel.ns, name="c").key != first
+    kernel.run("df = [1]\n")
+    assert cell_parts(cell, kernel.ns, name="c").key == first
+
+
+def test_prose_names_no_table(kernel):
+    kernel.run("df = [1]\n")
+    cell = 'title = "taken from df; join df"'
+    first = cell_parts(cell, kernel.ns, name="c").key
+    kernel.run("df = [2]\n")
+    assert cell_parts(cell, kernel.ns, name="c").key == first
+
+
+def test_a_variable_with_a_query_is_read_anew_when_it_names_another_table(kernel):
+    f = kernel.run("one = [1]\ntwo = [2]\nQ = 'select * from one'\ndef f():\n    return sql(Q)\n")["f"]
+    function_digest(f)
+    kernel.run("Q = 'select * from two'\n")
+    first = function_digest(f)
+    kernel.run("two = [3]\n")
+    assert function_digest(f) != first
