@@ -99,6 +99,46 @@ def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> N
 
 
 @app.command()
+@click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--auto/--no-auto", default=None, help="Whether plain cells are looked after; by default as the settings say."
+)
+@as_json
+def plan(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
+    """Say what *Run All* would do to NOTEBOOK: which cells hit, which run and why, and what that costs.
+
+    Reads the notebook's text and the cache; starts no kernel and runs nothing.
+
+    Exit codes: 0 nothing would run; 3 something would, or cannot be known.
+    """
+    from awaitly_nb.plans import plan as make_plan
+
+    found = make_plan(notebook, auto=auto)
+    if as_json:
+        show.data(found.to_dict())
+    else:
+        show.plan(found)
+    if not found.complete:
+        raise SystemExit(WOULD_COMPUTE)
+
+
+@app.command()
+@click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--mermaid", is_flag=True, help="As Mermaid text, and not as SVG.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.")
+def graph(*, notebook: Path, mermaid: bool, output: Path | None) -> None:
+    """Draw which cell of NOTEBOOK feeds which, and what would run; needs no other program and starts no kernel."""
+    from awaitly_nb.plans import plan as make_plan
+
+    made = make_plan(notebook).graph()
+    text = made.to_mermaid() if mermaid else made.to_svg()
+    if output is None:
+        click.echo(text.rstrip())
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+@app.command()
 @as_json
 def status(*, as_json: bool) -> None:
     """Show one line for each cell, function and step: its latest result, its size, and what its hits saved."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from awaitly_nb.cli.state import StateDetails
     from awaitly_nb.config import Setting
     from awaitly_nb.manage import EntryDetails, Explanation, Finding, NameStatus, Removal, Trusted, Vouched
+    from awaitly_nb.plans import Plan
     from awaitly_nb.states import Lease, SavedState
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "explanation",
     "findings",
     "inert",
+    "plan",
     "progress",
     "removal",
     "report",
@@ -266,6 +268,28 @@ def statuses(found: Sequence[NameStatus]) -> None:
     out.print(
         f"{counted(len(found), 'name')}, {counted(keys, 'key')}, {show_size(size)}, {show_duration(saved_s)} saved"
     )
+
+
+def plan(found: Plan) -> None:
+    """Show a plan: one line for each cell that is looked after, and the totals."""
+    out = console()
+    rows = [
+        (
+            one.state,
+            _clean(one.name),
+            "" if one.seconds is None else show_duration(one.seconds),
+            show_size(one.size_bytes) if one.size_bytes else "",
+            _clean(one.reason),
+        )
+        for one in found.cells
+        if one.state != "live"
+    ]
+    if rows:
+        columns = ("state", "cell", "takes", "reads", "why")
+        styles = {"hit": "green", "run": "yellow", "new": "blue", "unknown": "magenta"}
+        _lines(columns, rows, flexible=(1, 4), styles=styles)
+    live = sum(one.state == "live" for one in found.cells)
+    out.print(f"{counted(live, 'cell')} always run" if live else "", str(found.total), sep="\n" if live else "")
 
 
 def explanation(found: Explanation) -> None:

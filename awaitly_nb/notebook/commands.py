@@ -14,6 +14,7 @@ from awaitly_nb import manage
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.manage import counted, did_you_mean, fit_width, middle_cut, show_took, shown_key, shown_text
 from awaitly_nb.notebook.html import document, heading, preview_html, table
+from awaitly_nb.notebook.shell import current_shell
 from awaitly_nb.units import show_age, show_duration, show_size
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.cache import Entry
     from awaitly_nb.manage import EntryDetails
+    from awaitly_nb.plans import Graph, Plan
 
 __all__ = ["COMMANDS", "Command", "TextTable", "ValueView", "complete", "perform"]
 
@@ -217,6 +219,17 @@ def _config() -> TextTable:
     return TextTable("settings", ("setting", "value", "from"), rows, flexible=(1, 2))
 
 
+def _plan(notebook: str | None = None) -> Plan:
+    from awaitly_nb.notebook.plan_view import plan_of_session
+
+    return plan_of_session(current_shell(), notebook)
+
+
+def _graph(notebook: str | None = None, *, mermaid: bool = False) -> Graph | _Said:
+    graph = _plan(notebook).graph()
+    return _Said(graph.to_mermaid()) if mermaid else graph
+
+
 def _panel() -> None:
     from awaitly_nb.notebook.panel import panel
 
@@ -272,6 +285,12 @@ COMMANDS: Final = {
         "remove keys, in every namespace; they are computed again when they are needed",
         {"--older-than=": 'only what is older: "7d"', "--errors": "only cached failures", **_DRY},
         "keys",
+    ),
+    "plan": Command(
+        _plan, "[NOTEBOOK]", "what Run All would do: which cells hit, which run and why, and what that costs", {}
+    ),
+    "graph": Command(
+        _graph, "[NOTEBOOK]", "which cell feeds which, and what would run", {"--mermaid": "as Mermaid text"}
     ),
     "undo": Command(_undo, "", "bring back what was removed last, for a minute", {}),
     "retry": Command(_retry, "[KEY]", "remove cached failures, so that they run again", _DRY, "failed"),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from awaitly_nb.engine import RunSummary, Why
     from awaitly_nb.manage import Explanation
     from awaitly_nb.notebook.panel_rows import Row
+    from awaitly_nb.plans import Plan
     from awaitly_nb.result import Mark, Result
     from awaitly_nb.states import ResumeState
 
@@ -443,12 +444,19 @@ def _panel(*args: Any, **kwargs: Any) -> None:  # Any: as `panel` takes them
     panel(*args, **kwargs)
 
 
+def _plan_html(found: Plan) -> str:
+    from awaitly_nb.notebook.plan_view import plan_html
+
+    return plan_html(found)
+
+
 for _name in ("Ok", "Err"):
     register_html(_name, result_html)
 for _name in ("MappingCache", "MemoryCache", "StoredCache"):
     register_html(_name, cache_html)
 register_html("ResumeState", state_html)
 register_html("RunSummary", run_html)
+register_html("Plan", _plan_html)
 register_html("Why", why_html)
 register_html("Explanation", _explanation_html)
 register_panel(_panel)

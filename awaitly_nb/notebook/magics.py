@@ -69,6 +69,8 @@ class AwaitlyMagics(Magics):
         %awaitly keys [GLOB]   the cached keys, with size, age and hits
         %awaitly show KEY      what is cached under a key: variables, plots, printed text
         %awaitly why NAME      why a cell or step was computed: which part of its key was new
+        %awaitly plan          what Run All would do: which cells hit, which run and why, and what that costs
+        %awaitly graph         which cell feeds which, as a picture
         %awaitly rm GLOB       remove keys, in every namespace; they are computed again
         %awaitly undo          bring back what was removed last, for a minute
         %awaitly retry [KEY]   remove cached failures, so that they run again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-__all__ = ["Compiler", "DisplayHook", "Publisher", "Shell"]
+__all__ = ["Compiler", "DisplayHook", "Publisher", "Shell", "current_shell"]
 
 
 class Publisher(Protocol):
@@ -98,3 +99,10 @@ class Shell(Protocol):
 
     def set_hook(self, name: str, hook: Any, *, str_key: str) -> None:
         """Add a completer."""
+
+
+def current_shell() -> Shell | None:
+    """Return the shell that this process serves, or None outside of one; does not load IPython."""
+    ipython = sys.modules.get("IPython")
+    found: Shell | None = None if ipython is None else ipython.get_ipython()
+    return found

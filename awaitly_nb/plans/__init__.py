@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from awaitly_nb.plans.cell_line import CELL_VALUES as CELL_VALUES
     from awaitly_nb.plans.cell_line import CellOptions as CellOptions
     from awaitly_nb.plans.cell_line import parse_cell_line as parse_cell_line
+    from awaitly_nb.plans.graph import Graph as Graph
     from awaitly_nb.plans.naming import Directive as Directive
     from awaitly_nb.plans.naming import called as called
     from awaitly_nb.plans.naming import read_directive as read_directive
@@ -38,6 +39,7 @@ else:
             "CellPlan": "walk",
             "CodeCell": "notebook_file",
             "Directive": "naming",
+            "Graph": "graph",
             "Notes": "notes",
             "Plan": "result",
             "always_runs": "statics",

@@ -95,8 +95,14 @@ class Graph:
         lines += [f"    classDef {state} {look}" for state, look in _MERMAID.items()]
         return "\n".join(lines) + "\n"
 
+    def __repr__(self) -> str:
+        return self.to_mermaid()
+
     def _repr_html_(self) -> str:
         return self.to_svg()
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": self.to_svg(), "text/plain": self.to_mermaid(), "text/vnd.mermaid": self.to_mermaid()}
 
     def _wires(self) -> dict[tuple[int, int], list[tuple[str, bool]]]:
         wires: dict[tuple[int, int], list[tuple[str, bool]]] = {}

@@ -9,6 +9,7 @@ from awaitly_nb.drawing import html_of
 from awaitly_nb.units import show_duration, show_size
 
 if TYPE_CHECKING:
+    from awaitly_nb.plans.graph import Graph
     from awaitly_nb.plans.walk import CellPlan, Edge
 
 __all__ = ["SCHEMA_VERSION", "Plan", "Total"]
@@ -62,7 +63,7 @@ class Total:
         return f"{line}; {', '.join(gains)}" if gains else line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Plan:
     """What *Run All* would do to a notebook, cell by cell.
 
@@ -134,11 +135,14 @@ class Plan:
             "total": {name: getattr(total, name) for name in Total.__slots__} | {"text": str(total)},
         }
 
-    def graph(self) -> Any:  # Any: the class is loaded when it is asked for
+    def graph(self) -> Graph:
         """Return which cell feeds which, as a picture that needs no program and no kernel."""
         from awaitly_nb.plans.graph import Graph
 
         return Graph(self)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         shown = [cell for cell in self.cells if cell.state != "live"]

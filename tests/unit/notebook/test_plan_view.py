@@ -1,0 +1,78 @@
+"""`%awaitly plan` and `%awaitly graph` in a shell."""
+
+import json
+
+import pytest
+
+from awaitly_nb.plans import Plan
+
+CELLS = ["n = 3", "%%awaitly data\ndata = list(range(n))", "%%awaitly total\ntotal = sum(data)"]
+
+
+@pytest.fixture
+def notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "cache"))
+
+    def write(cells=CELLS):
+        path = tmp_path / "n.ipynb"
+        content = {"cells": [{"cell_type": "code", "source": source} for source in cells], "nbformat": 4}
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return path
+
+    write()
+    return write
+
+
+def told(shell, line):
+    shell.attempt(line).raise_error()
+    return shell.ns["_"]
+
+
+def test_the_plan_of_a_notebook_before_and_after_it_ran(shell, notebook):
+    path = notebook()
+    before = told(shell, f"%awaitly plan {path}")
+    assert isinstance(before, Plan)
+    assert [cell.state for cell in before.cells] == ["live", "new", "new"]
+    for source in CELLS:
+        shell.run(source)
+    after = told(shell, f"%awaitly plan {path}")
+    assert [cell.state for cell in after.cells] == ["live", "hit", "hit"]
+    assert after.complete
+    assert "awaitly-plan" in after._repr_html_()
+
+
+def test_an_edit_is_told_with_its_reason(shell, notebook):
+    for source in CELLS:
+        shell.run(source)
+    path = notebook(["n = 4", *CELLS[1:]])
+    plan = told(shell, f"%awaitly plan {path}")
+    assert [(cell.state, cell.reason) for cell in plan.cells[1:]] == [
+        ("run", "n changed"),
+        ("depends", "data comes from data, which will run"),
+    ]
+
+
+def test_what_the_kernel_knows_is_the_start(shell, notebook):
+    shell.run("n = 3")
+    for source in CELLS[1:]:
+        shell.run(source)
+    plan = told(shell, f"%awaitly plan {notebook(CELLS[1:])}")
+    assert [cell.state for cell in plan.cells] == ["hit", "hit"]
+
+
+def test_the_graph_is_a_picture_and_mermaid(shell, notebook):
+    graph = told(shell, f"%awaitly graph {notebook()}")
+    assert set(graph._repr_mimebundle_()) == {"text/html", "text/plain", "text/vnd.mermaid"}
+    assert "flowchart TD" in repr(told(shell, f"%awaitly graph {notebook()} --mermaid"))
+
+
+def test_the_front_end_may_tell_the_notebook(shell, notebook, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook()))
+    plan = told(shell, "%awaitly plan")
+    assert "saved" in plan.note
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    shell.ns["__vsc_ipynb_file__"] = str(notebook())
+    assert [cell.state for cell in told(shell, "%awaitly plan").cells] == ["live", "new", "new"]
+    del shell.ns["__vsc_ipynb_file__"]
+    shell.attempt("%awaitly plan")
+    assert "NOTEBOOK" in shell.err
