@@ -73,28 +73,63 @@ def demo(*, folder: Path | None, as_json: bool) -> None:
 
 @app.command()
 @click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--check", is_flag=True, help="Compute nothing that has a key; fail where something would be computed.")
+@click.option(
+    "--check", is_flag=True, help="Compute nothing: say the plan, and fail where something would be computed."
+)
+@click.option("--stale", is_flag=True, help="Only what the plan does not call a hit, and what that needs.")
+@click.option("--only", metavar="CELLS", help="Only these cells, by name or place, and what they need: model,plot,7")
+@click.option(
+    "--budget", metavar="TIME", callback=duration, help='Stop before a step that would take longer: "60s", "1h".'
+)
+@click.option(
+    "--auto/--no-auto", default=None, help="Whether plain cells are looked after; by default as the settings say."
+)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it with its outputs.")
 @as_json
-def run(*, notebook: Path, check: bool, output: Path | None, as_json: bool) -> None:
+def run(
+    *,
+    notebook: Path,
+    check: bool,
+    stale: bool,
+    only: str | None,
+    budget: float | None,
+    auto: bool | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
     """Run NOTEBOOK from top to bottom without a browser; what is cached is not computed again.
 
-    --check stops at the first step or cell that would be computed, and names it: what comes after depends on its
-    result. Steps without a key and plain cells run with --check too, since nothing of them is ever cached.
+    --check says the plan without a kernel. Where that finds nothing to compute, the notebook is run up to the first
+    step that would be computed, because steps inside plain cells are known to a run only.
 
-    Exit codes: 0 all cells ran; 1 a cell failed or the kernel died; 3 --check found a step that would be computed;
-    130 stopped from the keyboard, which ends the kernel too; what was finished is stored.
+    --budget stops before a step that is expected to take longer than what is left, and says what it would cost.
+
+    Exit codes: 0 all cells ran; 1 a cell failed or the kernel died; 3 --check found something that would be computed,
+    or --budget stopped; 130 stopped from the keyboard, which ends the kernel too; what was finished is stored.
     """
     from awaitly_nb.cli.headless import run_notebook
+    from awaitly_nb.plans import plan as make_plan
 
+    if auto is not None:
+        os.environ["AWAITLY_NB_AUTO"] = "1" if auto else "0"  # the kernel's, too
+    places = None
+    if check or stale or only is not None:
+        found = make_plan(notebook, auto=auto)
+        if check and any(cell.state in ("run", "new") for cell in found.cells):
+            show.data(found.to_dict()) if as_json else show.plan(found)
+            raise SystemExit(WOULD_COMPUTE)
+        if stale or only is not None:
+            places = found.needed(None if only is None else [word.strip() for word in only.split(",")])
     with show.progress(quiet=as_json) as progress:
-        report = run_notebook(notebook, compute=not check, output=output, on_event=progress.run_event)
+        report = run_notebook(
+            notebook, compute=not check, only=places, budget_s=budget, output=output, on_event=progress.run_event
+        )
     if as_json:
         show.data(report.to_dict())
     else:
         show.report(report)
     if report.ending != "ok":
-        codes = {"would compute": WOULD_COMPUTE, "interrupted": INTERRUPTED}
+        codes = {"would compute": WOULD_COMPUTE, "over budget": WOULD_COMPUTE, "interrupted": INTERRUPTED}
         raise SystemExit(codes.get(report.ending, FAILED))
 
 
@@ -126,12 +161,16 @@ def plan(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
 @click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--mermaid", is_flag=True, help="As Mermaid text, and not as SVG.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.")
-def graph(*, notebook: Path, mermaid: bool, output: Path | None) -> None:
+@as_json
+def graph(*, notebook: Path, mermaid: bool, output: Path | None, as_json: bool) -> None:
     """Draw which cell of NOTEBOOK feeds which, and what would run; needs no other program and starts no kernel."""
     from awaitly_nb.plans import plan as make_plan
 
-    made = make_plan(notebook).graph()
-    text = made.to_mermaid() if mermaid else made.to_svg()
+    found = make_plan(notebook)
+    if as_json:
+        show.data(found.to_dict())
+        return
+    text = found.graph().to_mermaid() if mermaid else found.graph().to_svg()
     if output is None:
         click.echo(text.rstrip())
     else:

@@ -23,13 +23,23 @@ from awaitly_nb import events
 from awaitly_nb.errors import MissingExtraError, MisuseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from nbclient import NotebookClient
 
-__all__ = ["Ending", "Follower", "RunReport", "RunStep", "WouldCompute", "run_notebook", "steps_of", "write_journal"]
+__all__ = [
+    "Ending",
+    "Follower",
+    "OverBudget",
+    "RunReport",
+    "RunStep",
+    "WouldCompute",
+    "run_notebook",
+    "steps_of",
+    "write_journal",
+]
 
-Ending = Literal["ok", "cell failed", "kernel died", "interrupted", "would compute"]
+Ending = Literal["ok", "cell failed", "kernel died", "interrupted", "would compute", "over budget"]
 _JOURNAL, _LOG = "events.jsonl", "kernel.log"
 OnEvent = Callable[[dict[str, Any], Callable[[], None]], None]
 
@@ -112,11 +122,13 @@ def run_notebook(
     notebook: Path,
     *,
     compute: bool = True,
+    only: Collection[int] | None = None,
+    budget_s: float | None = None,
     environment: Mapping[str, str] | None = None,
     output: Path | None = None,
     on_event: OnEvent | None = None,
 ) -> RunReport:
-    """Run every cell of `notebook` in a new kernel, in the notebook's folder.
+    """Run the cells of `notebook` in a new kernel, in the notebook's folder.
 
     Parameters
     ----------
@@ -124,6 +136,10 @@ def run_notebook(
         The file; it is not changed.
     compute
         False stops at the first step with a key that is not in the cache.
+    only
+        Places of the cells to run, from 0; None runs all.
+    budget_s
+        Stop before a step that is expected to take longer than what is left of these seconds; None means no bound.
     environment
         The kernel's environment; by default this process's.
     output
@@ -165,10 +181,12 @@ def run_notebook(
         folder = Path(temporary)
         with Follower(folder / _JOURNAL, follow) as follower:
             try:
-                _run_cells(client, folder, compute=compute, environment=environment)
+                _run_cells(
+                    client, folder, f"compute={compute}, budget_s={budget_s}", only=only, environment=environment
+                )
             except CellExecutionError as exc:
-                ending = "would compute" if exc.ename == "WouldCompute" else "cell failed"
-                error = exc.evalue if ending == "would compute" else str(exc)
+                ending = _STOPS.get(exc.ename, "cell failed")
+                error = str(exc) if ending == "cell failed" else exc.evalue
             except DeadKernelError:
                 ending = "kernel died"
                 error = "" if died_at else (folder / _LOG).read_text(errors="replace")
@@ -186,8 +204,15 @@ def run_notebook(
     )
 
 
-def _run_cells(client: NotebookClient, folder: Path, *, compute: bool, environment: Mapping[str, str] | None) -> None:
-    call = f"_k({str(folder / _JOURNAL)!r}, compute={compute})"
+def _run_cells(
+    client: NotebookClient,
+    folder: Path,
+    options: str,
+    *,
+    only: Collection[int] | None,
+    environment: Mapping[str, str] | None,
+) -> None:
+    call = f"_k({str(folder / _JOURNAL)!r}, {options})"
     start = f"from awaitly_nb.cli.headless import write_journal as _k; {call}; del _k"
     with (
         (folder / _LOG).open("wb") as log,
@@ -197,7 +222,8 @@ def _run_cells(client: NotebookClient, folder: Path, *, compute: bool, environme
         assert client.kc is not None
         client.kc.execute(start, silent=True, store_history=False)
         for index, cell in enumerate(client.nb.cells):
-            client.execute_cell(cell, index)
+            if only is None or index in only:
+                client.execute_cell(cell, index)
 
 
 def _kill(client: NotebookClient) -> None:
@@ -263,6 +289,10 @@ def _step(line: Mapping[str, Any], state: Any, **told: Any) -> RunStep:  # Any: 
 _FIELDS = ("workflow", "run_id", "step_id", "step_key", "duration_s", "computed_s", "size_bytes", "reason", "source")
 
 
+class OverBudget(BaseException):
+    """A step is expected to take longer than what is left, and was not started. A BaseException as `WouldCompute`."""
+
+
 class WouldCompute(BaseException):
     """A step would be computed, and the run was to compute nothing.
 
@@ -271,7 +301,10 @@ class WouldCompute(BaseException):
     """
 
 
-def write_journal(path: str, *, compute: bool = True) -> None:
+_STOPS = {"WouldCompute": "would compute", "OverBudget": "over budget"}
+
+
+def write_journal(path: str, *, compute: bool = True, budget_s: float | None = None) -> None:
     """Write a line to `path` for every event of this process from now on.
 
     Parameters
@@ -280,8 +313,12 @@ def write_journal(path: str, *, compute: bool = True) -> None:
         The file; lines are appended.
     compute
         False ends the run that comes to a step with a key whose result is not cached.
+    budget_s
+        Seconds from now; a step that is expected to take longer than what is left of them ends the run.
     """
     from awaitly_nb.engine import failure_line
+
+    ends = None if budget_s is None else time.monotonic() + budget_s
 
     def write(event: Any) -> None:  # Any: one of the event types
         line = {"type": event.type, "at": event.at.timestamp()}
@@ -295,8 +332,23 @@ def write_journal(path: str, *, compute: bool = True) -> None:
             file.write(json.dumps(line) + "\n")
         if not compute and isinstance(event, events.StepCacheMiss):
             raise WouldCompute(f"step {event.step_id!r} would be computed: {event.reason}")
+        if ends is not None and isinstance(event, events.StepCacheMiss):
+            _check_budget(event, ends - time.monotonic())
 
     events.observe(write)
+
+
+def _check_budget(event: events.StepCacheMiss, left_s: float) -> None:
+    from awaitly_nb.manage import expected_s
+    from awaitly_nb.units import show_duration
+
+    expected = expected_s(event.workflow, event.step_id)
+    if left_s <= 0 or (expected is not None and expected > left_s):
+        takes = "nobody knows how long" if expected is None else f"about {show_duration(expected)}"
+        raise OverBudget(
+            f"step {event.step_id!r} would take {takes}, and {show_duration(max(0.0, left_s))} are left; nothing was "
+            f"started ({event.reason})"
+        )
 
 
 class Follower:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from awaitly_nb.manage.previews import shown_text as shown_text
     from awaitly_nb.manage.steps import Explanation as Explanation
     from awaitly_nb.manage.steps import NameStatus as NameStatus
+    from awaitly_nb.manage.steps import expected_s as expected_s
     from awaitly_nb.manage.steps import notebook_names as notebook_names
     from awaitly_nb.manage.steps import status as status
     from awaitly_nb.manage.steps import usual_s as usual_s
@@ -78,6 +79,7 @@ else:
             "doctor": "health",
             "entry_data": "entries",
             "export_secret": "trust",
+            "expected_s": "steps",
             "find": "entries",
             "fit_width": "terms",
             "folder_stamp": "entries",

@@ -312,3 +312,20 @@ _NAMED: Final = re.compile(
     | create_workflow\(\s*["']([^"']+)""",
     re.MULTILINE | re.VERBOSE,
 )
+
+
+def expected_s(workflow: str, step_id: str) -> float | None:
+    """Return the median of the seconds that a step's stored results took; None for a step that has none.
+
+    Parameters
+    ----------
+    workflow
+        Its workflow, or the name of the cell or function.
+    step_id
+        The step.
+    """
+    import statistics
+
+    took = [entry.duration_s for entry in open_default(workflow).entries() if entry.step_id == step_id]
+    known = [seconds for seconds in took if seconds is not None]
+    return statistics.median(known) if known else None

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.drawing import html_of
+from awaitly_nb.errors import MisuseError
 from awaitly_nb.units import show_duration, show_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from awaitly_nb.plans.graph import Graph
     from awaitly_nb.plans.walk import CellPlan, Edge
 
@@ -104,6 +107,46 @@ class Plan:
     def complete(self) -> bool:
         """True when nothing that is cached would run: all its cells hit or always run."""
         return all(cell.state in ("hit", "live") for cell in self.cells)
+
+    def needed(self, only: Sequence[str] | None = None) -> set[int]:
+        """Return the places of the cells that have to be executed for some of them: these, and all that they need.
+
+        Parameters
+        ----------
+        only
+            Cells by name or by place; None means those that are not served from the cache.
+
+        Raises
+        ------
+        MisuseError
+            There is no such cell.
+        """
+        if only is None:
+            wanted = {cell.index for cell in self.cells if cell.state not in ("hit", "live")}
+        else:
+            wanted = {place for word in only for place in self._places(word)}
+        before: dict[int, set[int]] = {}
+        for edge in self.edges:
+            before.setdefault(edge.target, set()).add(edge.source)
+        # What always runs sets up the session for whatever comes after it.
+        last = max(wanted, default=-1)
+        found = {cell.index for cell in self.cells if cell.state == "live" and cell.index < last} | wanted
+        waiting = list(found)
+        while waiting:
+            for place in before.get(waiting.pop(), ()):
+                if place not in found:
+                    found.add(place)
+                    waiting.append(place)
+        return found
+
+    def _places(self, word: str) -> list[int]:
+        found = [cell.index for cell in self.cells if word in (cell.name, str(cell.index), cell.cell_id)]
+        if not found:
+            import difflib
+
+            near = difflib.get_close_matches(word, [cell.name for cell in self.cells], n=1)
+            raise MisuseError(f"there is no cell {word!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return found
 
     def to_dict(self) -> dict[str, Any]:  # Any: plain JSON data
         """Return this as plain JSON data, as the schema that ships with the package says."""

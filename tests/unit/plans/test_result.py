@@ -1,7 +1,10 @@
 """Totals, the table and the JSON of a plan."""
 
+import pytest
+
+from awaitly_nb import MisuseError
 from awaitly_nb.plans.result import Plan
-from awaitly_nb.plans.walk import CellPlan
+from awaitly_nb.plans.walk import CellPlan, Edge
 
 
 def plan():
@@ -41,3 +44,19 @@ def test_the_data_is_plain():
     assert [cell["state"] for cell in data["cells"]] == ["hit", "run", "depends", "live"]
     assert data["total"]["hit"] == 1
     assert data["total"]["text"] == str(plan().total)
+
+
+def test_what_has_to_be_executed_for_some_cells():
+    cells = tuple(
+        CellPlan(name=name, index=index, state=state)
+        for index, (name, state) in enumerate(
+            [("imports", "live"), ("a", "hit"), ("b", "hit"), ("c", "run"), ("d", "depends"), ("late", "live")]
+        )
+    )
+    edges = (Edge(1, 3, "a"), Edge(3, 4, "c"), Edge(2, 5, "b"))
+    plan = Plan(cells=cells, edges=edges)
+    assert plan.needed() == {0, 1, 3, 4}
+    assert plan.needed(["b"]) == {0, 2}
+    assert plan.needed(["5"]) == {0, 2, 5}
+    with pytest.raises(MisuseError, match="did you mean 'late'"):
+        plan.needed(["lates"])
