@@ -268,14 +268,15 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 
         run_s = origin.duration_s  # without its wait for a worker
     mark = _mark_of(run, spec, code, parts, tracker)
     mark = replace(mark, at=at, duration_s=run_s, origin="returned" if origin is None else origin.origin, traces=traces)
-    if spec.made is not None and result.ok:
+    wanted = _is_wanted(spec, result, run_s)
+    if wanted and spec.made is not None and result.ok:
         mark = replace(mark, made=spec.made())
     result = with_mark(result, mark)
     run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=run_s, **where)
     storing = time.perf_counter()
     stored, error = False, None
     if spec.key is not None:
-        stored, error = yield from _store(run, spec, result, there=there, lock=lock)
+        stored, error = yield from _store(run, spec, result, there=there, lock=lock, wanted=wanted)
         if isinstance(result, Err) and not stored:
             note_failure(run, spec, result)
         if spec.lazy and isinstance(result, Ok):
@@ -326,7 +327,7 @@ def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | N
 
 
 def _store(
-    run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool, lock: Any
+    run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool, lock: Any, wanted: bool
 ) -> Generator[Effect, Any, tuple[bool, Exception | None]]:
     """Store a finished result in the run and in the cache, where a worker may have; tell whether the cache has it.
 
@@ -342,7 +343,7 @@ def _store(
             if run.remember:
                 _remember(run, key, result)
             return False, None
-        if not _is_wanted(spec, result):
+        if not wanted:
             return False, None
         _check_input(spec)
         if not there:
@@ -369,12 +370,9 @@ def _put(run: Run, spec: StepSpec, result: Result[Any, Any], check: Callable[[],
     run.cache.set(spec.key, result, ttl=spec.ttl_s)
 
 
-def _is_wanted(spec: StepSpec, result: Result[Any, Any]) -> bool:
+def _is_wanted(spec: StepSpec, result: Result[Any, Any], run_s: float) -> bool:
     """Tell whether a result is to be stored at all."""
-    mark = mark_of(result)
-    if spec.worth is not None and mark is not None and not spec.worth(mark.duration_s or 0.0):
-        return False
-    return may_store(result, policy=spec.cache_errors)
+    return (spec.worth is None or spec.worth(run_s)) and may_store(result, policy=spec.cache_errors)
 
 
 def _warn_of_storing(run: Run, spec: StepSpec, result: Result[Any, Any], exc: Exception) -> None:

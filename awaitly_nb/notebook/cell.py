@@ -106,6 +106,7 @@ class Cell:
         self._refused: str | None = None
         self._restored: Payload | None = None
         self._shown: list[object] = []
+        self._session: Watched | None = None
 
     def start(self) -> Coroutine[Any, Any, None] | None:
         """Do what the first line asks for; return a coroutine to await where the code awaits at its top level."""
@@ -157,7 +158,7 @@ class Cell:
     @contextmanager
     def _captured(self) -> Iterator[tuple[Left, Watched]]:
         """Yield what will hold what the block leaves, if it ends well; all of that is collected when it is stored."""
-        session = Watched(self._shell, self._read.names, automatic=self.parts is not None)
+        session = self._session = Watched(self._shell, self._read.names, automatic=self.parts is not None)
         before = self._ledger.snapshot(self.body.python)
         recorder = Recorder(self._shell) if self.options.output else None
         left = Left(lambda: self._collect(session, before, recorder, left))
@@ -231,12 +232,16 @@ class Cell:
             known_files=() if self.parts is None else self._named_files,
             key_s=self._key_s,
             accept=self._accept,
+            made=self._made,
         )
 
     @cached_property
     def _named_files(self) -> tuple[Any, ...]:  # Any: stamps, as keys makes them
         """The files that the code names and that are there before it runs."""
         return literal_files(self._read.graph)
+
+    def _made(self) -> dict[str, Any] | None:  # Any: plain JSON data
+        return None if self._session is None else self._session.told(self.body.stores)
 
     def _read_once(self) -> CellRead:
         names = self._shell.user_ns

@@ -37,7 +37,7 @@ from awaitly_nb.errors import AwaitlyError, UnkeyableError
 from awaitly_nb.keys import fingerprint, is_user_class, is_user_function, is_user_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 __all__ = ["CannotRestoreError", "Live"]
 
@@ -101,6 +101,20 @@ class Live:
             if not kind.same(value, state):
                 found[number] = kind.contents(value, state)
         return found
+
+    def meets(self, others: Collection[object]) -> bool:
+        """Tell whether one of `others` is among the objects, or an array of them may share memory with one of these."""
+        if any(id(other) in self.numbers for other in others):
+            return True
+        if (numpy := sys.modules.get("numpy")) is None:
+            return False
+        arrays = [other for other in others if isinstance(other, numpy.ndarray)]
+        return any(
+            numpy.may_share_memory(mine, other)
+            for mine in self.objects
+            if isinstance(mine, numpy.ndarray)
+            for other in arrays
+        )
 
     def check(self, changes: Iterable[int]) -> None:
         """Raise CannotRestoreError where writing into one of these objects would show in one that must not see it."""

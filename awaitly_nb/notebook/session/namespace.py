@@ -17,7 +17,8 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.codec import UndecodableError, out_of_band, pack, unpack
-from awaitly_nb.errors import EncodeError
+from awaitly_nb.errors import EncodeError, UnkeyableError
+from awaitly_nb.keys import part_digest
 from awaitly_nb.notebook.session.live import CannotRestoreError, Live
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Watched:
         self._inputs.add((name, self._before[name]) for name in reads if name in self._before)
         self._made = Live(watch=True, known=self._inputs.numbers)
         self._defined: list[str] = []
+        self._found: dict[int, Any] | None = None  # Any: as of `Live.changes`
 
     def note_definitions(self, names: Iterable[str]) -> None:
         """Note what a definition has just bound: on a hit the definition runs, and what came after it is restored."""
@@ -126,7 +128,7 @@ class Watched:
             It cannot be stored so that a hit leaves the same.
         """
         assigned = self._assigned(stores)
-        changes = dict(self._inputs.changes())
+        changes = dict(self._changes())
         changes |= {-1 - number: contents for number, contents in self._made.changes().items()}
         if only is not None:
             assigned = {name: assigned[name] for name in _with_needs(only, assigned)}
@@ -169,6 +171,41 @@ class Watched:
             "buffers": [out_of_band(view) for view in encoded.buffers],
             "shapes": encoded.shapes,
         }
+
+    def told(self, stores: Collection[str]) -> dict[str, Any]:  # Any: plain JSON data
+        """Return what the cell left by fingerprint, without values, for a plan to go on from there.
+
+        A change in place shows under every name that reaches the object, so these are told too.
+        """
+        names, hidden = self._shell.user_ns, self._shell.user_ns_hidden
+        assigned = self._assigned(stores)
+        changed = [self._inputs.objects[number] for number in self._changes()]
+        touched: list[str] = []
+        if changed:
+            for name, value in list(names.items()):
+                if name in assigned or name in hidden or name.startswith("_") or isinstance(value, ModuleType):
+                    continue
+                reached = Live(watch=False)
+                reached.add([(name, value)])
+                if reached.meets(changed):
+                    touched.append(name)
+        marks: dict[str, str] = {}
+        unknown: list[str] = []
+        for name in (*assigned, *touched):
+            value = names[name]
+            if isinstance(value, ModuleType | type) or callable(value):
+                continue  # definitions and imports are told by the text
+            try:
+                marks[name] = part_digest(name, value)
+            except UnkeyableError:
+                unknown.append(name)
+        told = {"vars": marks, "unknown": unknown, "deleted": self._deleted(), "changed": touched}
+        return {kind: found for kind, found in told.items() if found or kind == "vars"}
+
+    def _changes(self) -> dict[int, Any]:  # Any: as of `Live.changes`
+        if self._found is None:
+            self._found = self._inputs.changes()
+        return self._found
 
     def _assigned(self, stores: Collection[str]) -> dict[str, Any]:  # Any: the user's values
         """Return the variables that are new, bound to another object, or named in `stores`."""

@@ -322,7 +322,8 @@ def test_the_shell_and_the_magic_have_the_same_words_and_options():
         assert len(takes) == bool(command.argument), word
         if word not in own_notebook:
             assert all(param.required is not command.argument.startswith("[") for param in takes), word
-        assert options - {flag.rstrip("=") for flag in command.flags} <= {"--json", "--yes"}, word
+        in_shell = {"--json", "--yes", "--output"} | ({"--auto"} if word in own_notebook else set())
+        assert options - {flag.rstrip("=") for flag in command.flags} <= in_shell, word
 
 
 def test_show_tells_the_variables_and_what_was_printed(filled):
