@@ -268,12 +268,12 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 
         run_s = origin.duration_s  # without its wait for a worker
     mark = _mark_of(run, spec, code, parts, tracker)
     mark = replace(mark, at=at, duration_s=run_s, origin="returned" if origin is None else origin.origin, traces=traces)
+    storing = time.perf_counter()
     wanted = _is_wanted(spec, result, run_s)
     if wanted and spec.made is not None and result.ok:
         mark = replace(mark, made=spec.made())
     result = with_mark(result, mark)
     run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=run_s, **where)
-    storing = time.perf_counter()
     stored, error = False, None
     if spec.key is not None:
         stored, error = yield from _store(run, spec, result, there=there, lock=lock, wanted=wanted)
