@@ -271,7 +271,8 @@ class _Pass:
         if numpy is not None and type(obj) is numpy.ndarray:
             owner = self.memory.owner(obj)
             return _reduced(obj) if owner is None else (_view, self._facts(obj, owner))
-        return _made_again(obj)
+        reduced = reduced_known(obj)
+        return _made_again(obj) if reduced is NotImplemented else reduced
 
     def _facts(self, array: Any, owner: Any) -> tuple[Any, ...]:  # Any: arrays
         offset = self.memory.offset(array, owner)

@@ -192,8 +192,8 @@ def _telling_random(generator: GlobalGenerator) -> type:
             generator.note_seeding(seeded=True)
             super().setstate(*args)
 
-    # Named as what it stands for, and pickled as it.
-    members = {"__slots__": (), "__module__": "random", "__reduce__": lambda self: (random.Random, (), self.getstate())}
+    # Named as what it stands for, and pickled by its name: `from random import choice` is bound to it.
+    members = {"__slots__": (), "__module__": "random", "__reduce__": lambda self: "_inst"}  # noqa: ARG005
     return type("Random", (random.Random, Telling), members)
 
 

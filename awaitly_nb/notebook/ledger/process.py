@@ -141,10 +141,16 @@ class Logging:
             if name == "\0":
                 data[name] = {"disable": state[0]}
                 continue
+            came = [one for one in state[-1] if one not in was[-1]]
+            if name not in before and name.partition(".")[0] in sys.modules:
+                came = []  # a package adds its handlers when it is imported, which a hit does too
+            gone = [one for one in was[-1] if one not in state[-1]]
+            if state[:-1] == was[:-1] and not came and not gone:
+                continue
             data[name] = {
                 "fields": {field: new for field, new, old in zip(_FIELDS, state, was, strict=False) if new != old},
-                "came": [_described(one) for one in state[-1] if one not in was[-1]],
-                "gone": [_described(one) for one in was[-1] if one not in state[-1]],
+                "came": [_described(one) for one in came],
+                "gone": [_described(one) for one in gone],
                 "before": [_described(one, lenient=True) for one in was[-1]],
             }
         return data or None

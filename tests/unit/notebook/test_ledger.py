@@ -267,6 +267,27 @@ def test_a_handler_that_cannot_be_told_is_an_obstacle_and_no_pickler_takes_it(le
         pickle.dumps(changes.to_data())
 
 
+def test_handlers_that_a_package_adds_when_it_is_imported_are_no_change(ledger, monkeypatch):
+    import types
+
+    monkeypatch.setitem(sys.modules, "package_of_tests", types.ModuleType("package_of_tests"))
+    logger = logging.getLogger("package_of_tests")
+    logging.Logger.manager.loggerDict.pop("package_of_tests")
+
+    def act():
+        logging.getLogger("package_of_tests").addHandler(logging.NullHandler())
+
+    assert "logging" not in changes_of(ledger, "import package_of_tests", act).data
+    assert logger is not logging.getLogger("package_of_tests")
+    logging.Logger.manager.loggerDict.pop("package_of_tests")
+
+    def set_level():
+        logging.getLogger("package_of_tests").setLevel("ERROR")
+
+    assert changes_of(ledger, "import package_of_tests", set_level).data["logging"]
+    logging.Logger.manager.loggerDict.pop("package_of_tests")
+
+
 def test_a_folder_that_is_missing_is_refused(ledger, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
