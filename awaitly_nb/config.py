@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Never
 
 from awaitly_nb.errors import InvalidOptionError, MisuseError
+from awaitly_nb.frozen import Frozen
 from awaitly_nb.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ _STARTED_IN: Final = Path.cwd()
 """Where the process began to use this package: a later `os.chdir` in some cell must not move the cache."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Frozen, kw_only=True):
     """What is in force; see `explain` for where each value comes from.
 
     Attributes
@@ -88,8 +87,7 @@ class Settings:
     auto_budget: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Frozen):
     """One setting with its value and where that came from, as `%awaitly config` shows it."""
 
     name: str

@@ -380,6 +380,13 @@ class PersistWarning(AwaitlyWarning):
     """A checkpoint could not be saved; the value is kept in memory and saved with the next step."""
 
 
+def logger(name: str) -> Any:  # Any: a logging.Logger
+    """Return the logger called `name`; logging is loaded when there is something to log."""
+    import logging
+
+    return logging.getLogger(name)
+
+
 def warn(message: str, category: type[AwaitlyWarning]) -> None:
     """Warn, pointing at the first line outside this package: there a reader finds the cause, and can act."""
     # What `skip_file_prefixes` of Python 3.12 does.

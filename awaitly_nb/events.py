@@ -7,14 +7,13 @@ A run is told as `workflow_start`, then its steps, then exactly one of `workflow
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
 
-from awaitly_nb.errors import ListenerWarning, warn
-from awaitly_nb.records import Record
+from awaitly_nb.errors import ListenerWarning, logger, warn
+from awaitly_nb.frozen import Frozen
 from awaitly_nb.result import Err, Ok, Result
 
 __all__ = [
@@ -51,12 +50,10 @@ __all__ = [
     "observe",
 ]
 
-_log = logging.getLogger(__name__)
-
 AnyResult: TypeAlias = Result[Any, Any]  # Any: results of the user's steps
 
 
-class Event(Record, kw_only=True):
+class Event(Frozen, kw_only=True):
     """Something that happened in a run.
 
     Attributes
@@ -376,7 +373,7 @@ def _report(message: str) -> None:
     try:
         warn(message, ListenerWarning)
     except ListenerWarning:  # where warnings are errors, a listener still does not break the run
-        _log.warning(message)
+        logger(__name__).warning(message)
 
 
 _DEEPEST = 20  # a list that contains itself ends here too

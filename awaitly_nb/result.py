@@ -2,7 +2,7 @@
 
 Both are frozen and can be matched (`case aw.Ok(v)`). A private `Mark` rides along outside equality and repr: where and
 when the result was computed. Caches and states store it beside the value, so one object carries all that the engine
-needs to decide whether a cached result still answers. Imports nothing but `errors` and `records`, until Jupyter asks to
+needs to decide whether a cached result still answers. Imports nothing but `errors` and `frozen`, until Jupyter asks to
 draw one.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeAlias, Ty
 
 from awaitly_nb.drawing import html_of
 from awaitly_nb.errors import UnwrapError
-from awaitly_nb.records import Record
+from awaitly_nb.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ D = TypeVar("D")
 _set = object.__setattr__
 
 
-class Mark(Record, kw_only=True):
+class Mark(Frozen, kw_only=True):
     """Where a result came from: all that is known of it beside its value.
 
     Attributes
@@ -77,7 +77,7 @@ class Mark(Record, kw_only=True):
     call: str | None = None
 
 
-class _Frozen:
+class _Slots:
     """What `Ok` and `Err` share. Not records: every hit makes one, and these are made in a third of the time."""
 
     __slots__: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class _Frozen:
             _set(self, name, value)
 
 
-class Ok(_Frozen, Generic[T_co]):
+class Ok(_Slots, Generic[T_co]):
     """A success.
 
     Examples
@@ -150,7 +150,7 @@ class Ok(_Frozen, Generic[T_co]):
         return self.value
 
 
-class Err(_Frozen, Generic[E_co]):
+class Err(_Slots, Generic[E_co]):
     """A failure.
 
     Two failures are equal when their errors are: the cause is evidence, not identity, and an exception never equals

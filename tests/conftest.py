@@ -26,7 +26,7 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb import config
-from awaitly_nb.records import replace
+from awaitly_nb.frozen import replace
 from awaitly_nb.result import mark_of, with_mark
 from awaitly_nb.testing import FakeClock
 

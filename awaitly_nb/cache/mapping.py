@@ -15,7 +15,7 @@ from awaitly_nb.cache.entry import Entry, Missed, check_result
 from awaitly_nb.cache.memory import _check
 from awaitly_nb.codec import refuse_used_up
 from awaitly_nb.drawing import html_of
-from awaitly_nb.records import replace
+from awaitly_nb.frozen import replace
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 from awaitly_nb.units import parse_duration, show_age
 

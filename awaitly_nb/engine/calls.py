@@ -28,8 +28,8 @@ from awaitly_nb.errors import (
 )
 from awaitly_nb.events import StepRetriesExhausted, StepRetry
 from awaitly_nb.executors import is_awaitable, resolve, tells_no_files
+from awaitly_nb.frozen import Frozen, replace
 from awaitly_nb.keys import joined, note_files, track_files, tracked_from
-from awaitly_nb.records import Record, replace
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _message(exc: Exception) -> str:
         return "<its str raised>"
 
 
-class _Ticket(Record):
+class _Ticket(Frozen):
     """What a worker needs to store one result."""
 
     key: str
@@ -138,7 +138,7 @@ class _Ticket(Record):
     mark: Mark
 
 
-class StoredThere(Record):
+class StoredThere(Frozen):
     """What a worker answers that has stored its result."""
 
     size_bytes: int | None
@@ -146,7 +146,7 @@ class StoredThere(Record):
     mark: Mark
 
 
-class SentBack(Record):
+class SentBack(Frozen):
     """What a worker answers whose signature would not be trusted here, or that could not write."""
 
     value: Any  # Any: the user's value
@@ -221,7 +221,7 @@ class OnWorker(Loading):
         return StoredThere(head.get("size_bytes"), str(head.get("signature", "")), mark)
 
 
-class WithFiles(Record):
+class WithFiles(Frozen):
     """What a call in another process answers: what it returned, and the files that it read."""
 
     value: Any  # Any: the user's value

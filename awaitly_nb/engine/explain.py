@@ -9,8 +9,8 @@ from awaitly_nb.drawing import html_of
 from awaitly_nb.engine.lookup import FIRST_RUN
 from awaitly_nb.engine.summary import error_line
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
+from awaitly_nb.frozen import Frozen
 from awaitly_nb.keys import Parts, diff
-from awaitly_nb.records import Record
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_age, show_duration
 
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-class Why(Record):
+class Why(Frozen):
     """Why a call hits or misses.
 
     Attributes

@@ -5,7 +5,6 @@ The rules (`decide`, `may_store`) are pure functions: no effects, no clock. A hi
 
 from __future__ import annotations
 
-import logging
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -20,6 +19,7 @@ from awaitly_nb.errors import (
     StepTimeoutError,
     UnexpectedError,
     UnverifiedEntryError,
+    logger,
     warn,
 )
 from awaitly_nb.events import StepCacheHit
@@ -50,8 +50,6 @@ __all__ = [
     "may_store",
     "serve",
 ]
-
-_log = logging.getLogger(__name__)
 
 Source: TypeAlias = Literal["run", "resumed", "cache"]
 
@@ -330,7 +328,7 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
                 CodeChangedWarning,
             )
     elif source != "run":
-        _log.warning(
+        logger(__name__).warning(
             "step %r was not run: it failed %s with %r, which %s. To run it again: %%awaitly retry %s",
             spec.step_id,
             show_age(mark.at, run.now()) if mark.at else "earlier",

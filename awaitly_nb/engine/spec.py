@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb.errors import InvalidOptionError, MisuseError
 from awaitly_nb.executors import resolve
-from awaitly_nb.records import Record
+from awaitly_nb.frozen import Frozen
 from awaitly_nb.result import Err
 from awaitly_nb.units import parse_duration
 
@@ -23,7 +23,7 @@ __all__ = ["CacheErrors", "Retry", "StepSpec", "attempts", "check_step", "parse_
 CacheErrors: TypeAlias = Literal["returned", "all", "none"]
 
 
-class Retry(Record):
+class Retry(Frozen):
     """How often to try a step, and how long to wait between.
 
     The waits grow from `delay_s` by `factor` up to `max_delay_s`, each with up to `jitter_s` added at random.

@@ -6,9 +6,7 @@ drivers carry the effects out, `perform` blocking and `perform_async` awaiting, 
 
 from __future__ import annotations
 
-import logging
 import time
-from concurrent.futures import wait
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +27,7 @@ from awaitly_nb.errors import (
     UncachedWarning,
     UnkeyableError,
     UnstableKeyWarning,
+    logger,
     warn,
 )
 from awaitly_nb.events import (
@@ -40,12 +39,11 @@ from awaitly_nb.events import (
     StepSuccess,
     StepWaiting,
 )
-from awaitly_nb.executors import THREAD, check_may_block, in_private_loop, is_awaitable, resolve
+from awaitly_nb.executors import check_may_block, is_awaitable, resolve
+from awaitly_nb.frozen import replace
 from awaitly_nb.keys import begin_traces, call_text, end_traces, literal_files, track_files
 from awaitly_nb.locks import FLIGHTS, Flight, led
-from awaitly_nb.records import replace
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
-from awaitly_nb.states import StepEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -58,13 +56,12 @@ if TYPE_CHECKING:
 
 __all__ = ["begin", "perform"]
 
-_log = logging.getLogger(__name__)
-
 _FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.05
 # A step that computes inside another one holds its lock while it waits; two kernels doing that to each other would wait
 # for ever. Past this bound the step is computed without the lock: twice, perhaps, but never not at all.
 _WAIT_WHILE_LEADING_S = 10.0
 _TELL_AFTER_S = 1.0
+_INFO, _WARNING = 20, 30  # levels of logging, which is loaded when there is something to log
 _AS_ASKED = Compute("recomputed, as asked")
 
 
@@ -201,8 +198,10 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
                     holder = lock.holder() or "another kernel"
                     run.emit(StepWaiting, step_id=spec.step_id, step_key=spec.key, holder=holder)
                     # Whoever listens shows it in its own way: a notebook as a quiet line that goes away.
-                    level = logging.INFO if run.observed else logging.WARNING
-                    _log.log(level, "step %r waits for %s, which is computing %r", spec.step_id, holder, spec.key)
+                    level = _INFO if run.observed else _WARNING
+                    logger(__name__).log(
+                        level, "step %r waits for %s, which is computing %r", spec.step_id, holder, spec.key
+                    )
                 yield Pause(delay)
                 # A worker may finish what a kernel that died had asked for, long before its lock runs out.
                 if spec.lazy and not spec.force and int(waited + delay) > int(waited):
@@ -420,6 +419,8 @@ def _checkpoint(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator
     """Save one finished step in the run's store, before the next one begins."""
     assert run.session is not None
     assert spec.key is not None
+    from awaitly_nb.states import StepEntry
+
     key, session, mark = spec.key, run.session, mark_of(result)
     entry = StepEntry(
         result=result,
@@ -459,6 +460,8 @@ def _carry_out(effect: Effect) -> Any:  # Any: each effect has its own answer
         case Pause(seconds):
             return time.sleep(seconds)
         case Wait(future):
+            from concurrent.futures import wait
+
             wait([future])
             return None
 
@@ -468,7 +471,11 @@ def _invoke(call: Invoke) -> Any:  # Any: the user's value
     executor = resolve(spec.executor)
     if executor is None and spec.timeout_s is None:
         value = spec.fn(*spec.args, **spec.kwargs)
-        return in_private_loop(value, None)[0] if is_awaitable(value) else value
+        return _in_private_loop(value, None)[0] if is_awaitable(value) else value
+    from concurrent.futures import wait
+
+    from awaitly_nb.executors import THREAD
+
     check_may_block(executor)
     started = time.monotonic()
     future = (executor or THREAD).submit(spec.fn, *spec.args, **spec.kwargs)
@@ -483,5 +490,11 @@ def _invoke(call: Invoke) -> Any:  # Any: the user's value
     if not is_awaitable(value):
         return value
     left = None if spec.timeout_s is None else max(0.0, spec.timeout_s - (time.monotonic() - started))
-    value, timed_out = in_private_loop(value, left)
+    value, timed_out = _in_private_loop(value, left)
     return TIMED_OUT if timed_out else value
+
+
+def _in_private_loop(value: Any, timeout_s: float | None) -> tuple[Any, bool]:  # Any: the user's awaitable and value
+    from awaitly_nb.executors import in_private_loop
+
+    return in_private_loop(value, timeout_s)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from awaitly_nb import events as ev
 from awaitly_nb.drawing import html_of
 from awaitly_nb.engine.lookup import SOURCES
-from awaitly_nb.records import Record, replace
+from awaitly_nb.frozen import Frozen, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ StepState: TypeAlias = Literal["running", "waiting", "hit", "computed", "failed"
 RunStatus: TypeAlias = Literal["running", "ok", "failed", "cancelled"]
 
 
-class StepSummary(Record, kw_only=True):
+class StepSummary(Frozen, kw_only=True):
     """What one step of a run came to; of several calls with one id and key, the last.
 
     Attributes
@@ -58,7 +58,7 @@ class StepSummary(Record, kw_only=True):
     error_text: str = ""
 
 
-class RunSummary(Record, kw_only=True):
+class RunSummary(Frozen, kw_only=True):
     """What one run did.
 
     Attributes

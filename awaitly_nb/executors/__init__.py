@@ -5,15 +5,20 @@ An executor only runs a function. The key, the look-up, the lock and the events 
 
 from __future__ import annotations
 
-from types import CoroutineType
+from types import CodeType, CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from awaitly_nb.doors import door
 from awaitly_nb.errors import InvalidOptionError
-from awaitly_nb.executors.thread import THREAD, in_private_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+
+    from awaitly_nb.executors.thread import THREAD as THREAD
+    from awaitly_nb.executors.thread import in_private_loop as in_private_loop
+else:
+    __getattr__ = door(__name__, {"THREAD": "thread", "in_private_loop": "thread"})
 
 __all__ = [
     "THREAD",
@@ -47,6 +52,8 @@ def resolve(executor: object) -> Executor | None:
         case "inline":
             return None
         case "thread":
+            from awaitly_nb.executors.thread import THREAD
+
             return THREAD
         case "process":
             from awaitly_nb.executors.process import PROCESS
@@ -84,22 +91,28 @@ def is_awaitable(value: object) -> bool:
     return isinstance(value, CoroutineType) or hasattr(type(value), "__await__")
 
 
+# Flags of code objects, as `inspect` has them, which would be loaded for nothing else.
+_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
+
+
 def is_async_function(fn: object) -> bool:
     """Tell whether calling `fn` makes a coroutine, as far as can be seen without calling it."""
-    import inspect
-
-    return _is_made_by(fn, inspect.iscoroutinefunction)
+    return _is_flagged(fn, _COROUTINE) or getattr(fn, "_is_coroutine_marker", None) is not None
 
 
 def is_generator_function(fn: object) -> bool:
     """Tell whether calling `fn` makes a generator, plain or asynchronous, as far as can be seen without calling it."""
-    import inspect
-
-    return _is_made_by(fn, inspect.isgeneratorfunction) or _is_made_by(fn, inspect.isasyncgenfunction)
+    return _is_flagged(fn, _GENERATOR | _ASYNC_GENERATOR)
 
 
-def _is_made_by(fn: object, check: Callable[[Any], bool]) -> bool:
+def _is_flagged(fn: object, flags: int) -> bool:
     while (inner := getattr(fn, "func", None)) is not None and callable(inner):
         fn = inner  # functools.partial
     call = vars(type(fn)).get("__call__")  # of an object with `async def __call__`
-    return check(fn) or (call is not None and check(call))
+    return any(_flags_of(one) & flags for one in (fn, call) if one is not None)
+
+
+def _flags_of(fn: object) -> int:
+    fn = getattr(fn, "__func__", fn)
+    code = getattr(fn, "__code__", None) if isinstance(fn, FunctionType) or callable(fn) else None
+    return code.co_flags if isinstance(code, CodeType) else 0

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from concurrent.futures import Future
 
     from awaitly_nb.result import Result
 
@@ -37,11 +37,12 @@ class Flight:
         Done as soon as the leader landed or gave up.
     """
 
-    __slots__ = ("_future", "future_lock", "landed", "name")
+    __slots__ = ("_finished", "_future", "future_lock", "landed", "name")
 
     def __init__(self, name: Hashable) -> None:
         self.name = name
         self.landed: Result[Any, Any] | None = None
+        self._finished = False
         self._future: Future[None] | None = None
         self.future_lock = threading.Lock()
 
@@ -51,16 +52,18 @@ class Flight:
         # Made only when somebody waits: a flight without waiters, the common case, costs no condition variable.
         with self.future_lock:
             if self._future is None:
+                from concurrent.futures import Future
+
                 self._future = Future()
+                if self._finished:
+                    self._future.set_result(None)
             return self._future
 
     def finish(self) -> None:
         """Wake the waiters."""
         with self.future_lock:
-            future = self._future
-            if future is None:
-                self._future = future = Future()
-        if not future.done():
+            self._finished, future = True, self._future
+        if future is not None and not future.done():
             future.set_result(None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import sys
 import time
@@ -84,8 +83,11 @@ class StepFunction(Generic[P, R]):
         functools.update_wrapper(self, fn)
         if bound is not None:  # what is wrapped then takes no `self`, and holds the object
             self.__wrapped__ = MethodType(fn, bound)
-        if self._async and hasattr(inspect, "markcoroutinefunction"):
-            inspect.markcoroutinefunction(self)
+        if self._async:
+            import inspect
+
+            if hasattr(inspect, "markcoroutinefunction"):
+                inspect.markcoroutinefunction(self)
 
     def __repr__(self) -> str:
         return f"<step {self.name!r}>"
@@ -220,6 +222,8 @@ class StepFunction(Generic[P, R]):
         )
 
     def _filled(self, template: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        import inspect
+
         bound = inspect.signature(self._fn).bind(*args, **kwargs)
         bound.apply_defaults()
         return fill(template, bound.arguments, step=self.name)
@@ -354,6 +358,8 @@ def _checked(fn: object, options: dict[str, Any]) -> StepFunction[..., Any]:
 
 
 def _check_key(fn: Callable[..., Any], template: str, name: str) -> None:
+    import inspect
+
     try:
         parameters = inspect.signature(fn).parameters
     except (TypeError, ValueError):  # a builtin, of which nobody knows the arguments
@@ -363,6 +369,8 @@ def _check_key(fn: Callable[..., Any], template: str, name: str) -> None:
 
 
 def _check_ignored(fn: Callable[..., Any], ignore: tuple[str, ...], name: str) -> None:
+    import inspect
+
     try:
         # A wrapper is called as what it wraps, and may have keyword-only arguments of its own beside.
         signatures = inspect.signature(fn), inspect.signature(fn, follow_wrapped=False)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from awaitly_nb.cache import as_step_cache, open_default
@@ -331,12 +330,18 @@ def create_workflow(
     )
 
 
+def _new_run_id() -> str:
+    import uuid
+
+    return str(uuid.uuid4())
+
+
 class _RunOf:
     """One run from its keywords to its end: what `run` and `run_sync` have in common."""
 
     def __init__(self, workflow: Workflow, body: object, overrides: Mapping[str, Any]) -> None:
         if not callable(body):
-            if inspect.iscoroutine(body):
+            if isinstance(body, CoroutineType):
                 body.close()
             raise MisuseError(
                 f"run() was given a {type(body).__name__}, not a function: pass the body uncalled, workflow.run(body)"
@@ -349,7 +354,7 @@ class _RunOf:
             raise MisuseError(f"run() knows no {', '.join(sorted(unknown))}; it takes {', '.join(_OVERRIDES)}")
         self._workflow = workflow
         given = overrides.get
-        self._run_id = given("run_id") or str(uuid.uuid4())
+        self._run_id = given("run_id") or _new_run_id()
         self._cache = given("cache", workflow._cache)  # noqa: SLF001 - one package
         self._resume_state = given("resume_state", workflow._resume_state)  # noqa: SLF001
         self._deps = {**workflow._deps, **_checked_deps(given("deps"))}  # noqa: SLF001

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 import awaitly_nb as aw
-from awaitly_nb.records import replace
+from awaitly_nb.frozen import replace
 from awaitly_nb.result import mark_of, with_mark
 from awaitly_nb.testing import FakeClock
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.records import replace
+from awaitly_nb.frozen import replace
 from awaitly_nb.result import mark_of, with_mark
 
 

@@ -7,15 +7,15 @@ import pickle
 
 import pytest
 
-from awaitly_nb.records import Record, replace
+from awaitly_nb.frozen import Frozen, replace
 
 
-class Point(Record):
+class Point(Frozen):
     x: int
     y: int = 0
 
 
-class Named(Record, kw_only=True):
+class Named(Frozen, kw_only=True):
     kind: str = "event"
     name: str
 
@@ -25,7 +25,7 @@ class Deeper(Named, kw_only=True):
     depth: int = 1
 
 
-class Whole(Record):
+class Whole(Frozen):
     n: int
 
     def __post_init__(self):

@@ -1,20 +1,20 @@
 """Frozen records without generated code: what `@dataclass(frozen=True, slots=True)` gives, for a light start.
 
 The standard library's dataclasses import `inspect`, and compile several methods for each class: a third of the time
-that a script needed from `import awaitly_nb` to its first hit. A `Record` has the same faces (keywords, defaults,
-equality, hash, repr, `match`, pickling, `replace`), by methods that all records share. Imports only the stdlib.
+that a script needed from `import awaitly_nb` to its first hit. A `Frozen` class has the same faces (keywords, defaults,
+equality, hash, repr, `match`, pickling, `replace`), by methods that all of them share. Imports only the stdlib.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
-__all__ = ["Record", "replace"]
+__all__ = ["Frozen", "replace"]
 
-R = TypeVar("R", bound="Record")
+R = TypeVar("R", bound="Frozen")
 
 
-class _RecordType(type):
+class _FrozenType(type):
     """Turns the annotations of a class into slots, and their defaults into those of `__init__`."""
 
     _fields: tuple[str, ...]
@@ -27,9 +27,9 @@ class _RecordType(type):
         namespace: dict[str, Any],
         *,
         kw_only: bool = False,
-    ) -> _RecordType:
+    ) -> _FrozenType:
         own = [field for field, kind in namespace.get("__annotations__", {}).items() if "ClassVar" not in str(kind)]
-        inherited = next((base for base in bases if isinstance(base, _RecordType)), None)
+        inherited = next((base for base in bases if isinstance(base, _FrozenType)), None)
         defaults = {} if inherited is None else dict(inherited._defaults)  # noqa: SLF001 - of its own kind
         fields = () if inherited is None else inherited._fields
         for field in own:
@@ -45,16 +45,16 @@ class _RecordType(type):
 
 
 @dataclass_transform(frozen_default=True)
-class _Base(metaclass=_RecordType):
+class _Base(metaclass=_FrozenType):
     __slots__ = ()
 
 
-class Record(_Base):
+class Frozen(_Base):
     """Base of frozen records: the annotated attributes of a subclass are its fields.
 
     Examples
     --------
-    >>> class Point(Record):
+    >>> class Point(Frozen):
     ...     x: int
     ...     y: int = 0
     >>> Point(1), replace(Point(1), y=2) == Point(1, 2)
