@@ -140,7 +140,7 @@ def test_a_kernel_that_was_stopped_does_not_write_over_what_another_stored(tmp_p
     def stopped():
         clock.advance(31)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", aw.CodeChangedWarning)
+            warnings.simplefilter("ignore", aw.errors.CodeChangedWarning)
             results.append(second.run_sync(others))
         return "first"
 
