@@ -239,21 +239,21 @@ _Function: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda"
 _Comprehension: TypeAlias = "ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp"
 
 
-class Event(NamedTuple):
+class NameUse(NamedTuple):
     """A name, with the attributes taken of it, is loaded; or a name is bound."""
 
     chain: Chain
     bind: bool
 
 
-def events(node: ast.AST) -> list[Event]:
+def events(node: ast.AST) -> list[NameUse]:
     """Return loads and bindings of the scope of `node`; functions in it count by what they read around them."""
-    out: list[Event] = []
+    out: list[NameUse] = []
     _visit(node, out)
     return out
 
 
-def _visit(node: ast.AST, out: list[Event]) -> None:
+def _visit(node: ast.AST, out: list[NameUse]) -> None:
     visitor = _VISITORS.get(type(node))
     if visitor is not None:
         visitor(node, out)
@@ -261,22 +261,22 @@ def _visit(node: ast.AST, out: list[Event]) -> None:
         _visit_all(ast.iter_child_nodes(node), out)
 
 
-def _visit_all(nodes: Iterable[ast.AST | None], out: list[Event]) -> None:
+def _visit_all(nodes: Iterable[ast.AST | None], out: list[NameUse]) -> None:
     for node in nodes:
         if node is not None:
             _visit(node, out)
 
 
-def _name(node: ast.Name, out: list[Event]) -> None:
-    out.append(Event((node.id,), bind=not isinstance(node.ctx, ast.Load)))
+def _name(node: ast.Name, out: list[NameUse]) -> None:
+    out.append(NameUse((node.id,), bind=not isinstance(node.ctx, ast.Load)))
 
 
-def _attribute(node: ast.Attribute, out: list[Event]) -> None:
+def _attribute(node: ast.Attribute, out: list[NameUse]) -> None:
     chain = chain_of(node) if isinstance(node.ctx, ast.Load) else None
     if chain is None:
         _visit(node.value, out)
     else:
-        out.append(Event(chain, bind=False))
+        out.append(NameUse(chain, bind=False))
 
 
 def chain_of(node: ast.Attribute) -> Chain | None:
@@ -289,42 +289,42 @@ def chain_of(node: ast.Attribute) -> Chain | None:
     return (value.id, *reversed(names)) if isinstance(value, ast.Name) else None
 
 
-def _constant(node: ast.Constant, out: list[Event]) -> None:
+def _constant(node: ast.Constant, out: list[NameUse]) -> None:
     if isinstance(node.value, str):
-        out.extend(Event(chain, bind=False) for chain in quoted_in(node.value))
+        out.extend(NameUse(chain, bind=False) for chain in quoted_in(node.value))
 
 
-def _call(node: ast.Call, out: list[Event]) -> None:
+def _call(node: ast.Call, out: list[NameUse]) -> None:
     _visit_all(ast.iter_child_nodes(node), out)
     match node:
         case ast.Call(func=ast.Name(id="eval" | "exec" as mode), args=[ast.Constant(value=str(text)), *_]):
-            out.extend(Event(chain, bind=False) for chain in names_of(text, mode))
+            out.extend(NameUse(chain, bind=False) for chain in names_of(text, mode))
 
 
-def _subscript(node: ast.Subscript, out: list[Event]) -> None:
+def _subscript(node: ast.Subscript, out: list[NameUse]) -> None:
     _visit_all(ast.iter_child_nodes(node), out)
     match node:
         case ast.Subscript(value=ast.Call(func=ast.Name(id="globals")), slice=ast.Constant(value=str(name))):
-            out.append(Event((name,), bind=not isinstance(node.ctx, ast.Load)))
+            out.append(NameUse((name,), bind=not isinstance(node.ctx, ast.Load)))
 
 
-def _function(node: _Function, out: list[Event]) -> None:
+def _function(node: _Function, out: list[NameUse]) -> None:
     _visit_all([*getattr(node, "decorator_list", ()), node.args], out)
-    out.extend(Event(chain, bind=False) for chain in free_names(node))
+    out.extend(NameUse(chain, bind=False) for chain in free_names(node))
     if not isinstance(node, ast.Lambda):
-        out.append(Event((node.name,), bind=True))
+        out.append(NameUse((node.name,), bind=True))
 
 
-def _class(node: ast.ClassDef, out: list[Event]) -> None:
+def _class(node: ast.ClassDef, out: list[NameUse]) -> None:
     _visit_all([*node.decorator_list, *node.bases, *node.keywords], out)
     reads, methods = class_reads(node)
-    out.extend(Event(chain, bind=False) for chain in (*reads, *methods))
-    out.append(Event((node.name,), bind=True))
+    out.extend(NameUse(chain, bind=False) for chain in (*reads, *methods))
+    out.append(NameUse((node.name,), bind=True))
 
 
-def _comprehension(node: _Comprehension, out: list[Event]) -> None:
+def _comprehension(node: _Comprehension, out: list[NameUse]) -> None:
     _visit(node.generators[0].iter, out)
-    inner: list[Event] = []
+    inner: list[NameUse] = []
     for index, part in enumerate(node.generators):
         _visit_all([part.iter if index else None, part.target, *part.ifs], inner)
     _visit_all((node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,), inner)
@@ -333,45 +333,45 @@ def _comprehension(node: _Comprehension, out: list[Event]) -> None:
     out.extend(event for event in inner if event.chain[0] not in targets)
 
 
-def _named(node: ast.NamedExpr, out: list[Event]) -> None:
+def _named(node: ast.NamedExpr, out: list[NameUse]) -> None:
     _visit_all([node.value, node.target], out)
 
 
-def _assign(node: ast.Assign, out: list[Event]) -> None:
+def _assign(node: ast.Assign, out: list[NameUse]) -> None:
     _visit_all([node.value, *node.targets], out)
 
 
-def _annotated(node: ast.AnnAssign, out: list[Event]) -> None:
+def _annotated(node: ast.AnnAssign, out: list[NameUse]) -> None:
     _visit_all([node.value, node.annotation, node.target if node.value is not None else None], out)
 
 
-def _augmented(node: ast.AugAssign, out: list[Event]) -> None:
+def _augmented(node: ast.AugAssign, out: list[NameUse]) -> None:
     if isinstance(node.target, ast.Name):
-        out.append(Event((node.target.id,), bind=False))
+        out.append(NameUse((node.target.id,), bind=False))
     _visit_all([node.value, node.target], out)
 
 
-def _for(node: ast.For | ast.AsyncFor, out: list[Event]) -> None:
+def _for(node: ast.For | ast.AsyncFor, out: list[NameUse]) -> None:
     _visit_all([node.iter, node.target, *node.body, *node.orelse], out)
 
 
-def _import(node: ast.Import | ast.ImportFrom, out: list[Event]) -> None:
-    out.extend(Event((alias.asname or alias.name.partition(".")[0],), bind=True) for alias in node.names)
+def _import(node: ast.Import | ast.ImportFrom, out: list[NameUse]) -> None:
+    out.extend(NameUse((alias.asname or alias.name.partition(".")[0],), bind=True) for alias in node.names)
 
 
-def _handler(node: ast.ExceptHandler, out: list[Event]) -> None:
+def _handler(node: ast.ExceptHandler, out: list[NameUse]) -> None:
     if node.type is not None:
         _visit(node.type, out)
     if node.name:
-        out.append(Event((node.name,), bind=True))
+        out.append(NameUse((node.name,), bind=True))
     _visit_all(node.body, out)
 
 
-def _capture(node: ast.MatchAs | ast.MatchStar | ast.MatchMapping, out: list[Event]) -> None:
+def _capture(node: ast.MatchAs | ast.MatchStar | ast.MatchMapping, out: list[NameUse]) -> None:
     _visit_all(ast.iter_child_nodes(node), out)
     name = node.rest if isinstance(node, ast.MatchMapping) else node.name
     if name:
-        out.append(Event((name,), bind=True))
+        out.append(NameUse((name,), bind=True))
 
 
 _VISITORS: dict[type[ast.AST], Callable[..., None]] = {
@@ -434,7 +434,7 @@ def class_reads(node: ast.ClassDef) -> tuple[list[Chain], list[Chain]]:
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             methods.extend(free_names(child))
             found = [event for part in (*child.decorator_list, child.args) for event in events(part)]
-            found.append(Event((child.name,), bind=True))
+            found.append(NameUse((child.name,), bind=True))
         else:
             found = events(child)
         for event in found:

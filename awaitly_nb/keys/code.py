@@ -18,7 +18,7 @@ import warnings
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from awaitly_nb.keys.graph import ABSENT, Held
+from awaitly_nb.keys.graph import ABSENT, AttributesOf
 from awaitly_nb.keys.origin import is_installed_path, top_package
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ _FunctionNode: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda"
 
 _FUTURES: Final = 0x1FF0000  # CO_FUTURE_*: the compiler flags that change what a function's source means
 _TOP_LEVEL_AWAIT: Final = 0x2000
-_KEPT_FILES: Final = 512
-_KEPT_TREES: Final = 8192
+_MOST_FILES: Final = 512
+_MOST_TREES: Final = 8192
 
 
 class OwnTree(NamedTuple):
@@ -77,7 +77,7 @@ class OwnTree(NamedTuple):
     class_facts: tuple[str, ...] = ()
 
 
-class _File(NamedTuple):
+class _ParsedFile(NamedTuple):
     lines: list[str]
     codes: dict[tuple[str, int], list[CodeType]]
     nodes: dict[tuple[str, int], list[_FunctionNode]]
@@ -85,7 +85,7 @@ class _File(NamedTuple):
 
 
 _trees: dict[int, tuple[CodeType, OwnTree]] = {}
-_files: dict[tuple[str, int], tuple[list[str], _File | None]] = {}
+_files: dict[tuple[str, int], tuple[list[str], _ParsedFile | None]] = {}
 
 
 def own_tree(code: CodeType, module_globals: dict[str, Any] | None = None) -> OwnTree:
@@ -97,9 +97,9 @@ def own_tree(code: CodeType, module_globals: dict[str, Any] | None = None) -> Ow
     if tree is None:
         digest = _instructions_digest(code)
         tree = OwnTree(digest, digest, "")
-    if len(_trees) >= _KEPT_TREES:
+    if len(_trees) >= _MOST_TREES:
         _trees.clear()
-    _trees[id(code)] = (code, tree)  # the code object is kept, so that its id stays its own
+    _trees[id(code)] = (code, tree)  # the code object is stored too, so that its id stays its own
     return tree
 
 
@@ -123,7 +123,7 @@ def _from_source(code: CodeType, module_globals: dict[str, Any] | None) -> OwnTr
     return None
 
 
-def _find(code: CodeType, file: _File) -> _FunctionNode | None:
+def _find(code: CodeType, file: _ParsedFile) -> _FunctionNode | None:
     place = (code.co_name, code.co_firstlineno)
     if code in file.codes.get(place, ()):
         return _node_of(code, file.nodes.get(place, []))
@@ -148,7 +148,7 @@ def _shape(code: CodeType) -> tuple[object, ...]:
 
 
 def _mark_own_decorators(node: _FunctionNode, module_globals: dict[str, Any]) -> None:
-    # `@aw.step` and its options say how a function is kept, not what it computes.
+    # `@aw.step` and its options say how a function is cached, not what it computes.
     for decorator in getattr(node, "decorator_list", ()):
         root = decorator.func if isinstance(decorator, ast.Call) else decorator
         while isinstance(root, ast.Attribute):
@@ -163,13 +163,13 @@ def _mark_own_decorators(node: _FunctionNode, module_globals: dict[str, Any]) ->
         decorator.awaitly_own = isinstance(home, str) and home.partition(".")[0] == "awaitly_nb"
 
 
-def _parsed(filename: str, lines: list[str], flags: int) -> _File | None:
+def _parsed(filename: str, lines: list[str], flags: int) -> _ParsedFile | None:
     if not lines:
         return None
     known = _files.get((filename, flags))
     if known is not None and (known[0] is lines or known[0] == lines):
         return known[1]
-    file: _File | None
+    file: _ParsedFile | None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the user has seen what the compiler had to say
@@ -179,13 +179,13 @@ def _parsed(filename: str, lines: list[str], flags: int) -> _File | None:
         file = None
     else:
         file = _indexed(lines, tree, compiled)
-    if len(_files) >= _KEPT_FILES:
+    if len(_files) >= _MOST_FILES:
         _files.clear()
     _files[filename, flags] = (lines, file)
     return file
 
 
-def _indexed(lines: list[str], tree: ast.Module, compiled: CodeType) -> _File:
+def _indexed(lines: list[str], tree: ast.Module, compiled: CodeType) -> _ParsedFile:
     codes: dict[tuple[str, int], list[CodeType]] = {}
     for code in nested_codes(compiled):
         codes.setdefault((code.co_name, code.co_firstlineno), []).append(code)
@@ -198,7 +198,7 @@ def _indexed(lines: list[str], tree: ast.Module, compiled: CodeType) -> _File:
             nodes.setdefault(("<lambda>", node.lineno), []).append(node)
         elif isinstance(node, ast.ClassDef):
             classes.update((id(child), node) for child in node.body)
-    return _File(lines, codes, nodes, classes)
+    return _ParsedFile(lines, codes, nodes, classes)
 
 
 def nested_codes(code: CodeType) -> Iterator[CodeType]:
@@ -211,8 +211,8 @@ def nested_codes(code: CodeType) -> Iterator[CodeType]:
 
 def _class_facts(owner: ast.ClassDef) -> tuple[str, ...]:
     # What a metaclass or a descriptor makes of `x: int = Field(gt=1)` cannot be known, but the statement can.
-    kept = [node for node in _without_docstring(owner.body) if not isinstance(node, _DEFINITIONS)]
-    return tuple(sorted(tree_digest([node]) for node in [*kept, *owner.decorator_list, *owner.keywords]))
+    statements = [node for node in _without_docstring(owner.body) if not isinstance(node, _DEFINITIONS)]
+    return tuple(sorted(tree_digest([node]) for node in [*statements, *owner.decorator_list, *owner.keywords]))
 
 
 _DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Pass)
@@ -392,7 +392,7 @@ _TABLES: Final = re.compile(
     re.IGNORECASE,
 )
 _IN_QUOTES: Final = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
-_KEPT: Final = 8192
+_MOST_CODES: Final = 8192
 
 
 class Import(NamedTuple):
@@ -434,9 +434,9 @@ def references(code: CodeType) -> References:
     for inside in _nested(code):
         scan.run(inside)
     result = scan.result()
-    if len(_known) >= _KEPT:
+    if len(_known) >= _MOST_CODES:
         _known.clear()
-    _known[id(code)] = (code, result)  # the code object is kept, so that its id stays its own
+    _known[id(code)] = (code, result)  # the code object is stored too, so that its id stays its own
     return result
 
 
@@ -639,7 +639,7 @@ def imported(name: str, level: int, module_globals: Mapping[str, Any]) -> Module
         return top
     try:
         return importlib.import_module(full)
-    except Exception:  # noqa: BLE001 - the stranger is the user's module; the step itself will tell how it fails
+    except Exception:  # noqa: BLE001 - user code may raise anything; the step itself will tell how it fails
         return None
 
 
@@ -657,13 +657,13 @@ def attribute_of(module: ModuleType, name: str) -> object:
     """Return an attribute of a module, or `ABSENT`."""
     try:
         return getattr(module, name, ABSENT)  # a module may make its attributes when they are first asked for
-    except Exception:  # noqa: BLE001 - the stranger is the module's own __getattr__
+    except Exception:  # noqa: BLE001 - a module's own __getattr__ may raise anything
         return ABSENT
 
 
 def place_of(module: ModuleType, name: str) -> Lookup:
     """Return where an attribute of a module is looked up; one that it makes when asked stands in no namespace."""
-    return vars(module) if name in vars(module) else Held(module)
+    return vars(module) if name in vars(module) else AttributesOf(module)
 
 
 def public_names(module: ModuleType) -> list[str]:

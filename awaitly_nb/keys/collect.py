@@ -27,12 +27,13 @@ from awaitly_nb.keys.code import (
 from awaitly_nb.keys.graph import (
     ABSENT,
     SELF,
+    AttributesOf,
     Cells,
+    CodeGraph,
     Fixed,
-    Graph,
-    Held,
     Items,
     Slot,
+    Small,
     attributes,
     has_state,
     held_code,
@@ -64,7 +65,7 @@ __all__ = ["collect", "collect_names"]
 
 def collect(
     function: object, *, values: bool = True, deps: Mapping[str, object] | None = None, defaults: bool = True
-) -> Graph:
+) -> CodeGraph:
     """Return all that `function` depends on.
 
     Parameters
@@ -84,7 +85,7 @@ def collect(
 
 def collect_names(
     chains: Iterable[Chain], namespace: Mapping[str, Any], imports: Iterable[Bound] = (), texts: Iterable[str] = ()
-) -> Graph:
+) -> CodeGraph:
     """Return all that the code of a cell depends on, when it reads these names of `namespace` and imports `imports`."""
     collector = _Collector(values=True, deps={}, root=None, root_defaults=True)
     collector.graph.texts.update(dict.fromkeys(texts))
@@ -105,15 +106,9 @@ _NAMED: Final = frozenset({"code", "helper", "class", "import", "package"})
 """Parts that say one thing wherever they are met, so that meeting them again adds nothing."""
 
 
-def _outline(value: object) -> object:
-    from awaitly_nb.keys.why import outline
-
-    return outline(value)
-
-
 class _Collector:
     def __init__(self, *, values: bool, deps: Mapping[str, object], root: object, root_defaults: bool) -> None:
-        self.graph = Graph()
+        self.graph = CodeGraph()
         self.home: Mapping[str, Any] | None = None
         self._values = values
         self._deps = deps
@@ -123,12 +118,12 @@ class _Collector:
         self._own_cells: Cells | None = None
         self._labels: dict[int, str] = {}
         self._places: set[tuple[int, object]] = set()
-        self._kept: list[object] = []  # ids in `_labels` and `_places` stay their own while these live
+        self._alive: list[object] = []  # ids in `_labels` and `_places` stay their own while these live
         self._taken: dict[tuple[str, str], str] = {}
         self._holders: set[int] = set()
         self._todo: deque[tuple[FunctionType, str, bool]] = deque()
         self.mentioned: set[str] = set()  # attributes that the code takes of one object or another
-        self._bearers: list[tuple[str, object, Held]] = []
+        self._bearers: list[tuple[str, object, AttributesOf]] = []
 
     def root(self, value: object) -> None:
         """Follow what the graph is of: its code, and its state where it is an object that can be called."""
@@ -136,7 +131,7 @@ class _Collector:
         self.reach("code", name, value)
         # The object of a method is bound as its first argument.
         if has_state(value) and not isinstance(value, MethodType):
-            self._slot("object", name, Held(value), SELF)
+            self._slot("object", name, AttributesOf(value), SELF)
 
     def drain(self) -> None:
         """Follow the functions that were reached. A queue, because helpers may call helpers a thousand deep."""
@@ -157,7 +152,7 @@ class _Collector:
 
     def _bears(self, label: str, value: object) -> None:
         if attributes(value):
-            self._bearers.append((label, value, Held(value)))
+            self._bearers.append((label, value, AttributesOf(value)))
             if not is_user_function(value):  # a function of the user's is watched as one
                 self.graph.watch_attributes(value)
 
@@ -224,7 +219,7 @@ class _Collector:
         """Tell whether this place is met for the first time; many names lead to one place."""
         before = len(self._places)
         self._places.add((id(lookup), key))
-        self._kept.append(lookup)
+        self._alive.append(lookup)
         return len(self._places) > before
 
     def _at(self, kind: str, name: str, lookup: Lookup, key: object, value: object) -> None:
@@ -266,7 +261,7 @@ class _Collector:
             self._slot(kind, name, lookup, key)
         else:
             self.graph.watch_plain(lookup, key, value)
-            self._fix(kind, name, token, _outline(value))
+            self._fix(kind, name, token, Small(value))
             if lookup is self.home:
                 self.graph.names[str(key)] = token
             if isinstance(value, str):
@@ -277,7 +272,7 @@ class _Collector:
         if id(value) in self._holders:
             return
         self._holders.add(id(value))
-        self._kept.append(value)
+        self._alive.append(value)
         held, own = list(held_code(value)), is_user_class(type(value))
         if (held or own) and lookup is not self._own_cells:
             self.graph.watch_code(lookup, key, value)
@@ -337,7 +332,7 @@ class _Collector:
         value = getattr(owner, attribute)
         self.reach(kind, name, value)
         if has_state(value):
-            self._slot("closure" if kind == "code" else kind, f"{name}.{attribute}", Held(owner), attribute)
+            self._slot("closure" if kind == "code" else kind, f"{name}.{attribute}", AttributesOf(owner), attribute)
 
     def _wrapper(self, kind: str, name: str, value: object) -> None:
         if isinstance(value, staticmethod | classmethod | MethodType):
@@ -352,7 +347,7 @@ class _Collector:
             if not awaitly_object(value):
                 self.reach(kind, name, type(value))
             elif (version := getattr(value, "version", None)) is not None:
-                self._at("version", getattr(value, "name", name), Held(value), "version", version)
+                self._at("version", getattr(value, "name", name), AttributesOf(value), "version", version)
             self._held(kind, name, value, inner)
             self._bears(name, value)
         elif callable(value):
@@ -402,7 +397,7 @@ class _Collector:
         self.imports(found.imports, function.__globals__)
         cells = Cells(function)
         if function is self._root and not self._values:
-            # A thunk is made anew in every run, over the same code: whoever keeps the mark compares the closure itself.
+            # A thunk is made anew in every run, over the same code: whoever remembers the mark compares its closure.
             self._own_cells = cells
         for index, variable in enumerate(code.co_freevars):
             value = cells.get(index, ABSENT)
@@ -446,7 +441,7 @@ class _Collector:
             self.graph.watch_function(function)
             if is_user_function(function):
                 self._labels.setdefault(id(function), f"{label}.{name}")
-                self._kept.append(function)
+                self._alive.append(function)
                 self._todo.append((function, f"{label}.{name}.", True))
             else:
                 self._installed_function("global", f"{label}.{name}", function)
@@ -470,7 +465,7 @@ class _Collector:
             number += 1
             unique = f"{label}#{number}"
         self._labels[id(value)] = unique
-        self._kept.append(value)
+        self._alive.append(value)
         return unique
 
     def _alias(self, name: str, own_name: str, label: str) -> None:
@@ -500,7 +495,7 @@ class _Collector:
         cells = Cells(function)
         for index in range(len(function.__closure__ or ())):
             value = cells.get(index, ABSENT)
-            # A decorator of a package keeps the user's functions here; its other state is its own affair.
+            # A decorator of a package has the user's functions here; its other state is its own affair.
             if isinstance(value, FunctionType) and value is not inner and is_user_function(value):
                 self.graph.watch_code(cells, index, value)
                 self.reach("helper", value.__name__, value)

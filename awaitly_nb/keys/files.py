@@ -31,7 +31,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.keys.code import quoted_files
-from awaitly_nb.keys.graph import ABSENT, Graph, function_graph
+from awaitly_nb.keys.graph import ABSENT, CodeGraph, function_graph
 from awaitly_nb.keys.origin import is_installed_path, is_own_path
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class FileTracker:
         return path if full == _full(path, self.home or _cwd()) else full
 
     def note(self, stamps: Iterable[Stamp]) -> None:
-        """Count files that a kept result was computed from, and that were therefore not opened again."""
+        """Count files that a cached result was computed from, and that were therefore not opened now."""
         for stamp in stamps:
             self._noted.setdefault(_name_of(stamp), stamp)
 
@@ -205,7 +205,7 @@ class FileTracker:
             if "pattern" in stamp or self._is_still(stamp, _full(stamp["path"], home)):
                 made[_name_of(stamp)] = stamp
         for stamp in self._noted.values():
-            # Whoever changed such a file meanwhile: the kept result stands for it as it was.
+            # Whoever changed such a file meanwhile: the cached result stands for it as it was.
             full = _full(_name_of(stamp), home)
             if full not in self._written and (not stamp.get("absent") or is_absent(full)):
                 made[_name_of(stamp)] = stamp
@@ -249,7 +249,7 @@ def track_files(known: Iterable[Stamp] = (), home: str | None = None) -> FileTra
 def note_files(stamps: Iterable[Stamp], *, elsewhere: bool = False) -> None:
     """Tell the step that is running around this one, if any, that a result stands for these files.
 
-    `elsewhere`: they were read in another process just now, and not when a kept result was computed.
+    `elsewhere`: they were read in another process just now, and not when a cached result was computed.
     """
     for tracker in _around():
         if elsewhere:
@@ -281,7 +281,7 @@ def literal_files(code: object, args: object = ()) -> tuple[Stamp, ...]:
     args
         Values to search for text and `Path`s: containers are searched, objects are not.
     """
-    graph = code if isinstance(code, Graph) else function_graph(code) if callable(code) else Graph()
+    graph = code if isinstance(code, CodeGraph) else function_graph(code) if callable(code) else CodeGraph()
     paths, patterns = _named_paths([*_in_value(args, _DEPTH), *_in_graph(graph)])
     stamps = [stamp for path in paths if (stamp := stamp_file(path)) is not None]
     return (*stamps, *map(stamp_list, patterns))
@@ -578,7 +578,7 @@ def _plausible(text: str) -> bool:
     return 0 < len(text) < _LONGEST and "\n" not in text and "\0" not in text
 
 
-def _in_graph(graph: Graph) -> Iterator[str]:
+def _in_graph(graph: CodeGraph) -> Iterator[str]:
     for text in graph.texts:
         yield from _in_value(text, 0)
     for slot in graph.slots:
@@ -610,7 +610,7 @@ was not there. Of a list of files: `pattern`, and the digest of the `names` that
 
 _DIGEST_LIMIT: Final = 1 << 31
 _FRESH_NS: Final = 2_000_000_000
-_KEPT: Final = 4096
+_MOST_DIGESTS: Final = 4096
 
 
 def changed_files(stamps: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -696,7 +696,7 @@ def stamp_seen(path: str, full: str, before: os.stat_result) -> Stamp:
     }
     now = regular(full)
     if now is not None and same(made, now):
-        # A file changed since it was read keeps no digest: the content that was read is not there to be digested.
+        # A file changed since it was read has no digest: the content that was read is gone.
         made["digest"] = _digest(full, now)
     if time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) < _FRESH_NS:
         made["fresh"] = True
@@ -738,7 +738,7 @@ def _digest(path: str, found: os.stat_result) -> str:
     except OSError:
         return ""
     if settled:
-        if len(_digests) >= _KEPT:
+        if len(_digests) >= _MOST_DIGESTS:
             _digests.clear()
         _digests[place] = hasher.hexdigest()
     return hasher.hexdigest()

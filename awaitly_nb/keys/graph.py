@@ -2,7 +2,7 @@
 
 A graph has *fixed* parts, which stay as they are while the same objects stand behind the same names, and *slots* for
 values that may change in place and are read again on every call. It holds functions, classes and modules weakly and
-values not at all: memoising it keeps no data frame alive.
+values not at all: no data frame lives longer because of it.
 
 Hides memoisation. A digest with all values that are read (`function_digest`) and one of code alone (`code_mark`) are
 asked for on every call of a step; a graph once collected is stored, and asked first whether it still holds, which costs
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ABSENT",
     "SELF",
+    "AttributesOf",
     "Cells",
+    "CodeGraph",
     "Fixed",
-    "Graph",
-    "Held",
     "Items",
     "Lookup",
     "Slot",
+    "Small",
     "attributes",
     "class_digest",
     "code_mark",
@@ -50,15 +51,15 @@ __all__ = [
     "wrapped_name",
 ]
 
-_KEPT: Final = 4096
+_MOST_GRAPHS: Final = 4096
 _ALTERNATIVES: Final = 4
 
-_graphs: dict[tuple[int, bool], tuple[Callable[[], object], Graph]] = {}
-_marks: dict[int, list[tuple[object, dict[str, Any], Mapping[str, Any] | None, Graph, tuple[Any, ...], str]]] = {}
+_graphs: dict[tuple[int, bool], tuple[Callable[[], object], CodeGraph]] = {}
+_marks: dict[int, list[tuple[object, dict[str, Any], Mapping[str, Any] | None, CodeGraph, tuple[Any, ...], str]]] = {}
 _running = threading.local()
 
 
-def function_graph(function: object, *, defaults: bool = True) -> Graph:
+def function_graph(function: object, *, defaults: bool = True) -> CodeGraph:
     """Return what `function` depends on, collected anew only when that can have changed.
 
     `defaults=False` leaves its own defaults out, for a caller that binds them as arguments.
@@ -72,13 +73,13 @@ def function_graph(function: object, *, defaults: bool = True) -> Graph:
     try:
         graph = collect(function, defaults=defaults)
     except Exception as exc:
-        # The stranger is any object in the user's code whose attributes raise; that is no reason for a step to fail.
+        # User code may raise anything when its attributes are asked for; that is no reason for a step to fail.
         name = getattr(type(function), "__name__", "function")
         raise UnkeyableError(
             f"cannot key the code of this {name}: looking at it raised {type(exc).__name__}: {exc}; pass key=",
             path="code",
         ) from exc
-    if len(_graphs) >= _KEPT:
+    if len(_graphs) >= _MOST_GRAPHS:
         _graphs.clear()
     with suppress(TypeError):  # no weak references to it: collected on every call, which is right, only slower
         _graphs[place] = (weakref.ref(function, lambda _: _graphs.pop(place, None)), graph)
@@ -114,7 +115,7 @@ def _guarded(value: object, digest: Callable[[], str]) -> str:
         visiting.pop()
 
 
-def graph_digest(graph: Graph) -> str:
+def graph_digest(graph: CodeGraph) -> str:
     """Return the digest of everything in `graph`, its slots read now."""
     hasher = blake2b(digest_size=16)
     for kind, name, digest, _ in graph.fixed:
@@ -161,7 +162,7 @@ def _remember(function: FunctionType, deps: Mapping[str, Any] | None) -> str:
     mark, graph = _mark_and_graph(function, deps)
     if graph is None:
         return mark
-    if len(_marks) >= _KEPT:
+    if len(_marks) >= _MOST_GRAPHS:
         _marks.clear()
     entry = (function.__code__, function.__globals__, deps, graph, _code_cells(function), mark)
     _marks[id(function.__code__)] = [entry, *_marks.get(id(function.__code__), [])[: _ALTERNATIVES - 1]]
@@ -187,7 +188,7 @@ def _mark_of(value: object, deps: Mapping[str, Any] | None) -> str:
     return _mark_and_graph(value, deps)[0]
 
 
-def _mark_and_graph(value: object, deps: Mapping[str, Any] | None) -> tuple[str, Graph | None]:
+def _mark_and_graph(value: object, deps: Mapping[str, Any] | None) -> tuple[str, CodeGraph | None]:
     from awaitly_nb.keys.collect import collect
 
     try:
@@ -195,7 +196,7 @@ def _mark_and_graph(value: object, deps: Mapping[str, Any] | None) -> tuple[str,
         if graph.fixed:
             return graph_digest(graph), graph
         return _hex(import_label(value)), None
-    except Exception:  # noqa: BLE001 - the stranger is any user object whose attributes raise; a mark never fails a step
+    except Exception:  # noqa: BLE001 - user code may raise anything; a mark never fails a step
         return _hex(f"type {type(value).__module__}.{type(value).__qualname__}"), None
 
 
@@ -206,14 +207,14 @@ def _hex(text: str) -> str:
 # -- graphs ------------------------------------------------------------------------------------------------------------
 
 
-class _Absent:
+class _NothingThere:
     def __repr__(self) -> str:
         return "absent"
 
 
-ABSENT: Final = _Absent()
+ABSENT: Final = _NothingThere()
 SELF: Final = ""
-"""Where `Held` has the object itself, beside its attributes."""
+"""Where `AttributesOf` has the object itself, beside its attributes."""
 
 
 class Lookup(Protocol):
@@ -230,6 +231,12 @@ class Fixed(NamedTuple):
     name: str
     digest: str
     shown: object
+
+
+class Small(NamedTuple):
+    """What a fixed part shows of a small value, outlined when somebody wants to see it."""
+
+    value: object
 
 
 class Slot(NamedTuple):
@@ -260,7 +267,7 @@ class Cells:
             return default
 
 
-class Held:
+class AttributesOf:
     """What an object holds, by attribute, without keeping it alive; the object itself at `SELF`."""
 
     __slots__ = ("_owner",)
@@ -289,7 +296,7 @@ class Items:
         return self._items[key] if key < len(self._items) else default
 
 
-class Graph:
+class CodeGraph:
     """What was found, and the checks that tell whether it still holds.
 
     Attributes
@@ -410,7 +417,7 @@ def attributes(value: object) -> Mapping[str, object]:
 
 
 def wrapped_name(value: object) -> str | None:
-    """Return the attribute in which a decorator keeps what it wrapped (`functools.wraps`, a numba dispatcher)."""
+    """Return the attribute in which a decorator stores what it wrapped (`functools.wraps`, a numba dispatcher)."""
     held = attributes(value)
     for name in _WRAPPED:
         if name in held:
@@ -457,7 +464,7 @@ def _is_named(value: object) -> bool:
 # -- code that an object brings along ----------------------------------------------------------------------------------
 
 _MOST: Final = 64
-"""A table with more than this is data. The closure of a thunk is looked at on every call, so this is kept small."""
+"""A table with more than this is data. The closure of a thunk is looked at on every call, so this is small."""
 
 
 def held_code(value: object) -> Iterator[tuple[Lookup, Any, object]]:  # Any: a key of the user's
@@ -474,7 +481,7 @@ def held_code(value: object) -> Iterator[tuple[Lookup, Any, object]]:  # Any: a 
             return
         lookup, items = Items(tuple(value)), list(enumerate(value))
     elif is_user_class(type(value)):
-        lookup, items = Held(value), getattr(value, "__dict__", {}).items()
+        lookup, items = AttributesOf(value), getattr(value, "__dict__", {}).items()
     else:
         return
     if len(items) > _MOST:

@@ -16,7 +16,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from awaitly_nb.errors import UnkeyableError
-from awaitly_nb.keys.graph import ABSENT, Graph, function_graph, wrapped_function
+from awaitly_nb.keys.graph import ABSENT, CodeGraph, Small, function_graph, wrapped_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -206,8 +206,9 @@ def _is_own_marker(fn: Callable[..., Any], value: object) -> bool:
     return {id(default) for default in given if type(default) is object} == {id(value)}
 
 
-def _listed(graph: Graph, values: list[_Value]) -> Iterator[Part]:
-    yield from (Part(*fixed) for fixed in graph.fixed)
+def _listed(graph: CodeGraph, values: list[_Value]) -> Iterator[Part]:
+    for kind, name, digest, shown in graph.fixed:
+        yield Part(kind, name, digest, _outline(name, shown.value) if type(shown) is Small else shown)
     for kind, name, digest, value in values:
         yield Part(kind, name, digest, _outline(name, value))
 
@@ -233,7 +234,7 @@ class CellRead(NamedTuple):
     unkeyable: UnkeyableError | None
     names: tuple[str, ...]
     digests: Mapping[str, str]
-    graph: Graph
+    graph: CodeGraph
 
 
 def read_cell(source: str, namespace: Mapping[str, Any], *, name: str, ignore: Collection[str] = ()) -> CellRead:
@@ -309,7 +310,7 @@ def cell_parts(source: str, namespace: Mapping[str, Any], *, name: str, ignore: 
     return found.parts
 
 
-def read_names(source: str, namespace: Mapping[str, Any]) -> Graph:
+def read_names(source: str, namespace: Mapping[str, Any]) -> CodeGraph:
     """Return what a cell reads of `namespace`."""
     return read_cell(source, namespace, name="").graph
 
@@ -326,11 +327,11 @@ def _chains(reads: Reads, namespace: Mapping[str, Any], ignore: Collection[str])
 def _empty(value: object) -> bool:
     try:
         return len(value) == 0  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 - the stranger is the user's __len__; what has no size is taken to hold something
+    except Exception:  # noqa: BLE001 - user code may raise anything; what has no size is not empty
         return False
 
 
-def _prefix(graph: Graph) -> Any:  # Any: hashlib names no type for its objects
+def _prefix(graph: CodeGraph) -> Any:  # Any: hashlib names no type for its objects
     if graph.prefix is None:
         graph.prefix = blake2b(digest_size=16)
         graph.prefix.update("".join([frame(part) for part in graph.fixed]).encode("utf-8", "surrogatepass"))
@@ -383,7 +384,7 @@ class _Source(NamedTuple):
 
 
 _sources: dict[str, _Source] = {}
-_KEPT: Final = 256
+_MOST_CELLS: Final = 256
 
 
 def _cell(source: str) -> _Source:
@@ -401,7 +402,7 @@ def _cell(source: str) -> _Source:
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         ]
         found = _Source(tree_digest(tree.body), cell_reads(tree), tuple(dict.fromkeys(texts)))
-        if len(_sources) >= _KEPT:
+        if len(_sources) >= _MOST_CELLS:
             _sources.clear()
         _sources[source] = found
     return found

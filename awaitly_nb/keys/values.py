@@ -10,7 +10,7 @@ order of a dict and of columns              order of a set, order in which attri
 `-0.0` against `0.0`                        which NaN a scalar is
 dtype, byte order, shape, raw bits          memory layout, strides, chunks, padding, being memory-mapped
 the mask of a masked array and its data     bytes under a null of pandas, Arrow or polars
-column names, index, categories, time zone  how a frame keeps its blocks
+column names, index, categories, time zone  how a frame lays out its blocks
 levels, frequency, `attrs`, metadata        what pandas and scipy remember of how a value was used
 attributes of an object                     those that a `cached_property` of its class has filled
 code of user-defined classes and functions  their comments, docstrings and layout
@@ -458,7 +458,7 @@ def show_key(key: object) -> str:
     """Return `[key]` for a path, whatever the key's own repr does."""
     try:
         text = repr(key)
-    except Exception as exc:  # noqa: BLE001 - the stranger is the key's own __repr__
+    except Exception as exc:  # noqa: BLE001 - a key's own __repr__ may raise anything
         text = f"<{type(key).__name__} whose repr raised {type(exc).__name__}>"
     return f"[{text if len(text) <= 60 else text[:57] + '...'}]"  # noqa: PLR2004
 

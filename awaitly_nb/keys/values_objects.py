@@ -181,7 +181,7 @@ def _add_state(walk: Walk, parts: blake2b, cls: type, state: Any) -> None:
         names = list(cls.__dataclass_fields__)
         add_items(walk, parts, state, lambda i: f".{names[i]}")
     elif type(state) is dict and all(type(key) is str for key in state):
-        # attrs keeps an instance's own hash here, which differs from process to process.
+        # attrs stores an instance's own hash here, which differs from process to process.
         names = sorted(name for name in state if name != "_attrs_cached_hash" and not is_derived(cls, name))
         if not names:
             parts.update(b"s" + walk.encode(None))  # as an object says that has no attributes
@@ -357,7 +357,7 @@ def _workflow(walk: Walk, value: Any) -> bytes:
 
 
 def _one_of(walk: Walk, value: Any) -> bytes:
-    # Beside the options as they were given it keeps a tuple of them, whose order is that of a set.
+    # Beside the options as they were given it has a tuple of them, whose order is that of a set.
     parts = node("object")
     given = getattr(value, "_original_options", value.options)
     parts.update(walk.class_code(type(value)) + walk.part(given, ".options"))
@@ -436,7 +436,7 @@ _KNOWN_BY_NAME: dict[tuple[str, str], Encoder] = {
 
 
 def is_derived(cls: type, name: str) -> bool:
-    """Tell whether an attribute of an instance of `cls` is what a `cached_property` has kept of the others."""
+    """Tell whether an attribute of an instance of `cls` is what a `cached_property` has stored of the others."""
     for base in cls.__mro__:
         if name in base.__dict__:
             return isinstance(base.__dict__[name], functools.cached_property)
@@ -652,7 +652,7 @@ def file(path: str | os.PathLike[str]) -> File:
 
 _FILE_SLICE = 1 << 20
 _SETTLED_S = 2.0
-"""A file younger than this may change again without a new time stamp (FAT counts in 2 s), so its digest is not kept."""
+"""A file younger than this may change again without a new time stamp (FAT counts in 2 s), so it is read again."""
 
 _digests: dict[str, tuple[tuple[int, ...], str]] = {}
 
@@ -671,9 +671,9 @@ def file_digest(path: Path, *, clock: Callable[[], float] = time.time) -> str:
         found = path.stat()
         stamp = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
         name = str(path.absolute())
-        kept = _digests.get(name)
-        if kept is not None and kept[0] == stamp:
-            return kept[1]
+        known = _digests.get(name)
+        if known is not None and known[0] == stamp:
+            return known[1]
         bulk = xxhash.xxh3_128()
         with path.open("rb", buffering=0) as stream:
             while data := stream.read(_FILE_SLICE):

@@ -143,7 +143,7 @@ def outline(value: object, *, digests: bool = False) -> Any:
     """
     try:
         return _outline(value, _DEPTH, digests=digests)
-    except Exception as exc:  # noqa: BLE001 - the strangers are the value's own attributes
+    except Exception as exc:  # noqa: BLE001 - a value's own attributes may raise anything
         return {"is": type(value).__name__, "unreadable": type(exc).__name__}
 
 

@@ -85,5 +85,5 @@ def _keys(
 ) -> tuple[tuple[str | None, str | None], str]:
     try:
         return (fingerprint(left()), fingerprint(right())), ""
-    except Exception as exc:  # noqa: BLE001 - the stranger is the fingerprint under test
+    except Exception as exc:  # noqa: BLE001 - the fingerprint under test may raise anything
         return (None, None), f"{type(exc).__name__}: {exc}"

@@ -147,7 +147,7 @@ def test_what_an_inner_step_read_counts_for_the_outer_and_what_it_wrote_is_no_in
     assert paths(outer) == ["data.csv"]
 
 
-def test_files_of_a_kept_result_count_for_the_step_around_it():
+def test_files_of_a_cached_result_count_for_the_step_around_it():
     with track_files() as first:
         open("data.csv").close()
     with track_files() as outer:

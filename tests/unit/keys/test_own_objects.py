@@ -42,7 +42,7 @@ def test_a_run_does_not_change_the_key_of_its_workflow(kernel):
 
 @pytest.mark.parametrize("reading", ["cache.get('a')", "cache.has('a')", "cache.entries()", "list(cache.keys())"])
 @pytest.mark.parametrize("made", ["aw.create_memory_cache()", "aw.create_disk_cache(FOLDER)"])
-def test_what_reads_a_cache_is_not_kept_and_says_so(kernel, tmp_path, made, reading):
+def test_what_reads_a_cache_is_not_cached_and_says_so(kernel, tmp_path, made, reading):
     kernel.ns["FOLDER"] = tmp_path
     kernel.run(f"import awaitly_nb as aw\ncache = {made}\ndef f(): return {reading}\n")
     with pytest.raises(UnkeyableError, match="what a cache holds comes and goes"):
@@ -51,7 +51,7 @@ def test_what_reads_a_cache_is_not_kept_and_says_so(kernel, tmp_path, made, read
         cell_parts(f"x = {reading}", kernel.ns, name="c")
 
 
-def test_what_only_hands_a_cache_on_is_kept(kernel):
+def test_what_only_hands_a_cache_on_is_cached(kernel):
     kernel.run("import awaitly_nb as aw\ncache = aw.create_memory_cache()\n")
     cell = "wf = aw.create_workflow('r', cache=cache)\nres = wf.run_sync(lambda ctx: ctx.step('a', lambda: 1, key='a'))"
     before = cell_parts(cell, kernel.ns, name="c").key

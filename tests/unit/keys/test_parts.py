@@ -384,7 +384,7 @@ def test_a_hit_is_told_nothing_and_makes_no_list(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["password", "api_key", "AUTH_TOKEN", "client_secret"])
-def test_secrets_count_and_are_neither_kept_nor_shown(kernel, name):
+def test_secrets_count_and_are_neither_stored_nor_shown(kernel, name):
     ns = kernel.run(f"def f({name}, url):\n    return url, G_{name}\n")
 
     def parts(secret):

@@ -66,7 +66,7 @@ def test_positional_keyword_and_default_forms_are_one():
     assert bind(wrapper, (1,), {}) == forms[0]
 
 
-def test_extra_arguments_are_kept_by_kind():
+def test_extra_arguments_are_bound_by_kind():
     found = bind(everything, (1, 9, 8, 7), {"d": 4, "z": 0, "a": 5})
     assert found == [("a", 1), ("b", 9), ("c", 8), ("d", 4), ("e", 5), ("*rest", (7,)), ("**more", {"z": 0, "a": 5})]
 

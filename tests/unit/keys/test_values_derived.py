@@ -47,7 +47,7 @@ class Listed(list):
 
 
 @pytest.mark.parametrize("made", [Plain(3), Child(3), Fields(3), Listed([3])], ids=lambda made: type(made).__name__)
-def test_what_a_cached_property_has_kept_does_not_count(made):
+def test_what_a_cached_property_has_stored_does_not_count(made):
     before, shown = fingerprint(made), outline(made)
     assert made.heavy
     assert "heavy" in vars(made)
