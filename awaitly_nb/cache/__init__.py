@@ -39,6 +39,9 @@ if TYPE_CHECKING:
         recorded as recorded,
     )
     from awaitly_nb.cache.entry import (
+        SEPARATOR as SEPARATOR,
+    )
+    from awaitly_nb.cache.entry import (
         Entry as Entry,
     )
     from awaitly_nb.cache.entry import (
@@ -46,6 +49,15 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.cache.entry import (
         StepCache as StepCache,
+    )
+    from awaitly_nb.cache.entry import (
+        entries_for as entries_for,
+    )
+    from awaitly_nb.cache.entry import (
+        entry_of as entry_of,
+    )
+    from awaitly_nb.cache.entry import (
+        key_begun_by as key_begun_by,
     )
     from awaitly_nb.cache.folder import (
         Folder as Folder,
@@ -77,15 +89,6 @@ if TYPE_CHECKING:
     from awaitly_nb.cache.handle import (
         recipe_of as recipe_of,
     )
-    from awaitly_nb.cache.heads import (
-        entry_of as entry_of,
-    )
-    from awaitly_nb.cache.held import (
-        SEPARATOR as SEPARATOR,
-    )
-    from awaitly_nb.cache.held import (
-        open_held as open_held,
-    )
     from awaitly_nb.cache.listing import (
         Listing as Listing,
     )
@@ -107,11 +110,8 @@ if TYPE_CHECKING:
     from awaitly_nb.cache.resigning import (
         resign as resign,
     )
-    from awaitly_nb.cache.words import (
-        entries_for as entries_for,
-    )
-    from awaitly_nb.cache.words import (
-        key_begun_by as key_begun_by,
+    from awaitly_nb.cache.sealed import (
+        open_sealed as open_sealed,
     )
 else:
     __getattr__ = door(
@@ -125,7 +125,7 @@ else:
             "Missed": "entry",
             "Recipe": "handle",
             "Resigned": "resigning",
-            "SEPARATOR": "held",
+            "SEPARATOR": "entry",
             "StepCache": "entry",
             "Stored": "handle",
             "as_step_cache": "create",
@@ -133,8 +133,8 @@ else:
             "create_memory_cache": "create",
             "create_shared_cache": "create",
             "doctor": "create",
-            "entries_for": "words",
-            "entry_of": "heads",
+            "entries_for": "entry",
+            "entry_of": "entry",
             "folder_delete": "create",
             "folder_entries": "create",
             "folder_listing": "listing",
@@ -142,13 +142,13 @@ else:
             "glance": "handle",
             "handle_of": "handle",
             "holds_handles": "handle",
-            "key_begun_by": "words",
+            "key_begun_by": "entry",
             "loaded": "handle",
             "look_up_in": "handle",
             "objections": "resigning",
             "open_default": "create",
             "open_folder": "folder",
-            "open_held": "held",
+            "open_sealed": "sealed",
             "recipe_of": "handle",
             "resign": "resigning",
         },

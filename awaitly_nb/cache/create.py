@@ -6,10 +6,9 @@ import time
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, cast
 
-from awaitly_nb.cache.folder import open_folder
-from awaitly_nb.cache.heads import entry_of, literal_of, live_heads, matcher_of
-from awaitly_nb.cache.held import SEPARATOR
-from awaitly_nb.cache.stored import StoredCache, Verify
+from awaitly_nb.cache.entry import SEPARATOR, entry_of, literal_of, live_heads, matcher_of
+from awaitly_nb.cache.folder import Bound, open_folder
+from awaitly_nb.cache.stepcache import StoredCache, Verify
 from awaitly_nb.codec import default_keyring
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.units import parse_size
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from awaitly_nb.cache.entry import Entry, StepCache
-    from awaitly_nb.cache.examine import Report
     from awaitly_nb.cache.folder import Folder
+    from awaitly_nb.cache.repair import Report
     from awaitly_nb.result import Mark
     from awaitly_nb.stores import Store
 
@@ -69,9 +68,15 @@ def create_disk_cache(
     from awaitly_nb.config import cache_directory, settings
 
     folder = open_folder(cache_directory() if directory is None else directory, mmap=settings().mmap)
-    limit = None if size_limit is None else parse_size(size_limit, name="size_limit")
     return StoredCache(
-        folder, folder=folder, namespace=namespace, ttl=ttl, verify=verify, clock=clock, size_limit=limit
+        # What was not verified must not be served to a cache that verifies, so "off" has no part in the tier.
+        folder if verify == "off" else folder.tier,
+        namespace=namespace,
+        ttl=ttl,
+        verify=verify,
+        clock=clock,
+        keyring=folder.secrets,
+        bound=None if size_limit is None else Bound(folder, parse_size(size_limit, name="size_limit")),
     )
 
 
@@ -100,9 +105,9 @@ def create_memory_cache(
     >>> cache.keys()
     ['b', 'c']
     """
-    from awaitly_nb.cache.memory import MemoryCache
+    from awaitly_nb.cache.memory import DictStore
 
-    return MemoryCache(max_size, ttl, clock)
+    return StoredCache(DictStore(max_size, clock), ttl=ttl, clock=clock)
 
 
 def create_shared_cache(
@@ -143,7 +148,7 @@ def as_step_cache(cache: object) -> StepCache:
         It is neither.
     """
     if isinstance(cache, MutableMapping):
-        from awaitly_nb.cache.mapping import MappingCache
+        from awaitly_nb.cache.memory import MappingCache
 
         return MappingCache(cache)
     if all(callable(getattr(cache, verb, None)) for verb in _VERBS) and not isinstance(cache, type):
@@ -182,7 +187,7 @@ def folder_delete(pattern: str) -> int:
     """Remove the keys in all namespaces of the default folder that match the glob `pattern`; return how many."""
     folder = _default_folder()
     matches = matcher_of(pattern)
-    names = folder.names(holding=SEPARATOR + literal_of(pattern))
+    names = folder.names(containing=SEPARATOR + literal_of(pattern))
     return folder.delete([name for name in names if matches is None or matches(name.partition(SEPARATOR)[2])])
 
 
@@ -203,7 +208,7 @@ def doctor(directory: str | os.PathLike[str] | None = None, *, mend: bool = Fals
         Whether to repair what is found: orphan files and entries that can never be served are removed, a damaged
         database is set aside and rebuilt, a folder that others can write to is made private.
     """
-    from awaitly_nb.cache.examine import examine
+    from awaitly_nb.cache.repair import examine
 
     return examine(_default_folder() if directory is None else open_folder(directory), mend=mend)
 

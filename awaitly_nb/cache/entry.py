@@ -1,22 +1,54 @@
-"""The contract of step caches: `StepCache`, what it tells of an entry, and why a look-up found nothing."""
+"""The contract of step caches: `StepCache`, what is known of an entry, and why a look-up found nothing.
+
+What heads tell is not believed: anybody may have written one, and listings show them all. When an entry expires is
+decided in one place, `is_alive`.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from fnmatch import translate
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from awaitly_nb.codec import read_head
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.result import Err, Ok
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import timedelta
 
     import pandas as pd
 
     from awaitly_nb.result import Mark, Result
 
-__all__ = ["Entry", "Missed", "StepCache", "check_result"]
+__all__ = [
+    "SEPARATOR",
+    "Entry",
+    "Missed",
+    "StepCache",
+    "alive_names",
+    "check_key",
+    "check_result",
+    "entries_for",
+    "entry_of",
+    "expired_since",
+    "frame_of",
+    "is_alive",
+    "key_begun_by",
+    "literal_of",
+    "live_heads",
+    "matcher_of",
+    "number_of",
+]
+
+SEPARATOR: Final = "\x1f"
+"""Between namespace and key in a record's name."""
+
+_LONGEST_KEY: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +122,18 @@ def check_result(key: str, result: object) -> None:
         )
 
 
+def check_key(key: str) -> None:
+    """Raise MisuseError if `key` is no text, empty, longer than 64 kB, or nothing that UTF-8 can hold."""
+    if type(key) is not str or not key:
+        raise MisuseError(f'{key!r:.200} is no key: use a text that is not empty, as in key=f"user:{{id}}"')
+    try:
+        size = len(key) if key.isascii() else len(key.encode())
+    except UnicodeEncodeError:
+        raise MisuseError(f"{key!r:.200} is no key: it holds half of a character, which no store can hold") from None
+    if size > _LONGEST_KEY:
+        raise MisuseError(f"a key of {size:,} bytes, which begins {key[:40]!r}, is too long: use at most 65,536 bytes")
+
+
 class StepCache(Protocol):
     """Kept results by key. A user's own cache needs these methods; `lookup` and `single_flight` are optional.
 
@@ -120,3 +164,134 @@ class StepCache(Protocol):
 
     def to_frame(self) -> pd.DataFrame:
         """Return the entries as a pandas DataFrame, one row per key."""
+
+
+_TOO_LARGE: Final = 2**63
+
+
+def number_of(value: object) -> float | None:
+    """Return a number that a head holds, or None where it holds none, or one beyond what a float can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def is_alive(stored_at: float | None, expires_at: float | None, now: float) -> bool:
+    """Tell whether an entry may be served at `now`; a clock set back by more than the whole TTL ends it too."""
+    if expires_at is None or stored_at is None:
+        return True
+    return 2 * stored_at - expires_at <= now <= expires_at
+
+
+def _head_is_alive(head: dict[str, Any], now: float) -> bool:
+    return is_alive(number_of(head.get("stored_at")), number_of(head.get("expires_at")), now)
+
+
+def expired_since(expires_at: float, now: float) -> str:
+    """Return when an entry expired, for people."""
+    from awaitly_nb.units import show_age
+
+    return f"expired {show_age(datetime.fromtimestamp(expires_at, UTC), datetime.fromtimestamp(now, UTC))}"
+
+
+def matcher_of(pattern: str) -> Callable[[str], object] | None:
+    """Return what tells whether a key matches the glob, case-sensitively; None where every key does."""
+    return None if pattern == "*" else re.compile(translate(pattern)).match
+
+
+def literal_of(pattern: str) -> str:
+    """Return what every text that matches the glob begins with."""
+    return re.split(r"[*?[]", pattern, maxsplit=1)[0]
+
+
+def live_heads(rows: Iterable[tuple[str, str, int]], now: float) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """Yield name, head and hits of the entries that may be served at `now`."""
+    for name, text, hits in rows:
+        head = read_head(text)
+        if head is not None and ("expires_at" not in head or _head_is_alive(head, now)):
+            yield name, head, hits
+
+
+def alive_names(rows: Iterable[tuple[str, str | None]], now: float) -> list[str]:
+    """Return the names of the entries that may be served at `now`, of rows whose head is None where none expires."""
+    return [
+        name
+        for name, text in rows
+        if text is None or ((head := read_head(text)) is not None and _head_is_alive(head, now))
+    ]
+
+
+def entry_of(name: str, head: dict[str, Any], hits: int = 0) -> Entry:
+    """Return what a head tells, without believing it: it is shown to people, and nothing else is done with it."""
+    namespace, _, key = name.partition(SEPARATOR)
+    get = head.get
+    step_id, workflow, size = get("step_id"), get("workflow"), get("size_bytes")
+    return Entry(
+        key=key,
+        namespace=namespace,
+        step_id=step_id if type(step_id) is str else None,
+        workflow=workflow if type(workflow) is str else None,
+        ok=get("ok", True) is True,
+        size_bytes=size if type(size) is int and 0 <= size < _TOO_LARGE else None,
+        created_at=_instant(get("created_at")),
+        duration_s=number_of(get("duration_s")),
+        expires_at=_instant(get("expires_at")) if "expires_at" in head else None,
+        hits=hits,
+        call=call if type(call := get("call")) is str else None,
+    )
+
+
+def _instant(value: Any) -> datetime | None:  # Any: as a stranger wrote it
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def frame_of(entries: list[Entry]) -> pd.DataFrame:
+    """Return entries as a DataFrame."""
+    import pandas as pd
+
+    columns = [*Entry.__slots__, "age_s"]
+    return pd.DataFrame([[getattr(entry, column) for column in columns] for entry in entries], columns=columns)
+
+
+_GLOB = frozenset("*?[")
+_SHORTEST = 8
+"""So much of a key has to be typed; what removes should not guess from less."""
+
+
+def entries_for(word: str, find: Callable[[str], list[Entry]]) -> list[Entry]:
+    """Return what a glob finds; where a plain word is no key, the keys that have it in them, or that its workflow has.
+
+    Parameters
+    ----------
+    word
+        What was typed.
+    find
+        Returns the entries whose whole key matches a glob.
+    """
+    found = find(word)
+    if found or not word or _GLOB.intersection(word):
+        return found
+    return [entry for entry in find("*") if word == entry.namespace or word in entry.key]
+
+
+def key_begun_by(word: str, keys: Collection[str]) -> str | None:
+    """Return the one key that `word` is or begins, or None.
+
+    Raises
+    ------
+    MisuseError
+        It begins several.
+    """
+    if word in keys:
+        return word
+    begun = {key for key in keys if key.startswith(word)} if len(word) >= _SHORTEST else set()
+    if len(begun) > 1:
+        raise MisuseError(f"{len(begun)} keys begin with {word!r}; give more of the one you mean")
+    return begun.pop() if begun else None

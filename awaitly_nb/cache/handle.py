@@ -15,8 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from awaitly_nb.cache.entry import Missed
-from awaitly_nb.cache.heads import entry_of
+from awaitly_nb.cache.entry import Missed, entry_of
 from awaitly_nb.errors import NotCachedError, StoreError
 from awaitly_nb.result import Err, Mark, Ok, mark_of
 from awaitly_nb.stores import ABSENT
@@ -276,15 +275,15 @@ def recipe_of(cache: object, *, travelling: bool = True) -> Recipe | None:
         True for a worker, maybe on another machine, which has the same servers and other folders. False for what is
         kept, where a folder is found again, and a server's address, maybe with a password, is not to be written down.
     """
-    from awaitly_nb.cache.stored import StoredCache
+    from awaitly_nb.cache.stepcache import StoredCache
 
     if not isinstance(cache, StoredCache):
         return None
-    folder, share = cache._folder, cache._store  # noqa: SLF001 - one package
-    options = cache.namespace, cache._ttl_s, cache._verify  # noqa: SLF001
-    if folder is not None:
-        return None if travelling else Recipe(str(folder.directory), *options)
-    if not travelling or (again := getattr(store := getattr(share, "store", None), "again", None)) is None:
+    options = cache.namespace, cache.ttl_s, cache.verify
+    if cache.identity is not None:
+        return None if travelling else Recipe(cache.identity[0], *options)
+    store = getattr(cache.store, "store", None)
+    if not travelling or (again := getattr(store, "again", None)) is None:
         return None
     try:
         return Recipe(again, *options, _place_of(store))

@@ -1,6 +1,6 @@
 """Many entries at once, column by column: a hundred thousand in a third of the time that parsing each would take.
 
-Hides that heads are written with their members in one order (see `held`), so that one pattern finds what a listing
+Hides that heads are written with their members in one order (see `sealed`), so that one pattern finds what a listing
 tells of. A head in another order, or with an escape where the pattern wants none, is parsed as JSON.
 """
 
@@ -13,10 +13,8 @@ from datetime import UTC, datetime
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from awaitly_nb.cache.entry import Entry
+from awaitly_nb.cache.entry import SEPARATOR, Entry, entry_of, live_heads
 from awaitly_nb.cache.folder import open_folder
-from awaitly_nb.cache.heads import entry_of, live_heads
-from awaitly_nb.cache.held import SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

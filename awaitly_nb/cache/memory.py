@@ -1,188 +1,286 @@
-"""A cache in memory: expired entries go first, then the least recently used. Keeps bytes, so no value is shared."""
+"""Caches in this process's memory: a dictionary as the store of a `StoredCache`, and the user's mapping as a cache.
+
+The first holds bytes, so no value is shared. The second holds the results themselves, under unprefixed keys, and shares
+their values; the mapping stays the user's: nothing but results is put in, and whatever else lies in it is left alone.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 import weakref
 from collections import OrderedDict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.cache.entry import Entry, Missed, check_result
-from awaitly_nb.cache.held import Held, hold
-from awaitly_nb.codec import UndecodableError
+from awaitly_nb.cache.entry import Entry, Missed, check_key, check_result, frame_of
+from awaitly_nb.cache.sealed import Sealed, members_of
+from awaitly_nb.codec import refuse_used_up
 from awaitly_nb.drawing import html_of
-from awaitly_nb.errors import InvalidOptionError, MisuseError
+from awaitly_nb.errors import InvalidOptionError
+from awaitly_nb.frozen import replace
+from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 from awaitly_nb.units import parse_duration, show_age
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import timedelta
+    from collections.abc import Callable, Iterable, MutableMapping
 
     import pandas as pd
 
-    from awaitly_nb.result import Mark, Result
+    from awaitly_nb.cache.stepcache import Flight, Make, Seal
+    from awaitly_nb.result import Result
 
-__all__ = ["MemoryCache"]
+__all__ = ["DictStore", "MappingCache"]
 
 
-class MemoryCache:
-    """Kept results of this process. Made by `create_memory_cache`."""
+class DictStore:
+    """Sealed results of this process by name: expired ones go first, then the least recently used.
 
-    def __init__(
-        self,
-        max_size: int | None = None,
-        ttl: float | timedelta | str | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    Parameters
+    ----------
+    max_size
+        How many it holds at most; None means no bound.
+    clock
+        Seconds since the epoch.
+    """
+
+    def __init__(self, max_size: int | None, clock: Callable[[], float]) -> None:
         if max_size is not None and (not isinstance(max_size, int) or isinstance(max_size, bool) or max_size <= 0):
             raise InvalidOptionError(f"max_size={max_size!r} is no number of entries above zero; None means no bound")
+        self.told: set[object] = set()
+        self.checked: dict[str, object] = {}
+        self.entries: OrderedDict[str, Sealed] = OrderedDict()  # least recently used first
+        self._order: dict[str, None] = {}  # oldest writing first; names nothing that is not there, at any moment
         self._max_size = max_size
-        self._ttl_s = None if ttl is None else parse_duration(ttl, name="ttl")
         self._clock = clock
         self._lock = threading.RLock()
-        self._held: OrderedDict[str, Held] = OrderedDict()  # least recently used first
-        self._order: dict[str, None] = {}  # oldest writing first; names nothing that is not held, at any moment
         _live.add(self)
 
-    def get(self, key: str) -> Result[Any, Any] | None:  # Any: results of the user's steps
-        """Return the result kept under `key`, or None if absent or expired."""
-        found = self.lookup(key)
-        return None if isinstance(found, Missed) else found
+    def __repr__(self) -> str:
+        return "memory"
 
-    def lookup(self, key: str) -> Result[Any, Any] | Missed:
-        """Return the result kept under `key`, or why there is none."""
-        _check(key)
+    def open(self, name: str, make: Make) -> Sealed | None:
+        """Return the entry called `name`; None where there is none."""
+        del make  # it never was anything else than what it is
         with self._lock:
-            held = self._held.get(key)
-            if held is None:
-                return Missed()
-            now = self._clock()
-            if not held.alive(now):
-                self._drop(key)
-                assert held.expires_at is not None
-                ended = datetime.fromtimestamp(held.expires_at, UTC)
-                detail = f"expired {show_age(ended, datetime.fromtimestamp(now, UTC))}"
-                return Missed("expired", detail, held.mark)
-            self._held.move_to_end(key)
-            held.hits += 1
-        try:
-            return held.result()
-        except UndecodableError as exc:
-            return Missed("undecodable", str(exc), held.mark)
+            sealed = self.entries.get(name)
+            if sealed is not None:
+                if not sealed.alive(self._clock()):
+                    self._drop(name)
+                    return sealed
+                self.entries.move_to_end(name)
+                sealed.hits += 1
+            return sealed
 
-    def set(self, key: str, result: Result[Any, Any], *, ttl: float | timedelta | str | None = None) -> None:
-        """Keep `result` under `key` for `ttl`; None means the cache's own TTL.
+    def peek(self, name: str, make: Make) -> Sealed | None:
+        """Return the entry, for a reader who is not served."""
+        del make
+        return self.entries.get(name)
 
-        Raises
-        ------
-        EncodeError
-            Its value cannot be turned into bytes.
-        """
-        _check(key)
-        check_result(key, result)
-        ttl_s = self._ttl_s if ttl is None else parse_duration(ttl, name="ttl")
-        held, _ = hold(result, now=self._clock(), ttl_s=ttl_s)
-        held.buffers = tuple(bytes(buffer) for buffer in held.buffers)
+    def put(self, name: str, sealed: Sealed, seal: Seal) -> None:
+        """Store an entry."""
+        del seal
+        sealed.own_bytes()
         with self._lock:
-            self._held[key] = held
-            self._held.move_to_end(key)
-            self._order.setdefault(key)
-            if self._max_size is not None and len(self._held) > self._max_size:
-                self._drop_expired()
-                while len(self._held) > self._max_size:
-                    self._drop(next(iter(self._held)))
+            self.entries[name] = sealed
+            self.entries.move_to_end(name)
+            self._order.setdefault(name)
+            if self._max_size is not None and len(self.entries) > self._max_size:
+                now = self._clock()
+                for old in [old for old, entry in self.entries.items() if not entry.alive(now)]:
+                    self._drop(old)
+                while len(self.entries) > self._max_size:
+                    self._drop(next(iter(self.entries)))
 
-    def has(self, key: str) -> bool:
-        """Tell whether `get` would find something, without decoding it."""
-        _check(key)
+    def delete(self, names: Iterable[str]) -> int:
+        """Remove these entries; return how many there were."""
         with self._lock:
-            held = self._held.get(key)
-            return held is not None and held.alive(self._clock())
+            return sum([self._drop(name) for name in names])
 
-    def delete(self, key: str) -> bool:
-        """Remove `key`; return whether there was something to remove."""
-        _check(key)
+    def head(self, name: str) -> str | None:
+        """Return the head of an entry, or None."""
+        sealed = self.entries.get(name)
+        return None if sealed is None else _head(name, sealed)
+
+    def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
+        """Return name, head and number of hits of the entries whose names begin with `prefix`, oldest first."""
         with self._lock:
-            return self._drop(key)
+            return [(name, _head(name, sealed), sealed.hits) for name, sealed in self._ordered(prefix)]
 
-    def clear(self) -> None:
-        """Remove every key."""
+    def dated(self, prefix: str = "") -> list[tuple[str, str | None]]:
+        """Return the names that begin with `prefix`, oldest first, with the heads of those that may expire."""
         with self._lock:
-            self._order.clear()
-            self._held.clear()
+            return [
+                (name, None if sealed.expires_at is None else _head(name, sealed))
+                for name, sealed in self._ordered(prefix)
+            ]
 
-    def keys(self) -> list[str]:
-        """Return the live keys, oldest first."""
-        with self._lock:
-            now = self._clock()
-            return [key for key in self._order if self._held[key].alive(now)]
+    def flight(self, name: str) -> Flight:
+        """Return a right that is always free: within a process the engine sees to it that one computes."""
+        del name
+        return _Free()
 
-    def entries(self, pattern: str = "*") -> list[Entry]:
-        """Return what is known of the live keys that match the glob `pattern`, oldest first; decodes no value."""
-        with self._lock:
-            return [_entry(key, self._held[key]) for key in self.keys() if fnmatchcase(key, pattern)]
+    def share(self, text: bytes) -> str | None:
+        """Return None: nothing is written that could repeat."""
+        del text
+        return None
 
-    def marks(self, step_id: str) -> list[Mark]:
-        """Return the marks of the kept results of a step, newest first."""
-        with self._lock:
-            return [held.mark for held in reversed(self._held.values()) if held.mark.step_id == step_id]
+    def shared(self, digest: str) -> bytes | None:
+        """Return None: nothing is shared."""
+        del digest
+        return None
 
-    def size_of(self, key: str) -> int | None:
-        """Return the size of the kept value in bytes, or None where nothing is kept."""
-        with self._lock:
-            held = self._held.get(key)
-        return None if held is None else held.mark.size_bytes
+    def why_absent(self, name: str) -> str:
+        """Return nothing: it is not known."""
+        del name
+        return ""
 
-    def _repr_html_(self) -> str | None:
-        return html_of(self)
+    def after_fork(self) -> None:
+        """Be usable in the child of a fork."""
+        self._lock = threading.RLock()  # another thread of the parent may have held it
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return the entries as a pandas DataFrame, one row per key."""
-        from awaitly_nb.cache.heads import frame_of
+    def _ordered(self, prefix: str) -> list[tuple[str, Sealed]]:
+        return [(name, self.entries[name]) for name in self._order if name.startswith(prefix)]
 
-        return frame_of(self.entries())
-
-    def _drop(self, key: str) -> bool:
-        self._order.pop(key, None)
-        return self._held.pop(key, None) is not None
-
-    def _drop_expired(self) -> None:
-        now = self._clock()
-        for key in [key for key, held in self._held.items() if not held.alive(now)]:
-            self._drop(key)
+    def _drop(self, name: str) -> bool:
+        self._order.pop(name, None)
+        return self.entries.pop(name, None) is not None
 
 
-_live: weakref.WeakSet[MemoryCache] = weakref.WeakSet()
+def _head(name: str, sealed: Sealed) -> str:
+    return json.dumps(members_of(name, sealed))
+
+
+class _Free:
+    """A flight that nobody else can have."""
+
+    __slots__ = ()
+
+    def try_acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+    def holder(self) -> str | None:
+        return None
+
+
+_live: weakref.WeakSet[DictStore] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for cache in list(_live):
-        cache._lock = threading.RLock()  # noqa: SLF001 - another thread of the parent may have held it
+    for store in list(_live):
+        store.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _check(key: str) -> None:
-    if type(key) is not str or not key:
-        raise MisuseError(f'{key!r} is no key: use a text that is not empty, as in key=f"user:{{id}}"')
+class MappingCache:
+    """A step cache over the user's own mapping. Made by `as_step_cache`."""
+
+    def __init__(self, mapping: MutableMapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
+        self.mapping = mapping
+        self._clock = clock
+
+    def get(self, key: str) -> Result[Any, Any] | None:  # Any: results of the user's steps
+        """Return the result cached under `key`, or None if absent or expired."""
+        found = self.lookup(key)
+        return None if isinstance(found, Missed) else found
+
+    def lookup(self, key: str) -> Result[Any, Any] | Missed:
+        """Return the result cached under `key`, or why there is none."""
+        check_key(key)
+        result = self.mapping.get(key)
+        if not isinstance(result, Ok | Err):
+            return Missed() if result is None else Missed("undecodable", f"holds a {type(result).__name__}, no result")
+        ended = _expires_at(result)
+        if ended is not None and not self._alive(result):
+            return Missed("expired", f"expired {show_age(ended, self._now())}", mark_of(result))
+        return result
+
+    def set(self, key: str, result: Result[Any, Any], *, ttl: float | timedelta | str | None = None) -> None:
+        """Cache `result` itself under `key` for `ttl`; None means for ever.
+
+        Raises
+        ------
+        EncodeError
+            Its value is used up by whoever reads it first.
+        """
+        check_key(key)
+        check_result(key, result)
+        refuse_used_up(result)
+        mark = mark_of(result) or Mark()
+        at = mark.at or self._now()
+        ttl_s = None
+        if ttl is not None:
+            ttl_s = parse_duration(ttl, name="ttl") + (self._now() - at).total_seconds()
+        self.mapping[key] = with_mark(result, replace(mark, at=at, ttl_s=ttl_s))
+
+    def has(self, key: str) -> bool:
+        """Tell whether `get` would find something."""
+        return self.get(key) is not None
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`; return whether there was something to remove."""
+        check_key(key)
+        return self.mapping.pop(key, None) is not None
+
+    def clear(self) -> None:
+        """Remove everything from the mapping."""
+        self.mapping.clear()
+
+    def keys(self) -> list[str]:
+        """Return the live keys, in the mapping's order."""
+        return [
+            key for key, result in list(self.mapping.items()) if isinstance(result, Ok | Err) and self._alive(result)
+        ]
+
+    def entries(self, pattern: str = "*") -> list[Entry]:
+        """Return what is known of the live keys that match the glob `pattern`."""
+        return [_entry(key, self.mapping[key]) for key in self.keys() if fnmatchcase(key, pattern)]
+
+    def marks(self, step_id: str) -> list[Mark]:
+        """Return the marks of the cached results of a step, newest first."""
+        found = [mark_of(result) for result in list(self.mapping.values()) if isinstance(result, Ok | Err)]
+        return [mark for mark in reversed(found) if mark is not None and mark.step_id == step_id]
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the entries as a pandas DataFrame, one row per key."""
+        return frame_of(self.entries())
+
+    def _alive(self, result: Result[Any, Any]) -> bool:
+        ended = _expires_at(result)
+        return ended is None or self._now() <= ended
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
 
 
-def _entry(key: str, held: Held) -> Entry:
-    mark = held.mark
+def _expires_at(result: Result[Any, Any]) -> datetime | None:
+    mark = mark_of(result)
+    if mark is None or mark.ttl_s is None or mark.at is None:
+        return None
+    return mark.at + timedelta(seconds=mark.ttl_s)
+
+
+def _entry(key: str, result: Result[Any, Any]) -> Entry:
+    mark = mark_of(result) or Mark()
     return Entry(
         key=key,
         step_id=mark.step_id,
         workflow=mark.workflow,
-        ok=held.ok,
-        size_bytes=held.size_bytes,
+        ok=result.ok,
+        size_bytes=mark.size_bytes,
         created_at=mark.at,
         duration_s=mark.duration_s,
-        expires_at=None if held.expires_at is None else datetime.fromtimestamp(held.expires_at, UTC),
-        hits=held.hits,
+        expires_at=_expires_at(result),
     )

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.cache.heads import number_of
-from awaitly_nb.cache.held import SEPARATOR, name_digest
+from awaitly_nb.cache.entry import SEPARATOR, number_of
+from awaitly_nb.cache.sealed import name_digest
 from awaitly_nb.codec import Encoded, EnvelopeError, check_buffers, open_envelope, read_head, reseal
 from awaitly_nb.codec import resign as resign_json
 from awaitly_nb.stores import DamagedRecordError
@@ -190,10 +190,7 @@ def _resign_one(folder: Folder, name: str, lost: Collection[str]) -> bool:
         # A failure is JSON, and pickles in it are signed by themselves.
         stream = _failure(stream, lost, folder)
     new, parts = reseal(name, opened, Encoded(stream, opened.buffers, tuple(opened.shapes)), folder.keyring.own)
-    expires_at = opened.head.get("expires_at")
-    expires_at = float(expires_at) if isinstance(expires_at, int | float) else None
-    kept = folder.swap(name, new, parts, expect=version, written_at=written_at, expires_at=expires_at)
-    return kept is not None
+    return folder.swap(name, new, parts, expect=version, written_at=written_at) is not None
 
 
 def _is_meant(folder: Folder, members: dict[str, Any], lost: Collection[str]) -> bool:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from awaitly_nb.cache.sealed import Sealed
+    from awaitly_nb.cache.stepcache import Make, Seal
+    from awaitly_nb.locks import LeasedFlight
     from awaitly_nb.stores import Body, Expect, Record, Store, Version
 
 __all__ = ["Share"]
@@ -44,7 +47,10 @@ class Share:
         self._clock = clock
         self._asked_again_at = 0.0
         self._took_s = 0.0
-        self._told = ""
+        self._why = ""
+        self.told: set[object] = set()
+        self.checked: dict[str, object] = {}
+        self.entries: dict[str, Sealed] = {}
 
     def __repr__(self) -> str:
         return repr(self.store)
@@ -60,7 +66,7 @@ class Share:
             raise
         except StoreError as exc:
             ended = self._clock()
-            self._took_s, self._told = ended - started, str(exc)
+            self._took_s, self._why = ended - started, str(exc)
             self._asked_again_at = ended + min(_PATIENCE * self._took_s, _LONGEST_S)
             raise
         self._asked_again_at = 0.0
@@ -85,6 +91,54 @@ class Share:
         """Remove these records."""
         return self.store.delete([_ROOT + name for name in names])
 
+    def open(self, name: str, make: Make) -> Sealed | None:
+        """Return the entry called `name` as `make` opens it; None where there is none."""
+        record = self.read(name)
+        if record is None:
+            return None
+        # Bytes that were read for this alone may become the value; others would be shared with whoever has them.
+        return make(name, record.head, record.body or b"", record.version, None)
+
+    peek = open
+
+    def put(self, name: str, sealed: Sealed, seal: Seal) -> None:
+        """Write an entry."""
+        del sealed
+        self.swap(name, *seal())
+
+    def head(self, name: str) -> str | None:
+        """Return the head of a record, or None; reads no body."""
+        return next((record.head for record in self.scan(name) if record.name == name), None)
+
+    def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
+        """Return name, head and number of hits (not counted here) of the records whose names begin with `prefix`."""
+        return [(record.name, record.head, 0) for record in self.scan(prefix)]
+
+    def dated(self, prefix: str = "") -> list[tuple[str, str | None]]:
+        """Return the names that begin with `prefix`, with their heads."""
+        return [(record.name, record.head) for record in self.scan(prefix)]
+
+    def flight(self, name: str) -> LeasedFlight:
+        """Return the right to compute `name` among all machines that use the store."""
+        from awaitly_nb.locks import LeasedFlight
+
+        return LeasedFlight(self, name)
+
+    def share(self, text: bytes) -> str | None:
+        """Return None: a round trip for a part of keys costs more than its bytes."""
+        del text
+        return None
+
+    def shared(self, digest: str) -> bytes | None:
+        """Return None: nothing is shared."""
+        del digest
+        return None
+
+    def why_absent(self, name: str) -> str:
+        """Return nothing: it is not known."""
+        del name
+        return ""
+
     def now(self) -> datetime:
         """Return the store's own time."""
         return self.store.now()
@@ -95,7 +149,7 @@ class Share:
 
     def _not_asked(self) -> StoreError:
         left_s = max(0.0, self._asked_again_at - self._clock())
-        why = f"the last try took {self._took_s:.1f} s in vain: {self._told}"
+        why = f"the last try took {self._took_s:.1f} s in vain: {self._why}"
         return StoreError(f"not asked for another {left_s:.0f} s, because {why}")
 
 

@@ -1,4 +1,4 @@
-"""The in-memory tier of a folder: encoded entries, each with the stamp of when it was known to be current.
+"""The in-memory tier: a store around a store, with opened entries, each with the stamp of when it was current.
 
 A stamp is the database's `data_version`, read before the row: while the version is the same, nobody else has written
 anything. Bounded by bytes; what was not served for longest goes first.
@@ -10,55 +10,160 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from awaitly_nb.errors import StoreError
+
 if TYPE_CHECKING:
-    from awaitly_nb.cache.held import Held
+    from collections.abc import Iterable
+
+    from awaitly_nb.cache.folder import Folder
+    from awaitly_nb.cache.sealed import Sealed
+    from awaitly_nb.cache.stepcache import Make, Seal
+    from awaitly_nb.locks import KernelFlight
 
 __all__ = ["MAX_ENTRY_BYTES", "Tier"]
 
 MAX_ENTRY_BYTES: Final = 1 << 20
-"""Larger entries are not kept: reading them is cheap compared with decoding them."""
+"""Larger entries are not cached in memory: reading them is cheap compared with decoding them."""
 
 _OVERHEAD: Final = 500  # what Python's objects take beside the bytes
 
 
 class Tier:
-    """Encoded entries by record name. Safe to call from several threads.
+    """Opened entries by record name, over the store of a folder. Safe to call from several threads.
 
     This process's own writes do not change the database's version, so they are counted in `writes`: a slow reader must
     not put back what was replaced while it read.
 
     Parameters
     ----------
+    store
+        The store beneath.
     max_bytes
-        Bound on what all entries hold together.
+        Bound on what all entries take together.
     """
 
-    def __init__(self, *, max_bytes: int = 64 << 20) -> None:
+    def __init__(self, store: Folder, *, max_bytes: int = 64 << 20) -> None:
+        self.store = store
+        self.directory = store.directory
+        self.told = store.told
+        self.checked = store.checked
+        self.entries: OrderedDict[str, Sealed] = OrderedDict()
+        self.writes = 0
+        self._stamp = store.store.database.version
         self._max_bytes = max_bytes
         self._bytes = 0
         self._hits: dict[str, int] = {}
         self._lock = threading.Lock()
-        self.entries: OrderedDict[str, Held] = OrderedDict()
-        self.writes = 0
 
-    def put(self, name: str, held: Held, *, writes: int) -> None:
-        """Keep what was read, unless this process has written since it counted `writes`."""
+    def __repr__(self) -> str:
+        return repr(self.store)
+
+    # The store
+
+    def open(self, name: str, make: Make) -> Sealed | None:
+        """Return the entry called `name` as `make` opened it, now or before; None where there is none."""
+        sealed = self.entries.get(name)
+        if sealed is not None:
+            try:
+                if sealed.stamp == self._stamp():
+                    sealed.hits += 1
+                    return sealed
+            except StoreError:
+                pass  # asked below in a way that repairs the database
+        return self._open(name, make, sealed)
+
+    def _open(self, name: str, make: Make, known: Sealed | None) -> Sealed | None:
+        store = self.store
+        # Both are read before the row: what this process or another writes meanwhile makes the entry stale, not wrong.
+        writes, stamp = self.writes, store.seen_stamp()
+        found = store.fetch(name)
+        if found is None:
+            return None
+        head, body, version, _, file_stamp = found
+        if known is not None and known.version == version:
+            known.stamp = stamp  # Somebody has written something, but not to this entry: it is not verified again.
+            known.hits += 1
+            return known
+        sealed = make(name, head, body, version, file_stamp)
+        if sealed.size_bytes > MAX_ENTRY_BYTES or store.store.database.on_network:
+            self.count(name)
+            return sealed
+        sealed.own_bytes()
+        sealed.stamp, sealed.version = stamp, version
+        sealed.hits += 1
+        self.add(name, sealed, writes=writes)
+        return sealed
+
+    def peek(self, name: str, make: Make) -> Sealed | None:
+        """Return the entry for a reader who is not served: it counts as no hit, and is not cached here."""
+        return self.store.peek(name, make)
+
+    def put(self, name: str, sealed: Sealed, seal: Seal) -> None:
+        """Write an entry, and have it here."""
+        head, body = seal()
+        store = self.store
+        store.removed.discard(name)
+        writes = self.drop(name)
+        sealed.stamp = store.seen_stamp()
+        sealed.version = store.write(name, head, body) or ""
+        if sealed.size_bytes > MAX_ENTRY_BYTES or store.store.database.on_network:
+            self.drop(name)
+        else:
+            sealed.own_bytes()
+            self.replace(name, sealed, writes=writes)
+
+    def delete(self, names: Iterable[str]) -> int:
+        """Remove these records; return how many there were."""
+        return self.store.delete(names)
+
+    def head(self, name: str) -> str | None:
+        """Return the head of a record, or None."""
+        return self.store.head(name)
+
+    def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
+        """Return name, head and number of hits of the records whose names begin with `prefix`, oldest first."""
+        return self.store.heads(prefix)
+
+    def dated(self, prefix: str = "") -> list[tuple[str, str | None]]:
+        """Return the names that begin with `prefix`, oldest first, with the heads of those that may expire."""
+        return self.store.dated(prefix)
+
+    def flight(self, name: str) -> KernelFlight:
+        """Return the right to compute `name`, among all processes that use the folder."""
+        return self.store.flight(name)
+
+    def share(self, text: bytes) -> str | None:
+        """Return the digest of a part of keys that is stored once for all; None where it is not."""
+        return self.store.share(text)
+
+    def shared(self, digest: str) -> bytes | None:
+        """Return the part that a digest stands for, or None."""
+        return self.store.shared(digest)
+
+    def why_absent(self, name: str) -> str:
+        """Return why there is no record of that name, as far as this process knows."""
+        return self.store.why_absent(name)
+
+    # What is in memory
+
+    def add(self, name: str, sealed: Sealed, *, writes: int) -> None:
+        """Cache what was read, unless this process has written since it counted `writes`."""
         with self._lock:
             if writes == self.writes:
-                self._put(name, held)
+                self._add(name, sealed)
 
-    def replace(self, name: str, held: Held, *, writes: int) -> None:
-        """Keep what was just written, unless another thread has written since: then nobody knows who was last."""
+    def replace(self, name: str, sealed: Sealed, *, writes: int) -> None:
+        """Cache what was just written, unless another thread has written since: then nobody knows who was last."""
         with self._lock:
             alone = writes == self.writes
             self.writes += 1
             if alone:
-                self._put(name, held)
+                self._add(name, sealed)
             else:
                 self._drop(name)
 
     def drop(self, *names: str) -> int:
-        """Forget entries, because this process is about to write or remove them; return the new count of `writes`."""
+        """Drop entries, because this process is about to write or remove them; return the new count of `writes`."""
         with self._lock:
             self.writes += 1
             for name in names:
@@ -66,12 +171,12 @@ class Tier:
             return self.writes
 
     def count(self, name: str) -> None:
-        """Count that an entry was served which is not kept here."""
+        """Count that an entry was served which is not here."""
         with self._lock:
             self._hits[name] = self._hits.get(name, 0) + 1
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         with self._lock:
             self.writes += 1
             self.entries.clear()
@@ -80,40 +185,40 @@ class Tier:
     def take_hits(self) -> dict[str, int]:
         """Return how often each entry was served since this was asked last."""
         with self._lock:
-            for name, held in self.entries.items():
-                self._count(name, held)
+            for name, sealed in self.entries.items():
+                self._count(name, sealed)
             hits, self._hits = self._hits, {}
             return hits
 
-    def renew_lock(self) -> None:
-        """Be usable on the far side of a fork, and empty."""
+    def after_fork(self) -> None:
+        """Be usable in the child, and empty."""
         self._lock = threading.Lock()
         self.entries.clear()
         self._hits.clear()
         self._bytes = 0
 
-    def _put(self, name: str, held: Held) -> None:
+    def _add(self, name: str, sealed: Sealed) -> None:
         self._drop(name)
-        if held.size_bytes > MAX_ENTRY_BYTES:
+        if sealed.size_bytes > MAX_ENTRY_BYTES:
             return
-        self.entries[name] = held
-        self._bytes += held.size_bytes + len(name) + _OVERHEAD
+        self.entries[name] = sealed
+        self._bytes += sealed.size_bytes + len(name) + _OVERHEAD
         while self._bytes > self._max_bytes:
             oldest, gone = next(iter(self.entries.items()))
-            if gone.hits and gone is not held:
+            if gone.hits and gone is not sealed:
                 # A second chance for what was served since it came to the front: moving it at every hit costs more.
                 self._count(oldest, gone)
                 self.entries.move_to_end(oldest)
                 continue
             self._drop(oldest)
 
-    def _count(self, name: str, held: Held) -> None:
-        if held.hits:
-            self._hits[name] = self._hits.get(name, 0) + held.hits
-            held.hits = 0
+    def _count(self, name: str, sealed: Sealed) -> None:
+        if sealed.hits:
+            self._hits[name] = self._hits.get(name, 0) + sealed.hits
+            sealed.hits = 0
 
     def _drop(self, name: str) -> None:
-        held = self.entries.pop(name, None)
-        if held is not None:
-            self._count(name, held)
-            self._bytes -= held.size_bytes + len(name) + _OVERHEAD
+        sealed = self.entries.pop(name, None)
+        if sealed is not None:
+            self._count(name, sealed)
+            self._bytes -= sealed.size_bytes + len(name) + _OVERHEAD

@@ -46,7 +46,6 @@ PIECE: Final = 16 << 20
 """Part of the format: a larger buffer is authenticated in pieces of this size, so that several cores can share them."""
 
 _MAX_THREADS: Final = 4
-_DOMAINS: Final = {1: "awaitly_nb entry 1", SCHEMA: "awaitly_nb entry 2"}
 _SIGNATURE: Final = ',"signature":"'
 _TAIL: Final = len(_SIGNATURE) + 32 + len('"}')
 _PADDING: Final = bytes(ALIGNMENT)
@@ -186,7 +185,7 @@ def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify:
     if members is None:
         raise EnvelopeError("its head is not readable", reason="damaged")
     schema = members.get("schema")
-    if schema not in _DOMAINS:
+    if schema not in (1, SCHEMA):
         if isinstance(schema, int) and schema > SCHEMA:
             raise EnvelopeError(f"it was written by a newer awaitly_nb (schema {schema})", reason="newer")
         raise EnvelopeError(f"its head has no known schema ({schema!r})", reason="damaged")
@@ -240,7 +239,7 @@ def check_buffers(opened: Opened) -> None:
 
 def _front(schema: int, name: str, text: str) -> bytes:
     # The length keeps a name from passing as the beginning of another head.
-    return f"{_DOMAINS[schema]} {len(name)} {name} {text}".encode()
+    return f"awaitly_nb entry {schema} {len(name)} {name} {text}".encode()
 
 
 def _secret_of(members: dict[str, Any], keyring: Keyring) -> Secret:

@@ -111,9 +111,8 @@ def _refused(cls: type) -> tuple[str, str] | None:
 
 _CACHE = ("what a cache holds comes and goes, and no key can name it", "pass key=, or read the cache elsewhere")
 _REFUSED_BY_NAME = {
-    ("awaitly_nb.cache.mapping", "MappingCache"): _CACHE,
-    ("awaitly_nb.cache.memory", "MemoryCache"): _CACHE,
-    ("awaitly_nb.cache.stored", "StoredCache"): _CACHE,
+    ("awaitly_nb.cache.memory", "MappingCache"): _CACHE,
+    ("awaitly_nb.cache.stepcache", "StoredCache"): _CACHE,
     ("pyarrow._dataset", "Dataset"): ("it is a plan, and does not hold what it will read", "pass aw.file(path)"),
     ("matplotlib.artist", "Artist"): ("a figure is drawn on, and has no content to compare", "pass the data it shows"),
     ("ipywidgets.widgets.widget", "Widget"): ("a widget lives in the browser too", "pass its .value"),

@@ -19,9 +19,8 @@ from awaitly_nb.cache import (
     folder_entries,
     key_begun_by,
     open_folder,
-    open_held,
 )
-from awaitly_nb.codec import EnvelopeError, UndecodableError, default_keyring, read_head
+from awaitly_nb.codec import EnvelopeError, UndecodableError, read_head
 from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import NotCachedError, StoreError
 from awaitly_nb.keys import Parts
@@ -227,13 +226,11 @@ def _details(entry: Entry) -> EntryDetails:
     result: Result[Any, Any] | Missed
     mark = None
     try:
-        found = _folder().fetch(_name(entry))
-        if found is None:
+        sealed = _folder().sealed(_name(entry), verify=settings().verify != "off")
+        if sealed is None:
             return EntryDetails(entry=entry, result=Missed("absent", "it was removed meanwhile"))
-        verify = settings().verify != "off"
-        held = open_held(_name(entry), found[0], found[1], default_keyring(), verify=verify)
-        mark = held.mark
-        result = held.result(once=True)
+        mark = sealed.mark
+        result = sealed.result()
     except (EnvelopeError, UndecodableError, StoreError) as exc:
         result = Missed("undecodable" if isinstance(exc, UndecodableError) else "unverified", str(exc), mark)
     parts = Parts.from_data(mark.parts).parts if mark is not None and mark.parts else ()
@@ -421,11 +418,10 @@ def _copy(folder: Folder, name: str) -> Callable[[], None] | None:
     if found is None:
         return None
     head, body, _, written_at, _ = found
-    expires_at = (read_head(head) or {}).get("expires_at")
 
     def restore() -> None:
         if folder.version(name) is None:  # it was computed again meanwhile: the newer one stays
-            folder.swap(name, head, [body], written_at=written_at, expires_at=expires_at)
+            folder.swap(name, head, [body], written_at=written_at)
 
     return restore
 

@@ -452,7 +452,7 @@ def _plan_html(found: Plan) -> str:
 
 for _name in ("Ok", "Err"):
     register_html(_name, result_html)
-for _name in ("MappingCache", "MemoryCache", "StoredCache"):
+for _name in ("MappingCache", "StoredCache"):
     register_html(_name, cache_html)
 register_html("ResumeState", state_html)
 register_html("RunSummary", run_html)

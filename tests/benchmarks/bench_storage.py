@@ -103,7 +103,7 @@ def large_array(folder: Path, megabytes: int = 256) -> list[Row]:
     rows = [row(f"{megabytes} MB array, store", 1.3, compare(store, save, rounds=7))]
 
     def load() -> None:
-        cache._folder.checked.clear()  # a fresh process has checked no buffer yet
+        cache.store.store.checked.clear()  # a fresh process has checked no buffer yet
         cache.get("array").unwrap().sum()
 
     measured = compare(load, lambda: np.load(file, mmap_mode="c").sum(), rounds=9)

@@ -7,7 +7,7 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb import cache as caches
 from awaitly_nb.cache.folder import forget_folders
-from awaitly_nb.cache.mapping import MappingCache
+from awaitly_nb.cache.memory import MappingCache
 from awaitly_nb.stores.disk import DiskStore
 from awaitly_nb.testing.caches import StepCacheSuite
 from awaitly_nb.testing.stores import StoreSuite
@@ -39,7 +39,7 @@ class TestDiskThroughSeparateConnections(StepCacheSuite):
 
         yield open_cache
         for cache in opened:
-            cache._folder.close()
+            cache.store.store.close()
 
 
 class TestDiskUnverified(StepCacheSuite):

@@ -187,7 +187,7 @@ def test_a_damaged_entry_is_computed_again(tmp_path):
         data = bytearray(path.read_bytes())
         data[-50_000] ^= 1
         path.write_bytes(data)
-    cache._folder.tier.clear()
+    cache.store.clear()
     with pytest.warns(aw.errors.DamagedEntryWarning), pytest.raises(aw.errors.NotCachedError, match="again"):
         handle.load()
     assert make().load() == bytes(100_000)
@@ -250,7 +250,7 @@ def test_a_handle_shows_itself_inert_and_tells_no_address(tmp_path):
 def test_the_address_of_a_server_travels_to_workers_only():
     pytest.importorskip("redis")
     cache = aw.create_shared_cache(aw.redis("redis://user:hunter2@localhost:1/0"))
-    cache._store.store.place = "known"  # without a server to ask
+    cache.store.store.place = "known"  # without a server to ask
     handle = aw.Stored("k", 1, "digest", cache)
     assert b"hunter2" not in pickle.dumps(handle)
     assert pickle.loads(pickle.dumps(handle)) == handle

@@ -180,8 +180,8 @@ import os, sys
 from awaitly_nb import cache as caches
 from awaitly_nb.result import Ok
 cache = caches.create_disk_cache(sys.argv[1])
-store = cache._folder.store
-cache._folder._announce()
+store = cache.store.store.store
+cache.store.store._announce()
 print(store.files.write("orphan", "{}", [b"z" * 100_000])[0])
 sys.stdout.flush()
 os.kill(os.getpid(), 9)
@@ -197,7 +197,7 @@ os.kill(os.getpid(), 9)
 def test_a_file_that_is_being_written_is_left_alone(filled):
     cache = caches.create_disk_cache(filled)
     cache.set("big 9", Ok(BIG))
-    mine, _ = cache._folder.store.files.write("no row yet", "{}", [b"z" * 100_000])
+    mine, _ = cache.store.store.store.files.write("no row yet", "{}", [b"z" * 100_000])
     script = "import sys; from awaitly_nb import cache as caches; caches.create_disk_cache(sys.argv[1]).get('x')"
     subprocess.run([sys.executable, "-c", script, filled], check=True)
     assert (filled / mine).exists()
@@ -219,7 +219,7 @@ def test_a_clock_set_back_serves_what_does_not_expire_and_never_prolongs_a_ttl(f
 
 def test_an_entry_of_a_newer_version_is_a_miss_that_says_so(filled):
     with contextlib.closing(sqlite3.connect(filled / "cache.db")) as connection, connection:
-        connection.execute("UPDATE Cache SET tag = replace(tag, '\"schema\":1', '\"schema\":99')")
+        connection.execute("UPDATE Cache SET tag = replace(tag, '\"schema\":2', '\"schema\":99')")
     connection.close()
     cache = caches.create_disk_cache(filled)
     with pytest.warns(DamagedEntryWarning, match="newer awaitly_nb"):

@@ -81,7 +81,7 @@ class Shared:
 
     def __init__(self, place):
         self.store = aw.sqlite(place / "shared.db")
-        self.records = aw.create_shared_cache(self.store)._store
+        self.records = aw.create_shared_cache(self.store).store
 
     def open(self, verify="on"):
         return aw.create_shared_cache(self.store, verify=verify)

@@ -278,7 +278,7 @@ def test_a_lock_that_another_thread_has_at_the_fork_is_free_in_the_child(lock, m
     held, go_on = threading.Event(), threading.Event()
 
     def hold():
-        with cache._lock if lock == "memory" else secrets._lock:
+        with cache.store._lock if lock == "memory" else secrets._lock:
             held.set()
             go_on.wait()
 

@@ -21,7 +21,7 @@ database = os.path.join(folder, "cache.db")
 cache = caches.create_disk_cache(folder)
 
 def checkpoint():
-    cache._folder.store.database.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    cache.store.store.store.database.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 for number in range(300):
     cache.set(f"old {number}", Ok([number, "y" * 3000]))
@@ -32,7 +32,7 @@ shutil.copyfile(database, database + ".backup")
 for number in range(300):
     cache.set(f"new {number}", Ok([number, "z" * 3000]))
 checkpoint()
-cache._folder.tier.clear()
+cache.store.clear()
 assert cache.get("old 7").value[0] == 7
 if what == "older":
     with open(database, "r+b") as file, open(database + ".backup", "rb") as backup:

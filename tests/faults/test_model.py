@@ -115,7 +115,7 @@ class DiskCacheMachine(RuleBasedStateMachine):
             caches.folder._folders.clear()
         other = caches.create_disk_cache(self.folder, clock=self.clock)
         other.set(key, Ok(value))
-        other._folder.close()
+        other.store.store.close()
         with caches.folder._folders_lock:
             caches.folder._folders.clear()
             caches.folder._folders.update(kept)

@@ -79,7 +79,7 @@ def test_what_another_writes_is_seen_whether_it_lives_or_not(folders):
     writer.end()
     cache = caches.create_disk_cache(view)
     assert [cache.get("k"), cache.get("k"), cache.keys()] == [Ok("one"), Ok("one"), ["k", "j"]]
-    assert "immutable" in cache._folder.store.database._how
+    assert "immutable" in cache.store.store.store.database._how
     for value in ("two", "three"):
         writer = Writer(place)
         writer.set("k", value)
@@ -90,7 +90,7 @@ def test_what_another_writes_is_seen_whether_it_lives_or_not(folders):
         writer.set("k", value)
         writer.end()
         assert [cache.get("k"), cache.get(value)] == [Ok(value), Ok(value)]
-        cache._folder.close()  # so that the writer's log is tidied up, and the file is immutable again
+        cache.store.store.close()  # so that the writer's log is tidied up, and the file is immutable again
         tidy = Writer(place)
         tidy.set("tidy", value)
         tidy.end()

@@ -262,12 +262,12 @@ def test_two_processes_rebuild_one_database_once(filled, start, moment):
 
 def test_a_file_that_is_found_before_its_writer_gives_it_a_row_stays(folder, monkeypatch):
     cache = opened(folder)
-    store = cache._folder.store
+    store = cache.store.store.store
     whole = type(store.files).write
 
     def found_at_once(files, name, head, body):
         path, size = whole(files, name, head, body)
-        assert store.adopt(name, head, path, size, written_at=0, expires_at=None)
+        assert store.adopt(name, head, path, size, written_at=0)
         return path, size
 
     monkeypatch.setattr(type(store.files), "write", found_at_once)

@@ -83,6 +83,11 @@ _SCHEMA: Final = frozenset(
         " filename TEXT, value BLOB)",
         "CREATE UNIQUE INDEX Cache_key_raw ON Cache(key, raw)",
         "CREATE INDEX Cache_expire_time ON Cache (expire_time)",
+        # For who opens it with another policy than ours.
+        "CREATE INDEX Cache_store_time ON Cache (store_time)",
+        "CREATE INDEX Cache_access_time ON Cache (access_time)",
+        "CREATE INDEX Cache_access_count ON Cache (access_count)",
+        "CREATE INDEX Cache_tag_rowid ON Cache(tag, rowid)",
         "CREATE TRIGGER Settings_count_insert AFTER INSERT ON Cache FOR EACH ROW BEGIN"
         ' UPDATE Settings SET value = value + 1 WHERE key = "count"; END',
         "CREATE TRIGGER Settings_count_delete AFTER DELETE ON Cache FOR EACH ROW BEGIN"

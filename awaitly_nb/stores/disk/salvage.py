@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Salvaged", "Stray", "is_made", "readable_rows", "sound", "strays"]
 
-Salvaged: TypeAlias = "tuple[str, str, bytes, float, float | None]"
-"""Name, head, body, when it was written and when it expires."""
+Salvaged: TypeAlias = "tuple[str, str, bytes, float]"
+"""Name, head, body, and when it was written."""
 
 Stray: TypeAlias = "tuple[int, bytes, str]"
 """Row number, name and what is wrong of a row that no `DiskStore` can have written."""
@@ -106,7 +106,7 @@ def _has_table(connection: sqlite3.Connection) -> bool:
 
 def _range(connection: sqlite3.Connection, low: int, high: int) -> Iterator[Salvaged]:
     sql = (
-        "SELECT key, tag, value, store_time, expire_time FROM Cache NOT INDEXED WHERE rowid >= ? AND rowid < ?"
+        "SELECT key, tag, value, store_time FROM Cache NOT INDEXED WHERE rowid >= ? AND rowid < ?"
         " AND raw = 1 AND filename IS NULL AND typeof(key) = 'text' AND typeof(tag) = 'text' AND typeof(value) = 'blob'"
     )
     try:
@@ -117,9 +117,5 @@ def _range(connection: sqlite3.Connection, low: int, high: int) -> Iterator[Salv
             yield from _range(connection, low, middle)
             yield from _range(connection, middle, high)
         return
-    for name, head, value, written, expires in rows:
-        yield name, head, value, _number(written) or 0.0, _number(expires)
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    for name, head, value, written in rows:
+        yield name, head, value, float(written) if isinstance(written, int | float) else 0.0

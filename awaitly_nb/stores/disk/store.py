@@ -39,14 +39,16 @@ _SURROGATES: Final = range(0xD800, 0xE000)  # no characters, in the middle of th
 _SELECT = "SELECT tag, access_time, store_time, size, filename, value FROM Cache WHERE key = ? AND raw = 1"
 _SELECT_OLD = "SELECT rowid, access_time, filename FROM Cache WHERE key = ? AND raw = 1"
 _INSERT = (
-    "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value)"
-    " VALUES (?, 1, ?, ?, ?, 0, ?, ?, ?, ?, ?)"
+    "INSERT INTO Cache (key, raw, store_time, access_time, access_count, tag, size, mode, filename, value)"
+    " VALUES (?, 1, ?, ?, 0, ?, ?, ?, ?, ?)"
 )
 _UPDATE = (
-    "UPDATE Cache SET store_time = ?, expire_time = ?, access_time = ?, access_count = 0, tag = ?, size = ?, mode = ?,"
-    " filename = ?, value = ? WHERE rowid = ?"
+    "UPDATE Cache SET store_time = ?, expire_time = NULL, access_time = ?, access_count = 0, tag = ?, size = ?,"
+    " mode = ?, filename = ?, value = ? WHERE rowid = ?"
 )
-_ALIVE = " AND (expire_time IS NULL OR (expire_time >= :now AND 2 * store_time - expire_time <= :now))"
+_NO_SYSTEM: Final = "NOT (+key >= char(30) AND +key < char(31))"
+"""Names that begin with U+001E belong to no cache, and are listed only where they are asked for."""
+_EXPIRES: Final = "CASE WHEN instr(tag, ',\"expires_at\":') THEN tag END"
 
 _process_token = os.urandom(8).hex()
 
@@ -145,34 +147,30 @@ class DiskStore:
             finally:
                 reader.close()
 
-    def names(
-        self, prefix: str = "", *, alive_at: float | None = None, holding: str = "", bare: bool = False
-    ) -> list[str]:
-        """Return the names that begin with `prefix`, oldest first.
+    def names(self, prefix: str = "", *, containing: str = "") -> list[str]:
+        """Return the names that begin with `prefix` and contain a text, oldest first."""
+        return [name for name, _ in self._rows("key, NULL", prefix, containing)]
 
-        Parameters
-        ----------
-        prefix
-            What they begin with; left out of them where they are wanted `bare`.
-        alive_at
-            Only those that have not expired at that time.
-        holding
-            Only those with this text in them.
-        """
+    def dated(self, prefix: str = "") -> list[tuple[str, str | None]]:
+        """Return the names that begin with `prefix`, oldest first, with the heads of those that tell of an expiry."""
+        return self._rows(f"key, {_EXPIRES}", prefix)
+
+    def _rows(self, columns: str, prefix: str, containing: str = "") -> list[Any]:
         with self.database.lock, self.database.explained():
             connection = self.database.connection()
             where, values = _named(prefix, scan=_are_most(prefix, connection))
-            if alive_at is not None:
-                where, values["now"] = where + _ALIVE, alive_at
-            if holding:
-                where, values["holding"] = where + " AND instr(key, :holding)", holding
-            sql = f"SELECT key FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - made of constants
-            skip = len(prefix) if bare else 0
+            if containing:
+                where, values["containing"] = where + " AND instr(key, :containing)", containing
+            sql = f"SELECT {columns} FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - made of constants
             try:
-                return [name[skip:] for (name,) in connection.execute(sql, values)]  # one pass, and no list of tuples
+                return connection.execute(sql, values).fetchall()
             except sqlite3.OperationalError as exc:
-                rows = fetch_again(exc, connection, sql, values)
-                return [name[skip:] for (name,) in rows if type(name) is str]
+                return [row for row in fetch_again(exc, connection, sql, values) if type(row[0]) is str]
+
+    def head(self, name: str) -> str | None:
+        """Return the head of a record, or None."""
+        row = self.database.row("SELECT tag FROM Cache WHERE key = ? AND raw = 1", (name,))
+        return None if row is None else _plain(row[0])
 
     def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
         """Return name, head and number of hits of the records whose names begin with `prefix`, oldest first."""
@@ -183,12 +181,11 @@ class DiskStore:
 
     def sizes(self) -> list[tuple[str, str, int]]:
         """Return name, head and bytes on disk of every record, oldest first."""
-        sql = (
-            "SELECT key, tag, size + coalesce(length(value), 0) + length(tag) FROM Cache"
-            " WHERE raw = 1 AND typeof(key) = 'text' AND typeof(tag) = 'text' ORDER BY rowid"
-        )
+        where, values = _named("", scan=True)
+        columns = "key, tag, size + coalesce(length(value), 0) + length(tag)"
+        sql = f"SELECT {columns} FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - made of constants
         with self.database.explained(), self.database.reader() as reader:
-            return _listed(reader, sql, {})
+            return _listed(reader, sql, values)
 
     def volume(self) -> int:
         """Return how many bytes the folder takes, without reading any record."""
@@ -206,15 +203,13 @@ class DiskStore:
                 raise UnfilledDatabaseError(f"the database {self.database.path} is not filled yet")
             return {name for (name,) in fetch_all(reader, sql) if type(name) is str}
 
-    def adopt(
-        self, name: str, head: str, filename: str, size: int, *, written_at: float, expires_at: float | None
-    ) -> bool:
+    def adopt(self, name: str, head: str, filename: str, size: int, *, written_at: float) -> bool:
         """Give a value file its row again; return False where the name has a row already."""
         version = int.from_bytes(os.urandom(6), "little")
         with self.database.transaction() as connection:
             if connection.execute(_SELECT_OLD, (name,)).fetchone() is not None:
                 return False
-            columns = (written_at, expires_at, version, head, size, _BINARY, filename, None)
+            columns = (written_at, version, head, size, _BINARY, filename, None)
             connection.execute(_INSERT, (name, *columns))
         return True
 
@@ -234,7 +229,6 @@ class DiskStore:
         *,
         expect: Expect = ANY,
         written_at: float | None = None,
-        expires_at: float | None = None,
     ) -> Version | None:
         """Write a record as one transaction, and return its new version, or None where `expect` does not hold."""
         size = sum([len(part) if type(part) is bytes else memoryview(part).nbytes for part in body])
@@ -251,7 +245,6 @@ class DiskStore:
         version = int.from_bytes(os.urandom(6), "little")
         columns = (
             self._clock() if written_at is None else written_at,
-            expires_at,
             version,
             head,
             size,
@@ -340,7 +333,8 @@ def _named(prefix: str, *, scan: bool = False) -> tuple[str, dict[str, Any]]:
     # SQLite from using the index.
     bounds = {"low": prefix, "high": _after_all(prefix)}
     key = "+key" if scan else "key"
-    return f"raw = 1 AND {key} >= :low AND {key} < :high AND tag >= '' AND tag < x''", bounds
+    where = f"raw = 1 AND {key} >= :low AND {key} < :high AND tag >= '' AND tag < x''"
+    return where if prefix else f"{where} AND {_NO_SYSTEM}", bounds
 
 
 def _after_all(prefix: str) -> str | bytes:

@@ -91,7 +91,7 @@ def test_a_value_that_could_only_be_kept_beyond_the_bound_costs_no_other(folder)
     with pytest.warns(EvictedWarning):
         cache.set("fits", lasting(1, 900_000))
     assert cache.keys() == ["fits"]
-    assert cache._folder.store.volume() <= 1_000_000
+    assert cache.store.store.store.volume() <= 1_000_000
 
 
 def test_of_two_that_cost_the_same_the_older_goes_first(folder):

@@ -16,8 +16,9 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb import cache as caches
 from awaitly_nb.cache.folder import forget_folders
-from awaitly_nb.errors import DamagedEntryWarning, ForeignSecretWarning, UnverifiedEntryError
+from awaitly_nb.errors import DamagedEntryWarning, ForeignSecretWarning, MisuseError, UnverifiedEntryError
 from awaitly_nb.result import Err, Ok
+from awaitly_nb.testing import FakeClock
 
 BIG = {"text": "x" * 100_000}
 
@@ -332,3 +333,40 @@ def test_a_folder_full_of_damage_is_told_once_and_not_a_thousand_times(folder, c
         assert [damaged.get(f"k{number}") for number in range(30)] == [None] * 30
     assert len(told) == 21
     assert "doctor" in str(told[-1].message)
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_what_has_expired_has_expired_for_every_reader_whatever_the_row_says(folder, cleared):
+    clock = FakeClock()
+    cache = caches.create_disk_cache(folder, namespace="w", clock=clock)
+    cache.set("goes", Ok(1), ttl=10)
+    cache.set("stays", Ok(2), ttl=1000)
+    cache.set("for ever", Ok(3))
+    forget_folders()
+    change(folder, "UPDATE Cache SET expire_time = ?", None if cleared else 1.0)
+    clock.advance(20)
+    cache = caches.create_disk_cache(folder, namespace="w", clock=clock)
+    assert cache.get("goes") is None
+    assert [cache.has(key) for key in ("goes", "stays", "for ever")] == [False, True, True]
+    assert cache.keys() == ["stays", "for ever"]
+    assert [entry.key for entry in cache.entries()] == ["stays", "for ever"]
+    assert cache.get("stays") == Ok(2)
+
+
+@pytest.mark.parametrize("key", ["x" * 65_537, "\u00e4" * 32_769])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: caches.create_disk_cache(folder),
+        lambda _: aw.create_memory_cache(),
+        lambda _: caches.as_step_cache({}),
+    ],
+)
+def test_a_key_of_more_than_64_kb_is_refused(folder, make, key):
+    cache = make(folder)
+    for use in (cache.get, cache.has, cache.delete, lambda key: cache.set(key, Ok(1))):
+        with pytest.raises(MisuseError, match="too long") as told:
+            use(key)
+        assert len(str(told.value)) < 300
+    cache.set("x" * 65_536, Ok(1))
+    assert cache.get("x" * 65_536) == Ok(1)

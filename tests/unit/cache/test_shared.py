@@ -7,7 +7,7 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb.cache.shared import Share
-from awaitly_nb.cache.stored import StoredCache
+from awaitly_nb.cache.stepcache import StoredCache
 from awaitly_nb.errors import CacheError, CacheUnusableWarning, StoreError
 from awaitly_nb.result import Mark, Ok, with_mark
 from awaitly_nb.stores import ABSENT, DamagedRecordError

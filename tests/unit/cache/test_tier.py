@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from awaitly_nb import cache as caches
-from awaitly_nb.cache.folder import forget_folders
-from awaitly_nb.cache.held import hold
+from awaitly_nb.cache.folder import forget_folders, open_folder
+from awaitly_nb.cache.sealed import hold
 from awaitly_nb.cache.tier import Tier
 from awaitly_nb.result import Ok, mark_of
 
 
-def held(size):
+def sealed(size):
     return hold(Ok(b"x" * size), now=0.0, ttl_s=None)[0]
 
 
@@ -24,42 +24,43 @@ def folder(tmp_path):
     forget_folders()
 
 
-def test_it_is_bounded_by_bytes_and_what_was_not_served_goes_first():
-    tier = Tier(max_bytes=10_000)
+@pytest.fixture
+def tier(folder):
+    return Tier(open_folder(folder), max_bytes=10_000)
+
+
+def test_it_is_bounded_by_bytes_and_what_was_not_served_goes_first(tier):
     for i in range(4):
-        tier.put(f"k{i}", held(1000), writes=0)
+        tier.add(f"k{i}", sealed(1000), writes=0)
     tier.entries["k0"].hits = 3
     for i in range(4, 9):
-        tier.put(f"k{i}", held(1000), writes=0)
+        tier.add(f"k{i}", sealed(1000), writes=0)
     assert "k0" in tier.entries
     assert "k1" not in tier.entries
     assert tier.take_hits() == {"k0": 3}
     assert tier.take_hits() == {}
 
 
-def test_large_entries_are_not_kept():
-    tier = Tier()
-    tier.put("k", held(2 << 20), writes=0)
+def test_large_entries_are_not_cached_in_memory(tier):
+    tier.add("k", sealed(2 << 20), writes=0)
     assert not tier.entries
 
 
-def test_a_reader_that_was_overtaken_by_a_writer_puts_nothing_back():
-    tier = Tier()
+def test_a_reader_that_was_overtaken_by_a_writer_puts_nothing_back(tier):
     seen = tier.writes
     mine = tier.drop("k")
-    tier.put("k", held(1), writes=seen)
+    tier.add("k", sealed(1), writes=seen)
     assert not tier.entries
-    tier.replace("k", held(2), writes=mine)
+    tier.replace("k", sealed(2), writes=mine)
     assert "k" in tier.entries
-    tier.put("k", held(1), writes=mine)
-    assert tier.entries["k"].size_bytes == held(2).size_bytes
+    tier.add("k", sealed(1), writes=mine)
+    assert tier.entries["k"].size_bytes == sealed(2).size_bytes
 
 
-def test_of_two_writers_nobody_knows_who_was_last():
-    tier = Tier()
+def test_of_two_writers_nobody_knows_who_was_last(tier):
     first, second = tier.drop("k"), tier.drop("k")
-    tier.replace("k", held(2), writes=second)
-    tier.replace("k", held(1), writes=first)
+    tier.replace("k", sealed(2), writes=second)
+    tier.replace("k", sealed(1), writes=first)
     assert not tier.entries
 
 

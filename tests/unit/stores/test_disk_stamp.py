@@ -97,7 +97,7 @@ def test_every_commit_of_another_process_is_seen_by_the_next_look_up(tmp_path):
             store(number)
             assert cache.get("k") == Ok(number)
             assert cache.get("k") == Ok(number)
-        assert cache._folder.store.database._header is not NOTHING
+        assert cache.store.store.store.database._header is not NOTHING
     forget_folders()
 
 

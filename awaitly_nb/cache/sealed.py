@@ -1,4 +1,4 @@
-"""A result as the bytes that caches keep: made from a result, sealed into an entry, opened again, and turned back.
+"""A result as bytes: made from a result, sealed into an entry, opened, and turned back.
 
 The mark travels as members of the head; what only a reader of the whole entry wants (the key's parts, the files that
 were read) as notes in the body. A failure is JSON, a value a pickle stream.
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+from awaitly_nb.cache.entry import is_alive
 from awaitly_nb.codec import (
     Encoded,
     EnvelopeError,
@@ -33,10 +34,16 @@ if TYPE_CHECKING:
     from awaitly_nb.result import Result
     from awaitly_nb.stores import Body
 
-__all__ = ["SEPARATOR", "Held", "fresh_ok", "hold", "name_digest", "open_held", "seal_held"]
-
-SEPARATOR: Final = "\x1f"
-"""Between namespace and key in a record's name."""
+__all__ = [
+    "Sealed",
+    "fresh_ok",
+    "hold",
+    "members_of",
+    "name_digest",
+    "open_sealed",
+    "part_digest",
+    "seal_result",
+]
 
 _MEMBERS: Final[tuple[tuple[str, object], ...]] = (
     ("step_id", None),
@@ -49,6 +56,9 @@ _MEMBERS: Final[tuple[tuple[str, object], ...]] = (
     ("made", None),
 )
 """Fields of a mark that are members of the head, each with the value that is left out; a further one is a line here."""
+
+_SHARED_FROM: Final = 160
+"""A part of a key that is shorter takes less space than a record of its own would save."""
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _from_timestamp = datetime.fromtimestamp
@@ -78,7 +88,7 @@ def fresh_mark(get: Callable[[str, Any], Any], **others: Any) -> Mark:  # Any: e
     return mark
 
 
-class Held:
+class Sealed:
     """A result as bytes, ready to be turned back any number of times; each time makes a fresh value.
 
     Attributes
@@ -95,6 +105,8 @@ class Held:
         What it holds in memory.
     timeless
         Whether it is plain and never expires: all that a repeated hit has to ask.
+    private
+        Whether nobody else uses the buffers, and they can be written to: then a result is made of themselves.
     stamp, version, hits
         For the tier: when it was known to be current, which writing of the record it is, how often it was served.
     """
@@ -106,6 +118,7 @@ class Held:
         "mark",
         "ok",
         "plain",
+        "private",
         "shapes",
         "size_bytes",
         "stamp",
@@ -136,6 +149,7 @@ class Held:
         self.expires_at = expires_at
         self.timeless = self.plain and expires_at is None
         self.size_bytes = len(stream) + (sum([len(buffer) for buffer in buffers]) if buffers else 0)
+        self.private = False
         self.stamp = 0
         self.version = ""
         self.hits = 0
@@ -145,21 +159,19 @@ class Held:
         self.stream = bytes(self.stream)
         if self.buffers:
             self.buffers = tuple(bytes(buffer) for buffer in self.buffers)
+        self.private = False
 
     def alive(self, now: float) -> bool:
-        """Tell whether it may be served at `now`; a clock set back by more than the whole TTL ends it too."""
-        expires_at = self.expires_at
-        return expires_at is None or 2 * self.stored_at - expires_at <= now <= expires_at
+        """Tell whether it may be served at `now`."""
+        return self.expires_at is None or is_alive(self.stored_at, self.expires_at, now)
 
-    def result(self, keyring: Keyring | None = None, *, once: bool = False) -> Result[Any, Any]:  # Any: the user's
+    def result(self, keyring: Keyring | None = None) -> Result[Any, Any]:  # Any: the user's
         """Return a fresh result; raises UndecodableError.
 
         Parameters
         ----------
         keyring
             For values inside a failure.
-        once
-            Make it of the held buffers themselves, because nobody else will use them.
         """
         if self.plain:
             try:
@@ -167,7 +179,7 @@ class Held:
             except Exception as exc:  # the strangers are the objects' own __setstate__ methods
                 raise UndecodableError(f"cannot be rebuilt here ({type(exc).__name__}: {exc})") from exc
         if self.ok:
-            buffers = self.buffers if once else [bytearray(buffer) for buffer in self.buffers]
+            buffers = self.buffers if self.private else [bytearray(buffer) for buffer in self.buffers]
             return Ok(decode(self.stream, buffers, self.shapes), _mark=self.mark)
         from awaitly_nb.codec import failure_from_data
 
@@ -180,7 +192,7 @@ class Held:
 
 def hold(
     result: Result[Any, Any], *, now: float, ttl_s: float | None, keyring: Keyring | None = None
-) -> tuple[Held, Encoded]:
+) -> tuple[Sealed, Encoded]:
     """Return `result` as bytes, and its encoded form; the buffers are views of the value's own memory.
 
     Raises
@@ -205,44 +217,73 @@ def hold(
         size_bytes=encoded.size_bytes,
     )
     expires_at = None if ttl_s is None else now + ttl_s
-    held = Held(
+    sealed = Sealed(
         encoded.stream, encoded.buffers, encoded.shapes, mark, ok=result.ok, stored_at=now, expires_at=expires_at
     )
-    return held, encoded
+    return sealed, encoded
 
 
 _NO_MARK = Mark()
 
 
-def seal_held(name: str, held: Held, encoded: Encoded, keyring: Keyring) -> tuple[str, list[Body]]:
-    """Return head and body of the entry called `name`."""
-    mark = held.mark
+def seal_result(
+    name: str, sealed: Sealed, encoded: Encoded, keyring: Keyring, share: Callable[[bytes], str | None]
+) -> tuple[str, list[Body]]:
+    """Return head and body of the entry called `name`.
+
+    Parameters
+    ----------
+    share
+        Called with a part of a key as JSON; returns its digest where the store has it as a record of its own.
+    """
+    return seal(name, members_of(name, sealed), _notes_of(sealed.mark, share), encoded, keyring.own)
+
+
+def members_of(name: str, sealed: Sealed) -> dict[str, Any]:
+    """Return what the head of an entry tells of it."""
+    mark = sealed.mark
     # Not a proof, which is the signature: for who has lost the secret, and would find entries under another name.
     members: dict[str, Any] = {"name": name_digest(name)}
     # What is absent or as usual is left out: heads are stored and parsed by the hundred thousand.
-    if not held.ok:
+    if not sealed.ok:
         members["ok"] = False
-    members["created_at"] = held.stored_at if mark.at is None else mark.at.timestamp()
-    if held.expires_at is not None:
-        members["stored_at"], members["expires_at"] = held.stored_at, held.expires_at
+    members["created_at"] = sealed.stored_at if mark.at is None else mark.at.timestamp()
+    if sealed.expires_at is not None:
+        members["stored_at"], members["expires_at"] = sealed.stored_at, sealed.expires_at
     members["size_bytes"] = mark.size_bytes
     for field, default in _MEMBERS:
         if (value := getattr(mark, field)) != default:
             members[field] = dict(value) if isinstance(value, Mapping) else value
     if mark.files:
         members["files"] = len(mark.files)  # who reads heads alone learns that there is more to ask
-    return seal(name, members, _notes_of(mark), encoded, keyring.own)
+    return members
 
 
-def _notes_of(mark: Mark) -> bytes:
-    """Return what only a reader of the whole entry wants: a line of JSON each, after its name."""
+def _notes_of(mark: Mark, share: Callable[[bytes], str | None]) -> bytes:
+    """Return what only a reader of the whole entry wants: a line of JSON each, after its name.
+
+    Source and helpers are parts of every key of a function, so what repeats is stored once: its digest stands for it.
+    """
     lines = []
     if mark.files:
         lines.append(f"files {_to_json(list(mark.files))}")
     if mark.parts is not None:
         parts = mark.parts.data if isinstance(mark.parts, _Parts) else dict(mark.parts)
+        if isinstance(listed := parts.get("parts"), list):
+            parts = {**parts, "parts": [_shared(part, share) for part in listed]}
         lines.append(f"parts {_to_json(parts)}")
     return "\n".join(lines).encode("ascii")
+
+
+def _shared(part: object, share: Callable[[bytes], str | None]) -> object:
+    text = _to_json(part).encode("ascii")
+    digest = share(text) if len(text) >= _SHARED_FROM and not isinstance(part, str) else None
+    return part if digest is None else digest
+
+
+def part_digest(text: bytes) -> str:
+    """Return the digest that stands for a part of a key."""
+    return blake2b(text, digest_size=16, person=b"awaitly part").hexdigest()
 
 
 def name_digest(name: str) -> str:
@@ -250,8 +291,24 @@ def name_digest(name: str) -> str:
     return blake2b(name.encode("utf-8"), digest_size=4).hexdigest()
 
 
-def open_held(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool, checked: bool = False) -> Held:
-    """Return a verified entry; its buffers are views of `body`, compared with their checksums unless `checked`.
+def open_sealed(
+    name: str,
+    head: str,
+    body: Body,
+    keyring: Keyring,
+    *,
+    verify: bool,
+    checked: bool = False,
+    shared: Callable[[str], bytes | None] | None = None,
+) -> Sealed:
+    """Return a verified entry; its buffers are views of `body`, authenticated unless `checked`.
+
+    Parameters
+    ----------
+    checked
+        Whether these very buffers were authenticated before.
+    shared
+        Returns the part of a key that a digest stands for, as JSON.
 
     Raises
     ------
@@ -262,16 +319,16 @@ def open_held(name: str, head: str, body: Body, keyring: Keyring, *, verify: boo
     if verify and not checked:
         check_buffers(opened)
     try:
-        return _opened(opened)
+        return _opened(opened, shared)
     except (TypeError, ValueError, OverflowError, OSError) as exc:
         # Only where signatures are not looked at: what we signed is well formed.
         raise EnvelopeError(f"its head makes no sense ({exc})", reason="damaged") from exc
 
 
-def _opened(opened: Opened) -> Held:
+def _opened(opened: Opened, shared: Callable[[str], bytes | None] | None) -> Sealed:
     get = opened.head.get
     created, expires = get("created_at"), get("expires_at")
-    parts, files = _read_notes(opened) if opened.notes else _NO_NOTES
+    parts, files = _read_notes(opened, shared) if opened.notes else _NO_NOTES
     mark = fresh_mark(
         get,
         at=None if created is None else _from_timestamp(created, UTC),
@@ -280,7 +337,7 @@ def _opened(opened: Opened) -> Held:
         files=files,
         size_bytes=get("size_bytes"),
     )
-    return Held(
+    sealed = Sealed(
         opened.stream,
         opened.buffers,
         opened.shapes if "shapes" in opened.head else (),
@@ -289,35 +346,52 @@ def _opened(opened: Opened) -> Held:
         stored_at=get("stored_at") or created or 0.0,
         expires_at=expires,
     )
+    sealed.private = bool(opened.buffers) and not opened.buffers[0].readonly
+    return sealed
 
 
 _NO_NOTES: tuple[None, tuple[()]] = (None, ())
 
 
-def _read_notes(opened: Opened) -> tuple[Mapping[str, Any] | None, tuple[Any, ...]]:
+def _read_notes(
+    opened: Opened, shared: Callable[[str], bytes | None] | None
+) -> tuple[Mapping[str, Any] | None, tuple[Any, ...]]:
     notes = bytes(opened.notes)
     if opened.head["schema"] == 1:
         files, parts = notes.split(b"\n", 1)
         return None if parts == b"null" else _Parts(parts), tuple(json.loads(files))
     found = dict(line.split(b" ", 1) for line in notes.split(b"\n"))
     parts = found.get(b"parts", b"")
-    return _Parts(parts) if parts else None, tuple(json.loads(found.get(b"files", b"[]")))
+    return _Parts(parts, shared) if parts else None, tuple(json.loads(found.get(b"files", b"[]")))
 
 
 class _Parts(Mapping[str, Any]):
     """Parts of a key, parsed when somebody asks: a hit does not, and sources are long."""
 
-    __slots__ = ("_data", "_text")
+    __slots__ = ("_data", "_shared", "_text")
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, shared: Callable[[str], bytes | None] | None = None) -> None:
         self._text = text
+        self._shared = shared
         self._data: dict[str, Any] | None = None
 
     @property
     def data(self) -> dict[str, Any]:
         if self._data is None:
-            self._data = json.loads(self._text)
+            data: dict[str, Any] = json.loads(self._text)
+            if isinstance(listed := data.get("parts"), list):
+                found = [self._whole(part) if isinstance(part, str) else part for part in listed]
+                data["parts"] = [part for part in found if part is not None]
+            self._data = data
         return self._data
+
+    def _whole(self, digest: str) -> Any:
+        """Return the part that a digest stands for; None where it is gone, which leaves the others."""
+        text = None if self._shared is None else self._shared(digest)
+        return None if text is None or part_digest(text) != digest else json.loads(text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (self.data,)  # in another process there is no store to ask
 
     def __getitem__(self, name: str) -> Any:
         return self.data[name]
