@@ -6,6 +6,7 @@
     python -m tests unit -- -k key  what follows `--` goes to pytest
     python -m tests --strict        a test that is skipped because something is missing has failed
     python -m tests docs            the documentation site, in build/docs
+    python -m tests notebooks --update   run the notebooks and write their outputs into them; nothing else
     python -m tests coverage        unit and contract with the lines they reach; below the floor it has failed
     python -m tests bench           the benchmarks, as ratios to a yardstick measured beside them
 
@@ -165,6 +166,8 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if argv is None else argv)
     if options.names == ["bench"]:
         return _bench()
+    if options.update:
+        return subprocess.run([PYTHON, "-m", "tests.notebooks", *options.rest], cwd=ROOT, check=False).returncode
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     os.environ.pop("AWAITLY_NB_TESTS_STRICT", None)
@@ -208,7 +211,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--fast", action="store_true", help="leave out what is slow, and servers, kernels, browser")
     parser.add_argument("--strict", action="store_true", help="a skipped test has failed")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="checks at a time")
+    parser.add_argument("--update", action="store_true", help="with `notebooks`: write outputs; names go after --")
     options = parser.parse_args(argv[:at])
+    if options.update and options.names != ["notebooks"]:
+        parser.error("--update goes with notebooks alone: python -m tests notebooks --update")
     known = (*ORDER, *ON_DEMAND)
     if options.names != ["bench"] and (unknown := set(options.names).difference(known)):
         parser.error(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(known)}, and bench alone")
