@@ -1,7 +1,7 @@
 """The pairs of the public battery through the caches that people use today, and through ours beside them.
 
 `python -m tests.benchmarks.collisions` prints the comparison for whatever is installed, `--record` writes what was seen
-into `awaitly_nb/testing/collisions/known.py`. A peer is asked in its own words: through its own hash function where it
+into `known_faults.py` beside this file. A peer is asked in its own words: through its own hash function where it
 has one, through a decorated call where that is its only face. An edited function is given to a peer as the function
 that it caches, in a module file of its own, never as an argument.
 """
@@ -315,7 +315,7 @@ def main(arguments: list[str]) -> None:
         seen = compare(Path(text))
         print("\n".join(table(seen)))
         if "--record" in arguments:
-            record(seen, Path(code.__file__).with_name("known.py"))
+            record(seen, Path(__file__).with_name("known_faults.py"))
 
 
 if __name__ == "__main__":

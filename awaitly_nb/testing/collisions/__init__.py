@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from awaitly_nb.testing.collisions.battery import Case, Group, define
-from awaitly_nb.testing.collisions.known import FOOLS, SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["FOOLS", "SOURCES", "Case", "Group", "Outcome", "check", "define", "groups"]
+__all__ = ["Case", "Group", "Outcome", "check", "define", "groups"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,6 @@ class Outcome:
     def passed(self) -> bool:
         """True where the keys are as they must be."""
         return self.left is not None and self.right is not None and (self.left == self.right) is self.agree
-
-    @property
-    def fools(self) -> tuple[str, ...]:
-        """Systems that were seen to get this pair wrong (see `SOURCES` for their versions and documentation)."""
-        return tuple(FOOLS.get(f"{self.group}: {self.name}", "").split())
 
 
 def groups() -> list[Group]:

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 
 from awaitly_nb.keys import fingerprint
-from awaitly_nb.testing.collisions import SOURCES, Outcome, check, groups
+from awaitly_nb.testing.collisions import Outcome, check, groups
 
 
 def main(arguments: list[str]) -> int:
@@ -34,8 +34,6 @@ def table(outcomes: list[Outcome]) -> list[str]:
         "",
         f"must differ: {count[False, True]} of {count[False, True] + count[False, False]} do",
         f"must agree:  {count[True, True]} of {count[True, True] + count[True, False]} do",
-        "",
-        *(f"{name} {version}: {source}" for name, (version, source) in SOURCES.items()),
     ]
     return lines
 
@@ -43,8 +41,7 @@ def table(outcomes: list[Outcome]) -> list[str]:
 def _line(outcome: Outcome) -> str:
     verdict = "ok  " if outcome.passed else "FAIL"
     relation = "=" if outcome.agree else "#"
-    fools = f"  (fools {', '.join(outcome.fools)})" if outcome.fools else ""
-    return f"  {verdict} {relation} {outcome.name}{fools}{'  ' + outcome.error if outcome.error else ''}"
+    return f"  {verdict} {relation} {outcome.name}{'  ' + outcome.error if outcome.error else ''}"
 
 
 if __name__ == "__main__":

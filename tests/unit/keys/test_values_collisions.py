@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from awaitly_nb.keys import fingerprint
-from awaitly_nb.testing.collisions import FOOLS, SOURCES, Outcome, check, groups
+from awaitly_nb.testing.collisions import Outcome, check, groups
 from awaitly_nb.testing.collisions.__main__ import main, table
+from tests.benchmarks.known_faults import FOOLS, SOURCES
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "keys.json"
 # Groups whose keys rest on nothing that changes but by a new encoding.

@@ -235,3 +235,36 @@ def test_what_lies_under_a_null_does_not_count(hide):
     mask = np.array([False, True])
     shown = pd.arrays.IntegerArray(np.array([1, hide]), mask)
     assert fingerprint(pd.Series(shown)) == fingerprint(pd.Series([1, None], dtype="Int64"))
+
+
+PLAIN = st.recursive(
+    st.sampled_from([leaf for leaf in MEAN if type(leaf) is not complex]) | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=6,
+)
+
+
+@given(st.lists(PLAIN, min_size=8, max_size=12), PLAIN, st.data())
+def test_plain_lists_share_a_key_exactly_where_they_say_the_same(items, other, data):
+    at = data.draw(st.integers(0, len(items) - 1))
+    changed = [*items[:at], other, *items[at + 1 :]]
+    assert (fingerprint(items) == fingerprint(changed)) is same(items, changed)
+    assert fingerprint(pickle.loads(pickle.dumps(items))) == fingerprint(items)
+
+
+@given(st.lists(PLAIN, min_size=8, max_size=12), st.data())
+def test_one_part_that_is_not_plain_changes_the_key_of_what_it_equals(items, data):
+    at = data.draw(st.integers(0, len(items)))
+    plain, odd = b"x", bytearray(b"x")
+    assert fingerprint([*items[:at], [plain], *items[at:]]) != fingerprint([*items[:at], [odd], *items[at:]])
+
+
+@given(
+    st.sets(st.text(max_size=3) | st.integers() | st.tuples(st.integers(), st.text(max_size=2)), min_size=8),
+    st.randoms(),
+)
+def test_the_order_in_which_a_large_set_grew_does_not_count(items, random):
+    shuffled = list(items)
+    random.shuffle(shuffled)
+    assert fingerprint(set(shuffled)) == fingerprint(items)
+    assert fingerprint(items - {shuffled[0]}) != fingerprint(items)
