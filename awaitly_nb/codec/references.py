@@ -14,6 +14,7 @@ import io
 import pickle
 import re
 import sys
+import weakref
 from functools import cache
 from types import FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
@@ -267,6 +268,9 @@ class _Pass:
             return NotImplemented
         if type(obj).__module__ == "pandas.core.internals.blocks":
             return self._column(obj)
+        if type(obj).__module__ == "pandas.core.internals.managers" and obj.ndim == 1:
+            # By itself it hands out its array, and nobody could tell that this is a column.
+            return _series_manager, (type(obj), obj.blocks[0], obj.axes[0])
         numpy = sys.modules.get("numpy")
         if numpy is not None and type(obj) is numpy.ndarray:
             owner = self.memory.owner(obj)
@@ -309,6 +313,8 @@ def _picklers() -> tuple[type[Any], type[Any]]:  # Any: Picklers that are made w
             if type(obj) is FunctionType:
                 return _without_globals(super().reducer_override(obj), obj)
             reduced = self.attempt.reduce(obj)
+            if reduced is NotImplemented and isinstance(obj, type):
+                return _with_qualified_name(super().reducer_override(obj), obj)
             return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
     class Referring(Packer):
@@ -317,6 +323,14 @@ def _picklers() -> tuple[type[Any], type[Any]]:  # Any: Picklers that are made w
             return self.attempt.number(obj)
 
     return Packer, Referring
+
+
+def _with_qualified_name(reduced: Any, cls: type) -> Any:  # Any: pickle's own protocol
+    """Add what cloudpickle 3.1.3 leaves out of a class that goes by value, and its key is made of."""
+    if reduced is NotImplemented or len(reduced) < 3:  # noqa: PLR2004 - it goes by name
+        return reduced
+    make, args, (attributes, slots), *rest = reduced
+    return (make, args, ({**attributes, "__qualname__": cls.__qualname__}, slots), *rest)
 
 
 def _without_globals(reduced: Any, function: FunctionType) -> Any:  # Any: pickle's own protocol
@@ -335,6 +349,10 @@ class _Call:
 
     def __reduce__(self) -> Any:  # Any: pickle's own protocol
         return self._reduced
+
+
+def _series_manager(kind: type[Any], block: Any, axis: Any) -> Any:  # Any: what pandas keeps to itself
+    return kind(block, axis)
 
 
 def _copy(values: Any) -> Any:  # Any: an array of NumPy or pandas, here and below
@@ -384,6 +402,9 @@ def _made_again(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
         remade = obj.re.match(obj.string, obj.start())
         if remade is not None and remade.regs == obj.regs and remade.lastindex == obj.lastindex:
             return _matched, (obj.re, obj.string, obj.start())
+    elif isinstance(obj, weakref.ReferenceType) and type(obj) is weakref.ReferenceType:
+        target = obj()
+        return (_dead_reference, ()) if target is None else (weakref.ref, (target,))
     elif isinstance(obj, GeneratorType):
         if obj.gi_frame is None:
             return _finished_generator, ()
@@ -413,6 +434,10 @@ def _closed_archive() -> Any:  # Any: zipfile is not imported here
     archive = ZipFile(io.BytesIO(), "w")
     archive.close()
     return archive
+
+
+def _dead_reference() -> weakref.ReferenceType[Any]:  # Any: nothing
+    return weakref.ref(type("Gone", (), {})())
 
 
 def _finished_generator() -> Generator[None, None, None]:

@@ -62,7 +62,7 @@ class FileTracker:
         self._connected: dict[str, tuple[str, os.stat_result, os.stat_result | None]] = {}
         self._missing: dict[str, str] = {}
         self._written: set[str] = set()
-        self._touched: dict[str, bool] = {}
+        self._touched: dict[str, tuple[str, bool]] = {}
         self._patterns: dict[str, None] = {}
         self._noted: dict[str, Stamp] = {}
         self._elsewhere: dict[str, Stamp] = {}
@@ -106,7 +106,7 @@ class FileTracker:
         """Take notice that `path` is being made, replaced or removed; tells whether it was there before."""
         full = _full(path, _cwd())
         if full not in self._touched and "__pycache__" not in full:
-            self._touched[full] = not is_absent(full)
+            self._touched[full] = self._as_given(path, full), not is_absent(full)
 
     def effects(self, known: Iterable[Stamp] = ()) -> tuple[Stamp, ...]:
         """Return the stamps of what was made, replaced or removed, for `changed_files` to compare later.
@@ -122,17 +122,16 @@ class FileTracker:
         for stamp in known:
             earlier = before.get(stamp.get("path"))
             if "pattern" not in stamp and (earlier is None or any(earlier[name] != stamp[name] for name in _TIMES)):
-                touched.setdefault(_full(stamp["path"], self.home or _cwd()), False)
+                touched.setdefault(_full(stamp["path"], self.home or _cwd()), (stamp["path"], False))
         found: list[Stamp] = []
-        for full, was_there in touched.items():
-            path = self._as_given(full, full)
+        for full, (path, was_there) in touched.items():
             if (made := stamp_file(full)) is not None:
                 found.append({**made, "path": path})
             elif not is_absent(full):
                 found.append({"path": path, "kind": "folder"})
             elif was_there:  # what came and went meanwhile was temporary
                 found.append(stamp_absent(path))
-        found += [{"path": full, "kind": "any"} for full in self._connected if not is_absent(full)]
+        found += [{"path": path, "kind": "any"} for full, (path, *_) in self._connected.items() if not is_absent(full)]
         return tuple(found)
 
     def connected(self, path: str) -> None:

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Output", "Recorder", "flush_figures"]
 
 Output: TypeAlias = "dict[str, Any]"
-"""One thing shown, as plain data: `kind` is "stream", "display", "result" or "update"; see `Recorder.outputs`."""
+"""One thing shown, as plain data; its `kind` is one of those that `Recorder.outputs` tells."""
 
 
 class Recorder:
     """Records from `with` to the end of it.
 
-    `outputs()` is what was shown, in order. A stream has `name` and `text`; the others have `data` and `metadata` as
-    they were published, and the `display_id` where there is one. An "update" is of a display of an earlier cell.
+    `outputs()` is what was shown, in order. A "stream" has `name` and `text`; "display" and "result" have `data` and `metadata` as
+    they were published, and the `display_id` where there is one. An "update" is of a display of an earlier cell, an
+    "error" an exception that IPython showed and swallowed.
     """
 
     def __init__(self, shell: Shell) -> None:
@@ -48,6 +49,7 @@ class Recorder:
         self._shadow(sys.stderr, "write", self._writer(sys.stderr, sys.stdout, "stderr"))
         self._shadow(publisher, "publish", self._publish(publisher.publish))
         self._shadow(publisher, "clear_output", self._clear(publisher.clear_output))
+        self._shadow(self._shell, "_showtraceback", self._traceback(self._shell._showtraceback))  # noqa: SLF001 - IPython has no other place for it
         self._shadow(displayhook, "write_format_data", self._result(displayhook.write_format_data))
         self._shadow(displayhook, "write_output_prompt", self._quietly(displayhook.write_output_prompt))
         self._shadow(displayhook, "finish_displayhook", self._quietly(displayhook.finish_displayhook))
@@ -137,6 +139,20 @@ class Recorder:
 
         return recording_write
 
+    def _traceback(self, show: Callable[..., None]) -> Callable[..., None]:
+        """Record an exception that IPython shows and swallows, as one of a `_repr_html_`."""
+
+        def recording_show(kind: type, value: object, lines: list[str]) -> None:
+            with self._muted():
+                show(kind, value, lines)
+            with self._lock:
+                self._clear_if_due()
+                self._outputs.append(
+                    {"kind": "error", "name": kind.__name__, "value": str(value), "lines": list(lines)}
+                )
+
+        return recording_show
+
     def _clear(self, clear_output: Callable[..., None]) -> Callable[..., None]:
         def recording_clear(wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's own signature
             with self._muted():
@@ -188,4 +204,6 @@ def _cell_id(stream: Any) -> str | None:  # Any: ipykernel's stream, or any othe
 def _finished(output: Output) -> Output:
     if output["kind"] == "stream":
         return {**output, "text": "".join(output["text"])}
+    if output["kind"] == "error":
+        return output
     return {**output, "data": without_widgets(output["data"])}

@@ -38,6 +38,9 @@ def replay(shell: Shell, outputs: Iterable[Output], *, result: Any = _MISSING) -
                 stream.flush()
             case "result":
                 _show_result(shell, output, result)
+            case "error":
+                kind = type(output["name"], (Exception,), {})
+                shell._showtraceback(kind, kind(output["value"]), output["lines"])  # noqa: SLF001 - see the recorder
             case kind:
                 transient = {"display_id": output["display_id"]} if output["display_id"] else None
                 shell.display_pub.publish(

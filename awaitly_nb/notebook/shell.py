@@ -82,6 +82,9 @@ class Shell(Protocol):
     input_transformers_cleanup: list[Callable[[list[str]], list[str]]]
     magics_manager: Any
 
+    def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
+        """Show an exception."""
+
     def transform_cell(self, raw_cell: str) -> str:
         """Turn magics into calls."""
 

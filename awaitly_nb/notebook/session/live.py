@@ -12,6 +12,7 @@ Each kind of object is one small class: what it reaches, what it holds, and how 
 from __future__ import annotations
 
 import array
+import io
 import operator
 import sys
 from collections import OrderedDict, deque
@@ -356,9 +357,13 @@ class _Objects:
             and (own_reduce or bare_object or isinstance(self, _Whole))
         )
         self._user = is_user_class(cls)
+        self._caches = cls.__module__.startswith("pandas.")
 
     def children(self, value: Any) -> list[object]:
-        inner = [] if self._items is None else self._items.children(value)
+        if isinstance(value, tuple | frozenset):
+            inner = _KINDS[tuple if isinstance(value, tuple) else frozenset].children(value)
+        else:
+            inner = [] if self._items is None else self._items.children(value)
         if self._user:
             inner.append(type(value))
         inner += _inner(self._attributes(value).values())
@@ -421,6 +426,8 @@ class _Objects:
 
     def _attributes(self, value: Any) -> dict[str, Any]:
         held = dict(getattr(value, "__dict__", ()))
+        if self._caches:
+            held.pop("_cache", None)  # what pandas works out anew is no state
         for name in self._slots:
             try:
                 held[name] = object.__getattribute__(value, name)
@@ -588,7 +595,7 @@ class _Frames:
 class _PandasArrays:
     """pandas' own arrays and indexes: the memory they stand on, and what they are called."""
 
-    _PARTS: Final = ("_ndarray", "_data", "_mask", "_pa_array", "_codes", "_levels")
+    _PARTS: Final = ("_names", "_ndarray", "_data", "_mask", "_pa_array", "_codes", "_levels")
     _SET: Final = ("_name", "_names", "_pa_array", "_mask", "_data")
 
     def children(self, value: Any) -> list[object]:
@@ -611,7 +618,7 @@ class _PandasArrays:
         value.__dict__.update(contents)
 
 
-_KINDS: dict[type, Kind | None] = {
+_KINDS: dict[type, Kind] = {
     tuple: _Fixed(lambda value: () if _all_atoms(value) else value),
     frozenset: _Fixed(lambda value: _Sets().children(value)),
     list: _Lists(),
@@ -631,7 +638,7 @@ _KINDS: dict[type, Kind | None] = {
 }
 _FUNCTIONS: Final = _Functions()
 _NAMESPACES: Final = _Namespaces()
-_by_type: dict[type, Kind | None] = dict.fromkeys(_ATOMS) | _KINDS
+_by_type: dict[type, Kind | None] = {**dict.fromkeys(_ATOMS), **_KINDS}
 
 
 def _kind_of(cls: type, value: Any) -> Kind | None:  # Any: any object
@@ -651,6 +658,8 @@ def _kind_of(cls: type, value: Any) -> Kind | None:  # Any: any object
 
 def _new_kind(cls: type) -> Kind | None:
     top = cls.__module__.partition(".")[0]
+    if cls is io.StringIO or cls is io.BytesIO:
+        return _Whole(cls)
     if top in _ATOM_MODULES or issubclass(cls, BaseException):
         return None
     if top == "numpy":

@@ -332,12 +332,15 @@ def _loaded(
         for module in cell["imports"]:
             importlib.import_module(module)
         modules = {name: importlib.import_module(module) for name, module in cell["modules"].items()}
+        # Before the definitions run, which may enter themselves into a registry.
+        inputs = _numbered(cell["inputs"], [(name, names[name]) for name in reads if name in names])
         if cell["defined"]:
             define()
         defined = [(name, names[name]) for name in cell["defined"]]
+    except CannotRestoreError:
+        raise
     except Exception as exc:  # user code may raise anything where it is imported or defined
         raise CannotRestoreError(f"{type(exc).__name__}: {exc}") from exc
-    inputs = _numbered(cell["inputs"], [(name, names[name]) for name in reads if name in names])
     made = _numbered(cell["made"], defined, known=inputs.numbers)
 
     def live(number: int) -> object:

@@ -136,3 +136,17 @@ def test_a_badge_escapes_what_it_shows(bare_shell):
     assert "<script>" not in shown["text/html"]
     assert "<img>" not in shown["text/html"]
     assert shown["text/plain"] == "<script>"
+
+
+def test_an_exception_of_a_repr_is_shown_again(shell):
+    source = (
+        "%%awaitly c\nclass B:\n    def __repr__(self): return 'B!'\n"
+        "    def _repr_html_(self): raise ValueError('no html')\nb = B()\nb"
+    )
+    shell.run(source)
+    first = shell.out
+    assert "ValueError: no html" in first
+    shell.forget()
+    shell.run(source)
+    assert shell.badge.startswith("from cache")
+    assert shell.out.count("ValueError: no html") == first.count("ValueError: no html")

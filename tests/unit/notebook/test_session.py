@@ -227,8 +227,11 @@ def test_a_module_that_cannot_be_imported_makes_the_cell_run_and_says_why(shell,
 @pytest.mark.parametrize(
     ("source", "undo"),
     [
-        ("n = open('out.txt', 'w').write('first')", lambda here: (here / "out.txt").unlink()),
-        ("n = open('out.txt', 'w').write('first')", lambda here: (here / "out.txt").write_text("other")),
+        ("from pathlib import Path; n = Path('out.txt').write_text('first')", lambda here: (here / "out.txt").unlink()),
+        (
+            "from pathlib import Path; n = Path('out.txt').write_text('first')",
+            lambda here: (here / "out.txt").write_text("other"),
+        ),
         ("import os; os.makedirs('made/inner', exist_ok=True)", lambda here: (here / "made/inner").rmdir()),
         ("import os; os.remove('old.txt')", lambda here: (here / "old.txt").write_text("old")),
         ("import os; os.rename('old.txt', 'new.txt')", lambda here: (here / "new.txt").rename(here / "old.txt")),
@@ -251,7 +254,7 @@ def test_a_cell_runs_where_what_it_wrote_is_missing_differs_or_is_back(shell, tm
 
 def test_a_temporary_file_is_no_output(shell, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    source = "%%awaitly c\nimport os\nn = open('t.tmp', 'w').write('x')\nos.remove('t.tmp')"
+    source = "%%awaitly c\nfrom pathlib import Path\nn = Path('t.tmp').write_text('x')\nPath('t.tmp').unlink()"
     shell.run(source)
     (tmp_path / "t.tmp").write_text("of somebody else")
     shell.run(source)

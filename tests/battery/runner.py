@@ -1,0 +1,176 @@
+"""Runs small notebooks plain, cached cold, cached warm and warm after an edit of each cell, and compares how they end.
+
+Each run is a process of its own: a child of a parent that has IPython loaded, in an empty folder for a plain run, in
+the one of the cold run for a warm one. Two parents with other hash seeds serve the cold and the warm runs. A notebook
+ends with what its last cell, which is never cached, binds to `OUT`, and with what its cells showed.
+
+    python -m tests.battery.runner [NAME ...]
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BADGE = re.compile(r"^Out\[\d+\]: |^(?:from cache|computed in|ran .* first).*\n?", re.MULTILINE)
+ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one notebook did.
+
+    `silent` lists the runs that ended in another state than plain ones, with both ends; `cells` is how many cached
+    cells the warm runs had whose code and inputs were as before, `hits` how many of these were served, and `ran` the
+    reasons of the others.
+    """
+
+    name: str
+    silent: tuple[str, ...]
+    cells: int
+    hits: int
+    ran: tuple[str, ...]
+
+
+class Parent:
+    """A process that forks for each run."""
+
+    def __init__(self, seed):
+        env = {**os.environ, "PYTHONHASHSEED": str(seed), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from tests.battery.runner import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=env,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def run(self, **job):
+        """Run a notebook in a child; return its end, what it showed, and the badges."""
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return tuple(json.loads(self._process.stdout.readline()))
+
+
+def serve():
+    """Fork for each job that comes in; the child answers."""
+    from IPython.core.interactiveshell import InteractiveShell  # noqa: F401 - as above
+
+    import awaitly_nb.notebook.magics  # noqa: F401 - loaded once for all children
+
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                answers.write(json.dumps(_play(json.loads(line))) + "\n")
+                answers.flush()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status:
+            answers.write(json.dumps([f"died with status {status}", "", []]) + "\n")
+            answers.flush()
+
+
+def _play(job):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    os.environ.update(AWAITLY_NB_CACHE_DIR=job["cache"], IPYTHONDIR=job["cache"] + "-ip", **job["env"])
+    os.chdir(job["folder"])
+    out, err, bad, badges = io.StringIO(), io.StringIO(), None, []
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        shell = InteractiveShell.instance()
+        if job["cached"]:
+            shell.run_line_magic("load_ext", "awaitly_nb")
+        for index, source in enumerate(job["cells"]):
+            last = index == len(job["cells"]) - 1
+            start = out.tell()
+            done = shell.run_cell(f"%%awaitly c{index}\n{source}" if job["cached"] and not last else source, True)
+            error = done.error_before_exec or done.error_in_exec
+            badges += BADGE.findall(out.getvalue()[start:])[-1:] if job["cached"] and not last else []
+            if error is not None:
+                bad = f"cell {index}: {type(error).__name__}: {str(error)[:160]}"
+                break
+    end = bad or ADDRESS.sub("0x", repr(shell.user_ns.get("OUT")))
+    return [end, ADDRESS.sub("0x", BADGE.sub("", out.getvalue())), [badge.strip() for badge in badges]]
+
+
+def check(name, cells, cold, warm, *, edits=True, env=None):
+    """Run one notebook in all ways; return its `Result`."""
+    silent, ran, hits, counted = [], [], 0, 0
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as top:
+
+        def play(parent, cells, folder, *, cached, cache="cache"):
+            Path(top, folder).mkdir(exist_ok=True)
+            at = {"cache": f"{top}/{cache}", "folder": f"{top}/{folder}"}
+            return parent.run(cells=cells, cached=cached, env=env or {}, **at)
+
+        plain = play(cold, cells, "plain", cached=False)
+        first = play(cold, cells, "work", cached=True)
+        if first[0] != plain[0]:
+            silent.append(f"cold: {first[0]} for {plain[0]}")
+        shutil.copytree(f"{top}/work", f"{top}/work-cold")
+        shutil.copytree(f"{top}/cache", f"{top}/cache-cold")
+        end, shown, badges = play(warm, cells, "work", cached=True)
+        if end != plain[0]:
+            silent.append(f"warm: {end} for {plain[0]}")
+        elif shown != first[1]:  # a traceback counts the lines of a cell with those of its magic
+            silent.append(f"warm shows {shown!r} for {first[1]!r}")
+        hits += sum(badge.startswith("from cache") for badge in badges)
+        counted += len(cells) - 1
+        ran += [badge for badge in badges if not badge.startswith("from cache")]
+        for index in range(len(cells) - 1) if edits else ():
+            edited = [
+                source + (f"\nedited_{index} = {index}" if at == index else "") for at, source in enumerate(cells)
+            ]
+            shutil.copytree(f"{top}/work-cold", f"{top}/work{index}")
+            shutil.copytree(f"{top}/cache-cold", f"{top}/cache{index}")
+            wanted = play(warm, edited, f"plain{index}", cached=False)
+            found = play(warm, edited, f"work{index}", cached=True, cache=f"cache{index}")
+            if found[0] != wanted[0]:
+                silent.append(f"cell {index} edited: {found[0]} for {wanted[0]}")
+    return Result(name, tuple(silent), counted, hits, tuple(ran))
+
+
+def check_all(chosen):
+    """Check notebooks, on two pairs of parents; return the results in order."""
+    items = list(chosen.items())
+
+    def share(start):
+        with Parent(100 + start) as cold, Parent(200 + start) as warm:
+            return [check(name, cells, cold, warm) for name, cells in items[start::2]]
+
+    with ThreadPoolExecutor(2) as pool:
+        shares = list(pool.map(share, range(2)))
+    found = {result.name: result for part in shares for result in part}
+    return [found[name] for name, _ in items]
+
+
+if __name__ == "__main__":
+    from tests.battery.notebooks import notebooks
+
+    chosen = {name: cells for name, cells in notebooks().items() if not sys.argv[1:] or name in sys.argv[1:]}
+    results = check_all(chosen)
+    for result in results:
+        if result.silent or result.ran:
+            print(result.name, *result.silent, *result.ran, sep="\n    ")
+    cells, hits = sum(r.cells for r in results), sum(r.hits for r in results)
+    print(f"{len(results)} notebooks, {cells} cells, {hits} hits, {sum(bool(r.silent) for r in results)} differ")
