@@ -29,9 +29,9 @@ Output: TypeAlias = "dict[str, Any]"
 class Recorder:
     """Records from `with` to the end of it.
 
-    `outputs()` is what was shown, in order. A "stream" has `name` and `text`; "display" and "result" have `data` and `metadata` as
-    they were published, and the `display_id` where there is one. An "update" is of a display of an earlier cell, an
-    "error" an exception that IPython showed and swallowed.
+    `outputs()` is what was shown, in order. A "stream" has `name` and `text`; "display" and "result" have `data` and
+    `metadata` as they were published, and the `display_id` where there is one. An "update" is of a display of an
+    earlier cell, an "error" an exception that IPython showed and swallowed.
     """
 
     def __init__(self, shell: Shell) -> None:
