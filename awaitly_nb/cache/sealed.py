@@ -67,7 +67,9 @@ _new = object.__new__
 _set_value = Ok.__dict__["value"].__set__
 _set_mark = Ok.__dict__["_mark"].__set__
 _set_members = tuple((Mark.__dict__[name].__set__, name, default) for name, default in _MEMBERS)
-_set_others = {name: Mark.__dict__[name].__set__ for name in ("at", "ttl_s", "parts", "files", "size_bytes")}
+_set_at, _set_ttl_s, _set_parts, _set_files, _set_size_bytes = [
+    Mark.__dict__[name].__set__ for name in ("at", "ttl_s", "parts", "files", "size_bytes")
+]
 
 
 def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
@@ -78,13 +80,21 @@ def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
     return result
 
 
-def fresh_mark(get: Callable[[str, Any], Any], **others: Any) -> Mark:  # Any: each field has its own type
+def fresh_mark(
+    get: Callable[[str, Any], Any],  # Any: each field has its own type
+    times: tuple[datetime | None, float | None],
+    notes: tuple[Mapping[str, Any] | None, tuple[Any, ...]],
+    size_bytes: int | None,
+) -> Mark:
     """Return a mark, in half of the constructor's time; what `_MEMBERS` names is asked of `get`."""
     mark = _new(Mark)
     for set_field, name, default in _set_members:
         set_field(mark, get(name, default))
-    for name, value in others.items():
-        _set_others[name](mark, value)
+    _set_at(mark, times[0])
+    _set_ttl_s(mark, times[1])
+    _set_parts(mark, notes[0])
+    _set_files(mark, notes[1])
+    _set_size_bytes(mark, size_bytes)
     return mark
 
 
@@ -210,11 +220,9 @@ def hold(
     at = mark.at or _from_timestamp(now, UTC)
     mark = fresh_mark(
         lambda name, default: getattr(mark, name, default),
-        at=at,
-        ttl_s=None if ttl_s is None else now + ttl_s - at.timestamp(),
-        parts=mark.parts,
-        files=mark.files,
-        size_bytes=encoded.size_bytes,
+        (at, None if ttl_s is None else now + ttl_s - at.timestamp()),
+        (mark.parts, mark.files),
+        encoded.size_bytes,
     )
     expires_at = None if ttl_s is None else now + ttl_s
     sealed = Sealed(
@@ -328,14 +336,14 @@ def open_sealed(
 def _opened(opened: Opened, shared: Callable[[str], bytes | None] | None) -> Sealed:
     get = opened.head.get
     created, expires = get("created_at"), get("expires_at")
-    parts, files = _read_notes(opened, shared) if opened.notes else _NO_NOTES
     mark = fresh_mark(
         get,
-        at=None if created is None else _from_timestamp(created, UTC),
-        ttl_s=None if expires is None else expires - created,
-        parts=parts,
-        files=files,
-        size_bytes=get("size_bytes"),
+        (
+            None if created is None else _from_timestamp(created, UTC),
+            None if expires is None else expires - created,
+        ),
+        _read_notes(opened, shared) if opened.notes else _NO_NOTES,
+        get("size_bytes"),
     )
     sealed = Sealed(
         opened.stream,

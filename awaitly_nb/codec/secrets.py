@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import CacheUnusableWarning, warn
 
@@ -26,6 +26,7 @@ VARIABLE = "AWAITLY_NB_SECRET"
 _DECISIVE = (VARIABLE, "XDG_CONFIG_HOME", "HOME", "APPDATA")
 _SIZE = 32
 _PERSON = b"awaitly entry"
+_JOINED = 4096  # so many bytes are joined faster than they are hashed one part after the other
 _lock = threading.Lock()
 
 
@@ -43,17 +44,28 @@ class Secret:
 
     key: bytes = field(repr=False)
     id: str = ""
+    _keyed: Any = field(init=False, repr=False, compare=False)  # Any: a hash object
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", blake2b(self.key, digest_size=8, person=b"awaitly id").hexdigest())
+        object.__setattr__(self, "_keyed", blake2b(key=self.key, digest_size=16, person=_PERSON))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Secret, (self.key,)
 
     def sign(self, *parts: bytes | bytearray | memoryview) -> str:
         """Return the signature of `parts` as 32 hexadecimal digits; the split between parts counts."""
-        lengths = ",".join([str(len(part)) for part in parts]).encode()
-        digest = blake2b(lengths, key=self.key, digest_size=16, person=_PERSON)
-        for part in parts:
-            digest.update(part)
-        return digest.hexdigest()
+        digest = self._keyed.copy()  # taking the key in costs as much as a small entry
+        lengths = [len(part) for part in parts]
+        front = ",".join(map(str, lengths)).encode()
+        if sum(lengths) <= _JOINED:
+            digest.update(b"".join([front, *parts]))
+        else:
+            digest.update(front)
+            for part in parts:
+                digest.update(part)
+        signature: str = digest.hexdigest()
+        return signature
 
     def derive(self, nonce: bytes) -> bytes:
         """Return a key for whatever has this `nonce`, from which nothing can be learned of this one."""
@@ -153,9 +165,27 @@ def _read(path: Path) -> Secret | None:
         return None
     if len(key) != _SIZE:
         raise OSError(f"it holds no secret; remove the file to have a new one made: {path}")
-    if hasattr(os, "getuid") and info.st_uid == os.getuid() and stat.S_IMODE(info.st_mode) & 0o077:
-        path.chmod(0o600)
+    if hasattr(os, "getuid"):
+        if info.st_uid == os.getuid() and stat.S_IMODE(info.st_mode) & 0o077:
+            path.chmod(0o600)
+        if (why := _known_to_others(path, info)) is not None:
+            warn(
+                f"the signing secret {path} {why}: who knows or replaces it can sign what this process unpickles. Make "
+                f"file and folder yours alone (chown, chmod go-w), or set {VARIABLE}",
+                CacheUnusableWarning,
+            )
     return Secret(key)
+
+
+def _known_to_others(path: Path, info: os.stat_result) -> str | None:
+    """Return why somebody else may know or replace a secret; None where only the user and root can."""
+    if info.st_uid not in (os.getuid(), 0):
+        return f"belongs to user {info.st_uid}"
+    folder = path.parent.stat()
+    if folder.st_uid not in (os.getuid(), 0):
+        return f"lies in a folder of user {folder.st_uid}"
+    others = stat.S_IMODE(folder.st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
+    return f"lies in a folder that others may write to (mode {stat.S_IMODE(folder.st_mode):o})" if others else None
 
 
 def _create(path: Path) -> Secret:

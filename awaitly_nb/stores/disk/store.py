@@ -317,7 +317,9 @@ def _plain(head: object) -> str:
 
 
 def _version(access_time: Any) -> Version:  # Any: whatever a planted row holds
-    return f"{int(access_time):012x}" if isinstance(access_time, int | float) else repr(access_time)
+    if type(access_time) is float or type(access_time) is int:
+        return f"{int(access_time):012x}"
+    return repr(access_time)
 
 
 def _instant(seconds: Any) -> datetime:  # Any: whatever a planted row holds

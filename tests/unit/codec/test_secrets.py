@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import stat
 import subprocess
@@ -104,3 +105,35 @@ def test_a_secret_that_is_trusted_no_longer_is_not_found_without_a_restart_eithe
 def test_a_secret_survives_pickling_for_worker_processes():
     secret = Secret(b"1" * 32)
     assert pickle.loads(pickle.dumps(secret)) == secret
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_secret_of_somebody_else_is_used_with_a_warning(tmp_path):
+    path = tmp_path / "user" / "secret"
+    known = read_or_create(path)
+    os.chown(path, 4711, -1)
+    with pytest.warns(CacheUnusableWarning, match="belongs to user 4711"):
+        assert read_or_create(path) == known
+    os.chown(path, 0, -1)
+    os.chown(path.parent, 4711, -1)
+    with pytest.warns(CacheUnusableWarning, match="folder of user 4711"):
+        assert read_or_create(path) == known
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
+@pytest.mark.parametrize("mode", [0o770, 0o777])
+def test_a_secret_where_others_may_write_is_used_with_a_warning(tmp_path, mode):
+    path = tmp_path / "user" / "secret"
+    known = read_or_create(path)  # warnings are errors here: the folder that was made is the user's alone
+    path.parent.chmod(mode)
+    with pytest.warns(CacheUnusableWarning, match="others may write"):
+        assert read_or_create(path) == known
+
+
+def test_a_signature_is_the_same_for_parts_of_any_size_and_the_split_counts():
+    secret = Secret(b"k" * 32)
+    for size in (0, 1, 4095, 4096, 100_000):
+        first, second = b"a" * size, b"b" * 10
+        assert secret.sign(first, second) == secret.sign(memoryview(first), bytearray(second))
+        assert secret.verify(secret.sign(first, second), first, second)
+        assert secret.sign(first, second) != secret.sign(first + second)
