@@ -220,7 +220,7 @@ def loaded(value: Any) -> Any:  # Any: an argument of a step
 class Recipe:
     """How another process opens a cache: a folder by its path, a store by the call that opened it."""
 
-    store: Any  # Any: text, or `stores.again.Again`
+    store: Any  # Any: text, or `stores.adapters.Reopen`
     namespace: str
     ttl_s: float | None
     verify: Any  # Any: one of three words
@@ -283,7 +283,7 @@ def recipe_of(cache: object, *, travelling: bool = True) -> Recipe | None:
     if cache.identity is not None:
         return None if travelling else Recipe(cache.identity[0], *options)
     store = getattr(cache.store, "store", None)
-    if not travelling or (again := getattr(store, "again", None)) is None:
+    if not travelling or (again := getattr(store, "reopen", None)) is None:
         return None
     try:
         return Recipe(again, *options, _place_of(store))

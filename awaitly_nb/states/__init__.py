@@ -7,12 +7,6 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
-    from awaitly_nb.states.collector import (
-        ResumeStateCollector as ResumeStateCollector,
-    )
-    from awaitly_nb.states.collector import (
-        create_resume_state_collector as create_resume_state_collector,
-    )
     from awaitly_nb.states.databases import (
         libsql as libsql,
     )
@@ -40,22 +34,28 @@ if TYPE_CHECKING:
     from awaitly_nb.states.log import (
         StepOutline as StepOutline,
     )
+    from awaitly_nb.states.resume_state import (
+        ResumeState as ResumeState,
+    )
+    from awaitly_nb.states.resume_state import (
+        ResumeStateCollector as ResumeStateCollector,
+    )
+    from awaitly_nb.states.resume_state import (
+        StepEntry as StepEntry,
+    )
+    from awaitly_nb.states.resume_state import (
+        create_resume_state_collector as create_resume_state_collector,
+    )
     from awaitly_nb.states.session import (
         Session as Session,
     )
-    from awaitly_nb.states.state import (
-        ResumeState as ResumeState,
-    )
-    from awaitly_nb.states.state import (
-        StepEntry as StepEntry,
-    )
-    from awaitly_nb.states.store import (
+    from awaitly_nb.states.state_store import (
         SavedState as SavedState,
     )
-    from awaitly_nb.states.store import (
+    from awaitly_nb.states.state_store import (
         StateStore as StateStore,
     )
-    from awaitly_nb.states.store import (
+    from awaitly_nb.states.state_store import (
         outline as outline,
     )
     from awaitly_nb.states.wire import (
@@ -66,20 +66,20 @@ else:
         __name__,
         {
             "Lease": "leases",
-            "ResumeState": "state",
-            "ResumeStateCollector": "collector",
-            "SavedState": "store",
+            "ResumeState": "resume_state",
+            "ResumeStateCollector": "resume_state",
+            "SavedState": "state_store",
             "Session": "session",
-            "StateStore": "store",
-            "StepEntry": "state",
+            "StateStore": "state_store",
+            "StepEntry": "resume_state",
             "StepOutline": "log",
             "as_resume_state": "wire",
-            "create_resume_state_collector": "collector",
+            "create_resume_state_collector": "resume_state",
             "libsql": "databases",
             "mongo": "databases",
             "objects": "databases",
             "open_store": "databases",
-            "outline": "store",
+            "outline": "state_store",
             "postgres": "databases",
             "redis": "databases",
             "sqlite": "databases",

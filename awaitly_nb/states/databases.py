@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from awaitly_nb.errors import InvalidOptionError, MissingExtraError, MisuseError, StoreError
-from awaitly_nb.states.store import StateStore
+from awaitly_nb.states.state_store import StateStore
 from awaitly_nb.stores import reopenable
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from awaitly_nb.errors import DamagedEntryWarning, StateError, StateVersionError, warn
-from awaitly_nb.states.state import Log, ResumeState, StepEntry, state_of
+from awaitly_nb.states.resume_state import Log, ResumeState, StepEntry, state_of
 from awaitly_nb.states.wire import (
     SCHEMA_VERSION,
     dump_json,
@@ -178,7 +178,7 @@ def _digest(content: bytes) -> str:
     return blake2b(content, digest_size=20).hexdigest()
 
 
-class Reader(Protocol):
+class StepReader(Protocol):
     """Makes an entry of a step as it was written."""
 
     def entry(self, step: Mapping[str, Any], *, pickles: bool) -> tuple[str, StepEntry] | None:
@@ -213,7 +213,7 @@ class Folded:
 
 @dataclass(slots=True)
 class _Fold:
-    reader: Reader
+    reader: StepReader
     steps: dict[str, StepEntry] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -239,7 +239,7 @@ class _Fold:
             del self.steps[key]
 
 
-def fold_segments(name: str, segments: Iterable[Record], reader: Reader) -> Folded:
+def fold_segments(name: str, segments: Iterable[Record], reader: StepReader) -> Folded:
     """Return what the segments of one id come to.
 
     Parameters

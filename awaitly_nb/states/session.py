@@ -14,15 +14,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from awaitly_nb.errors import AwaitlyError, LeaseHeldError, MisuseError, StoreError
-from awaitly_nb.states.state import later_than
-from awaitly_nb.states.store import StateStore
+from awaitly_nb.states.resume_state import later_than
+from awaitly_nb.states.state_store import StateStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from awaitly_nb.states.leases import Lease
-    from awaitly_nb.states.state import ResumeState, StepEntry
+    from awaitly_nb.states.resume_state import ResumeState, StepEntry
 
 __all__ = ["Session", "clocks"]
 

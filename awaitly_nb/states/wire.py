@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from awaitly_nb.errors import AwaitlyError, StateError, StateRecoveredWarning, StateVersionError, warn
 from awaitly_nb.result import Err, Mark, Ok, Result, mark_of, with_mark
-from awaitly_nb.states.state import Log, ResumeState, StepEntry, content_of, fold, state_of
+from awaitly_nb.states.resume_state import Log, ResumeState, StepEntry, content_of, fold, state_of
 
 if TYPE_CHECKING:
     from typing import TypeAlias

@@ -108,7 +108,10 @@ class Store(Protocol):
 
 
 if TYPE_CHECKING:
-    from awaitly_nb.stores.again import (
+    from awaitly_nb.stores.adapters import (
+        Address as Address,
+    )
+    from awaitly_nb.stores.adapters import (
         reopenable as reopenable,
     )
     from awaitly_nb.stores.disk import (
@@ -150,9 +153,6 @@ if TYPE_CHECKING:
     from awaitly_nb.stores.mongo import (
         MongoStore as MongoStore,
     )
-    from awaitly_nb.stores.names import (
-        Address as Address,
-    )
     from awaitly_nb.stores.objects import (
         object_store as object_store,
     )
@@ -169,7 +169,7 @@ else:
     __getattr__ = door(
         __name__,
         {
-            "Address": "names",
+            "Address": "adapters",
             "DATABASE": "disk.database",
             "DamagedDatabaseError": "disk.database",
             "DiskStore": "disk",
@@ -184,7 +184,7 @@ else:
             "postgres_store": "postgres",
             "process_token": "disk.store",
             "readable_rows": "disk.salvage",
-            "reopenable": "again",
+            "reopenable": "adapters",
             "sound": "disk.salvage",
             "sqlite_store": "sqlite",
             "strays": "disk.salvage",

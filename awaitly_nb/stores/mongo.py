@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import MissingExtraError
 from awaitly_nb.stores import ABSENT, ANY, Record
-from awaitly_nb.stores.lifetime import close_with
-from awaitly_nb.stores.names import Address, checked_table, name_bytes
+from awaitly_nb.stores.adapters import Address, checked_table, close_with, name_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -15,8 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import MissingExtraError, StoreError
-from awaitly_nb.stores.lifetime import close_with
-from awaitly_nb.stores.names import Address
+from awaitly_nb.stores.adapters import Address, close_with
 from awaitly_nb.stores.sql import Dialect, SqlStore
 
 if TYPE_CHECKING:

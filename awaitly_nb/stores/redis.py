@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import MissingExtraError
 from awaitly_nb.stores import ABSENT, ANY, Record
-from awaitly_nb.stores.lifetime import close_with
-from awaitly_nb.stores.names import Address, checked_table, from_micros, name_bytes, prefix_range
+from awaitly_nb.stores.adapters import Address, checked_table, close_with, from_micros, name_bytes, prefix_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

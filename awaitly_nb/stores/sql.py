@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores import ABSENT, ANY, Record
-from awaitly_nb.stores.names import checked_table, from_micros, name_bytes, prefix_range
+from awaitly_nb.stores.adapters import checked_table, from_micros, name_bytes, prefix_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

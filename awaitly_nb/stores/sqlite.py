@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import StoreError
-from awaitly_nb.stores.lifetime import close_with
+from awaitly_nb.stores.adapters import close_with
 from awaitly_nb.stores.sql import Dialect, SqlStore
 
 if TYPE_CHECKING:

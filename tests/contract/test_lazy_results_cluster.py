@@ -140,7 +140,7 @@ def test_errors_come_back_as_ever(client, cache):
 def test_a_worker_that_cannot_write_hands_its_result_over(client, tmp_path):
     store = aw.sqlite(tmp_path / "here.db")
     # As when a path or a server can be reached from the notebook only.
-    store.records.again._call = (store.records.again._call[0], (tmp_path / "no" / "\0",), {})
+    store.records.reopen._call = (store.records.reopen._call[0], (tmp_path / "no" / "\0",), {})
     cache = aw.create_shared_cache(store)
     workflow = aw.create_workflow("w", cache=cache, executor=client)
     make = in_a_cell("def make():\n    return 5", "make")
@@ -154,7 +154,7 @@ def test_a_worker_that_cannot_write_hands_its_result_over(client, tmp_path):
 def test_a_worker_to_whom_the_address_leads_elsewhere_hands_its_result_over(client, tmp_path):
     store = aw.sqlite(tmp_path / "here.db")
     # As when the workers have another disk.
-    store.records.again._call = (store.records.again._call[0], (tmp_path / "there.db",), {})
+    store.records.reopen._call = (store.records.reopen._call[0], (tmp_path / "there.db",), {})
     cache = aw.create_shared_cache(store)
     workflow = aw.create_workflow("w", cache=cache, executor=client)
     make = in_a_cell("def make(n):\n    return n + 5", "make")

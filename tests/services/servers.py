@@ -255,7 +255,7 @@ class Libsql(Server):
         return f"http://127.0.0.1:{self.port}?authToken={password}"
 
     def ask(self):
-        from awaitly_nb.stores.hrana import Hrana
+        from awaitly_nb.stores.libsql import Hrana
 
         hrana = Hrana("127.0.0.1", self.port, tls=False, token=None, timeout_s=5)
         try:

@@ -234,7 +234,7 @@ def test_a_forked_child_opens_its_own_connection(cloud, table):
 def test_the_clock_is_the_servers_to_the_second(cloud, table, monkeypatch):
     store = cloud.open(table=table)
     right = store.records.now().timestamp()
-    monkeypatch.setattr("awaitly_nb.stores.objects.clock.time.time", lambda: 1_000_000.0)
+    monkeypatch.setattr("awaitly_nb.stores.objects.services.time.time", lambda: 1_000_000.0)
     wrong = cloud.open(table=table)
     assert abs(wrong.records.now().timestamp() - right) < 60  # as this machine's clock is wrong by decades
     for handle in (store, wrong):

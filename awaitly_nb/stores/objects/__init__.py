@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import InvalidOptionError
-from awaitly_nb.stores.names import Address, checked_table
-from awaitly_nb.stores.objects.filesystem import FileSystem
-from awaitly_nb.stores.objects.store import ObjectStore
+from awaitly_nb.stores.adapters import Address, checked_table
+from awaitly_nb.stores.objects.bucket_store import ObjectStore
+from awaitly_nb.stores.objects.services import FileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,11 +70,10 @@ def object_store(
         raise InvalidOptionError(f"{address.shown!r}: options go into storage_options, not into the URL")
     files = FileSystem(f"{text.rstrip('/')}/{table}", options, address)
     if scheme in {"s3", "s3a"}:
-        from awaitly_nb.stores.objects.s3 import S3Bucket
+        from awaitly_nb.stores.objects.services import S3Bucket
 
         return ObjectStore(S3Bucket(files, timeout_s=timeout_s), address)
-    from awaitly_nb.stores.objects.conditions import conditions_of
-    from awaitly_nb.stores.objects.plain import PlainBucket
+    from awaitly_nb.stores.objects.services import PlainBucket, conditions_of
 
     return ObjectStore(PlainBucket(files, conditions_of(scheme), timeout_s=timeout_s), address)
 

@@ -12,14 +12,13 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from awaitly_nb.stores.objects.bucket import ANYTHING, NOTHING
-from awaitly_nb.stores.objects.frame import TAG_BYTES
+from awaitly_nb.stores.objects.bucket_store import ANYTHING, NOTHING, TAG_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from awaitly_nb.stores.objects.bucket import Found
+    from awaitly_nb.stores.objects.bucket_store import Found
 
 __all__ = ["FolderBucket"]
 

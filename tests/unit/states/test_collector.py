@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import awaitly_nb as aw
 from awaitly_nb import events
 from awaitly_nb.result import Mark, with_mark
-from awaitly_nb.states.state import content_of
+from awaitly_nb.states.resume_state import content_of
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 RUN = {"run_id": "run", "workflow": "report"}

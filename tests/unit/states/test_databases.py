@@ -100,7 +100,7 @@ def test_every_option_arrives(tmp_path):
 def test_a_store_opens_again_in_another_process(tmp_path):
     store = aw.open_store(tmp_path / "a.db", table="other")
     store.blocking.save("wf", STATE)
-    there = aw.StateStore(pickle.loads(pickle.dumps(store.records.again))())
+    there = aw.StateStore(pickle.loads(pickle.dumps(store.records.reopen))())
     assert there.blocking.load("wf") == STATE
     for handle in (store, there):
         handle.blocking.close()

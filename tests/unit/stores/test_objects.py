@@ -8,10 +8,10 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb.stores import ABSENT, DamagedRecordError
-from awaitly_nb.stores.names import Address
+from awaitly_nb.stores.adapters import Address
 from awaitly_nb.stores.objects import ObjectStore
+from awaitly_nb.stores.objects.bucket_store import SUFFIX, object_name, object_prefix
 from awaitly_nb.stores.objects.folder import FolderBucket
-from awaitly_nb.stores.objects.frame import SUFFIX, object_name, object_prefix
 
 
 @pytest.fixture

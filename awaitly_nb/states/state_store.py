@@ -38,7 +38,7 @@ from awaitly_nb.states.log import (
     slot_of,
     write_segment,
 )
-from awaitly_nb.states.state import content_of
+from awaitly_nb.states.resume_state import content_of
 from awaitly_nb.states.wire import as_resume_state
 from awaitly_nb.stores import ABSENT
 from awaitly_nb.units import parse_duration, parse_size, show_size
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from types import TracebackType
 
-    from awaitly_nb.states.state import Log, ResumeState, StepEntry
+    from awaitly_nb.states.resume_state import Log, ResumeState, StepEntry
     from awaitly_nb.stores import Record, Store
 
 __all__ = ["BlockingStates", "SavedState", "StateStore", "outline"]

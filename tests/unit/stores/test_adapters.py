@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.stores.names import Address, checked_table, from_micros, prefix_range
+from awaitly_nb.stores.adapters import Address, checked_table, from_micros, prefix_range
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "a;b", "1a", "a-b", 'a"b', "a'; DROP TABLE x; --", "ä", "x" * 49, None, 3])

@@ -1,18 +1,33 @@
-"""What every database adapter does with a record's name, a table's name, and a URL that holds a password."""
+"""What every adapter of a server does: names of records and tables, addresses with passwords, ends of connections.
+
+Also how another process opens a store that was opened here.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import weakref
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from awaitly_nb.errors import InvalidOptionError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Address", "checked_table", "from_micros", "name_bytes", "prefix_range"]
+__all__ = [
+    "Address",
+    "Reopen",
+    "checked_table",
+    "close_with",
+    "from_micros",
+    "name_bytes",
+    "prefix_range",
+    "reopenable",
+]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 _SECRET_FIELDS = re.compile(r"pass|secret|token|key|auth", re.IGNORECASE)
@@ -97,3 +112,60 @@ class Address:
 
     def __repr__(self) -> str:
         return f"Address({self.shown!r})"
+
+
+def close_with(owner: object, close: Callable[[], object]) -> None:
+    """Call `close` when `owner` is collected or the interpreter ends, whichever comes first.
+
+    Parameters
+    ----------
+    owner
+        The store's connection holder.
+    close
+        Must not refer to `owner`; harmless twice.
+    """
+    weakref.finalize(owner, _close, close, os.getpid())
+
+
+def _close(close: Callable[[], object], pid: int) -> None:
+    if os.getpid() == pid:
+        close()
+
+
+class Reopen:
+    """The call that opened a store. Its arguments may hold a password, so it shows nothing of them."""
+
+    def __init__(self, make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._call = (make, args, kwargs)
+
+    def __call__(self) -> Any:  # Any: whichever store it was
+        """Open the store."""
+        make, args, kwargs = self._call
+        return reopenable(make, *args, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reopen) and self._call == other._call
+
+    def __hash__(self) -> int:
+        return hash(self._call[1][:1])
+
+    def __repr__(self) -> str:
+        return "<how to open a store>"
+
+
+def reopenable(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # Any: whichever store it is
+    """Return `make(*args, **kwargs)`, a store that remembers how it was opened.
+
+    What was made of a connection or client of the user's own cannot be opened in another process.
+    """
+    store = make(*args, **kwargs)
+    if all(isinstance(arg, str | os.PathLike) for arg in args):
+        store.reopen = Reopen(make, tuple(map(_absolute, args)), kwargs)
+    return store
+
+
+def _absolute(place: str | os.PathLike[str]) -> str | Path:
+    """Return a path from the root, since another process may have another directory; a URL as it is."""
+    if isinstance(place, str) and (":" in place[2:] or "=" in place):
+        return place  # `host=localhost dbname=x` is an address of PostgreSQL's
+    return Path(place).expanduser().absolute()

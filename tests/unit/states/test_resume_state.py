@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.states.state import Log, content_of, later_than, state_of
+from awaitly_nb.states.resume_state import Log, content_of, later_than, state_of
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
