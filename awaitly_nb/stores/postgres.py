@@ -94,12 +94,10 @@ class _Postgres:
         except StoreError as exc:
             if "UndefinedTable" not in str(exc):
                 raise
-        try:
-            self.execute(create, ())
-        except StoreError as exc:
-            # Two processes that make one table at the same moment: IF NOT EXISTS looks before it makes.
-            if "UniqueViolation" not in str(exc) and "DuplicateTable" not in str(exc):
-                raise
+        # One after the other: IF NOT EXISTS looks before it makes, and of two that do so at once one fails, on the
+        # table, its type or its sequence. The lock is the transaction's, so it also holds behind PgBouncer.
+        lock = "PERFORM pg_advisory_xact_lock(hashtext('awaitly_nb makes a table'))"
+        self.execute(f"DO $make$ BEGIN {lock}; {create}; END $make$", ())
         return self.execute(sql, parameters)
 
     def close(self) -> None:
