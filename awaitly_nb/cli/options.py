@@ -53,9 +53,9 @@ class Group(click.Group):
             try:
                 return super().invoke(ctx)
             except LeaseHeldError as exc:
-                raise _HeldError(str(exc)) from exc
+                raise _HeldError(_inert(exc)) from exc
             except AwaitlyError as exc:
-                raise click.ClickException(str(exc)) from exc
+                raise click.ClickException(_inert(exc)) from exc
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # Any: as click has it
         """Find the command that was named; of one that is not there, say which is near."""
@@ -66,7 +66,14 @@ class Group(click.Group):
 
 
 def _warn(message: Warning | str, *_: object) -> None:
-    click.echo(f"warning: {message}", err=True)
+    click.echo(f"warning: {_inert(message)}", err=True)
+
+
+def _inert(message: BaseException | str) -> str:
+    # It may quote what was typed, or what is stored: a path, an id, a key.
+    from awaitly_nb.cli.show import inert
+
+    return str(inert(str(message)))
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Plain JSON instead of tables.")

@@ -268,3 +268,10 @@ def test_a_missing_driver_names_what_to_install(monkeypatch, address, module, ex
 
 def test_a_store_must_be_named():
     assert "--store" in awaitly("list", code=2)
+
+
+@pytest.mark.parametrize("address", ["no\x1b]0;evil\x07file", "sqlite:///\x1b[31mred", "\x9b31mno"])
+def test_a_message_moves_no_cursor_whatever_the_address_is(address):
+    shown = awaitly("list", "--store", address, code=1)
+    assert "there is no file" in shown
+    assert not any(char in shown for char in "\x1b\x07\x9b")
