@@ -19,6 +19,8 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / ".github" / "docs", source)
     shutil.copytree(ROOT / "notebooks", source / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    for page in source.rglob("*.md"):
+        page.write_text(page.read_text(encoding="utf-8").replace("](../../", "]("), encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (source / "README.md").write_text(readme.replace("](.github/docs/", "]("), encoding="utf-8")
     options = ["--quiet", "--fail-on-warning", "--keep-going", "--jobs", "2", "--builder", "html"]

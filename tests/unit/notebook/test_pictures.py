@@ -13,6 +13,8 @@ PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+\.png)\)")
 def linked():
     """Return the words and the file of each picture in the manual."""
     found = [(words, ROOT / path) for words, path in PICTURE.findall((ROOT / "README.md").read_text())]
+    for page in (ROOT / ".github" / "docs").rglob("*.md"):
+        found += [(words, (page.parent / path).resolve()) for words, path in PICTURE.findall(page.read_text())]
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         cells = json.loads(notebook.read_text())["cells"]
         text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
