@@ -241,7 +241,10 @@ class Cell:
         return literal_files(self._read.graph)
 
     def _made(self) -> dict[str, Any] | None:  # Any: plain JSON data
-        return None if self._session is None else self._session.told(self.body.stores)
+        try:
+            return None if self._session is None else self._session.told(self.body.stores)
+        except CannotRestoreError:  # then the cell is not stored, with this as the reason
+            return None
 
     def _read_once(self) -> CellRead:
         names = self._shell.user_ns
