@@ -85,7 +85,10 @@ class Attributes:
         if isinstance(owner, ModuleType):
             # Modules fill themselves lazily: only what the cell names is its own doing.
             return name in self._words and not isinstance(value, ModuleType)
-        return name not in _OF_THE_CLASS and not name.startswith("_abc_")
+        if name in _OF_THE_CLASS or name.startswith("_abc_"):
+            return False
+        # Other classes keep locks and monitors of their own, which come again with their use.
+        return name in self._words or any(owner is usual for usual in _usual())
 
     def _owners(self) -> Iterator[ModuleType | type]:
         seen: set[int] = set()
