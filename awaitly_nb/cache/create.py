@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, cast
 
 from awaitly_nb.cache.entry import SEPARATOR, entry_of, literal_of, live_heads, matcher_of
-from awaitly_nb.cache.folder import Bound, open_folder
+from awaitly_nb.cache.folder import SizeLimit, open_folder
 from awaitly_nb.cache.stepcache import StoredCache, Verify
 from awaitly_nb.codec import default_keyring
 from awaitly_nb.errors import MisuseError
@@ -58,7 +58,7 @@ def create_disk_cache(
     ttl
         How long results are served: seconds, a timedelta or text such as "7d". None means for ever.
     size_limit
-        Bound on the folder: bytes or text such as "20GB". None means nothing is ever evicted.
+        SizeLimit on the folder: bytes or text such as "20GB". None means nothing is ever evicted.
     verify
         `"on"`: an entry whose signature does not fit counts as absent, with a warning. `"strict"`: it raises. `"off"`:
         signatures are not looked at; only for folders that nobody else can write to.
@@ -76,7 +76,7 @@ def create_disk_cache(
         verify=verify,
         clock=clock,
         keyring=folder.secrets,
-        bound=None if size_limit is None else Bound(folder, parse_size(size_limit, name="size_limit")),
+        bound=None if size_limit is None else SizeLimit(folder, parse_size(size_limit, name="size_limit")),
     )
 
 

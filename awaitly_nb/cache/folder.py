@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from awaitly_nb.locks import KernelFlight
     from awaitly_nb.stores import Body, DiskStore, Expect, Record, Version
 
-__all__ = ["PART", "Bound", "Folder", "dead_writers", "forget_folders", "is_alive", "open_folder", "process_note"]
+__all__ = ["PART", "Folder", "SizeLimit", "dead_writers", "forget_folders", "is_alive", "open_folder", "process_note"]
 
 _FILE_FROM: Final = 2**15
 """From this size a body goes into a file of its own, and this process leaves its note first."""
@@ -431,7 +431,7 @@ def _lock_of(folder: Folder, token: str) -> KernelFlight:
 # A bound, when the user sets one
 
 
-class Bound:
+class SizeLimit:
     """At most so many bytes: what is cheapest to compute again, for the space it takes, goes first.
 
     Parameters

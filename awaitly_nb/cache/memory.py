@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from awaitly_nb.cache.stepcache import Flight, Make, Seal
+    from awaitly_nb.cache.stepcache import Make, Seal, Turn
     from awaitly_nb.result import Result
 
 __all__ = ["DictStore", "MappingCache"]
@@ -118,7 +118,7 @@ class DictStore:
                 for name, sealed in self._ordered(prefix)
             ]
 
-    def flight(self, name: str) -> Flight:
+    def flight(self, name: str) -> Turn:
         """Return a right that is always free: within a process the engine sees to it that one computes."""
         del name
         return _Free()

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from awaitly_nb.cache.entry import Entry
-    from awaitly_nb.cache.folder import Bound
+    from awaitly_nb.cache.folder import SizeLimit
     from awaitly_nb.codec import Keyring
     from awaitly_nb.errors import AwaitlyWarning
     from awaitly_nb.result import Mark, Result
@@ -66,7 +66,7 @@ Seal: TypeAlias = "Callable[[], tuple[str, list[Body]]]"
 _MOST_DAMAGE_TOLD: Final = 20
 
 
-class Flight(Protocol):
+class Turn(Protocol):
     """The right to compute one key, among all who use a store."""
 
     def try_acquire(self) -> bool:
@@ -115,7 +115,7 @@ class Backend(Protocol):
     def dated(self, prefix: str = "") -> list[tuple[str, str | None]]:
         """Return the names that begin with `prefix`, oldest first, with the heads of those that may expire."""
 
-    def flight(self, name: str) -> Flight:
+    def flight(self, name: str) -> Turn:
         """Return the right to compute `name`."""
 
     def share(self, text: bytes) -> str | None:
@@ -140,7 +140,7 @@ class StoredCache:
         verify: Verify = "on",
         clock: Callable[[], float] = time.time,
         keyring: Callable[[], Keyring] = default_keyring,
-        bound: Bound | None = None,
+        bound: SizeLimit | None = None,
     ) -> None:
         if SEPARATOR in namespace or namespace.startswith("\x1e"):
             raise InvalidOptionError(f"namespace={namespace!r} holds a separator (U+001F, U+001E); leave it out")
@@ -273,7 +273,7 @@ class StoredCache:
         except StoreError as exc:
             raise CacheError(f"could not clear namespace {self.namespace!r}: {exc}") from exc
 
-    def single_flight(self, key: str) -> Flight:
+    def single_flight(self, key: str) -> Turn:
         """Return the right to compute `key` among all who use this folder, or this server."""
         check_key(key)
         return self.store.flight(self._prefix + key)

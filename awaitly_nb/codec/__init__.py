@@ -12,20 +12,14 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
-    from awaitly_nb.codec.copies import (
-        copied as copied,
+    from awaitly_nb.codec.by_value import (
+        from_bytes as from_bytes,
     )
-    from awaitly_nb.codec.copies import (
-        copied_if_light as copied_if_light,
+    from awaitly_nb.codec.by_value import (
+        is_travelling as is_travelling,
     )
-    from awaitly_nb.codec.copies import (
-        is_heavy as is_heavy,
-    )
-    from awaitly_nb.codec.copies import (
-        is_used_up as is_used_up,
-    )
-    from awaitly_nb.codec.copies import (
-        refuse_used_up as refuse_used_up,
+    from awaitly_nb.codec.by_value import (
+        to_bytes as to_bytes,
     )
     from awaitly_nb.codec.envelope import (
         EnvelopeError as EnvelopeError,
@@ -54,20 +48,20 @@ if TYPE_CHECKING:
     from awaitly_nb.codec.failures import (
         failure_to_data as failure_to_data,
     )
-    from awaitly_nb.codec.functions import (
-        from_bytes as from_bytes,
-    )
-    from awaitly_nb.codec.functions import (
-        is_travelling as is_travelling,
-    )
-    from awaitly_nb.codec.functions import (
-        to_bytes as to_bytes,
-    )
     from awaitly_nb.codec.pickling import (
         Encoded as Encoded,
     )
     from awaitly_nb.codec.pickling import (
+        Shape as Shape,
+    )
+    from awaitly_nb.codec.pickling import (
         UndecodableError as UndecodableError,
+    )
+    from awaitly_nb.codec.pickling import (
+        copied as copied,
+    )
+    from awaitly_nb.codec.pickling import (
+        copied_if_light as copied_if_light,
     )
     from awaitly_nb.codec.pickling import (
         decode as decode,
@@ -77,6 +71,15 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.codec.pickling import (
         encode as encode,
+    )
+    from awaitly_nb.codec.pickling import (
+        is_heavy as is_heavy,
+    )
+    from awaitly_nb.codec.pickling import (
+        is_used_up as is_used_up,
+    )
+    from awaitly_nb.codec.pickling import (
+        refuse_used_up as refuse_used_up,
     )
     from awaitly_nb.codec.plain import (
         from_json as from_json,
@@ -111,9 +114,6 @@ if TYPE_CHECKING:
     from awaitly_nb.codec.secrets import (
         default_keyring as default_keyring,
     )
-    from awaitly_nb.codec.shapes import (
-        Shape as Shape,
-    )
 else:
     __getattr__ = door(
         __name__,
@@ -123,33 +123,33 @@ else:
             "Keyring": "secrets",
             "Opened": "envelope",
             "Secret": "secrets",
-            "Shape": "shapes",
+            "Shape": "pickling",
             "UndecodableError": "pickling",
             "VARIABLE": "secrets",
             "bare": "references",
             "check_buffers": "envelope",
-            "copied": "copies",
-            "copied_if_light": "copies",
+            "copied": "pickling",
+            "copied_if_light": "pickling",
             "decode": "pickling",
             "decode_plain": "pickling",
             "default_keyring": "secrets",
             "encode": "pickling",
             "failure_from_data": "failures",
             "failure_to_data": "failures",
-            "from_bytes": "functions",
+            "from_bytes": "by_value",
             "from_json": "plain",
-            "is_heavy": "copies",
-            "is_travelling": "functions",
-            "is_used_up": "copies",
+            "is_heavy": "pickling",
+            "is_travelling": "by_value",
+            "is_used_up": "pickling",
             "open_envelope": "envelope",
             "out_of_band": "references",
             "pack": "references",
             "read_head": "envelope",
-            "refuse_used_up": "copies",
+            "refuse_used_up": "pickling",
             "reseal": "envelope",
             "resign": "plain",
             "seal": "envelope",
-            "to_bytes": "functions",
+            "to_bytes": "by_value",
             "to_json": "plain",
             "unpack": "references",
         },

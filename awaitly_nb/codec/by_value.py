@@ -8,18 +8,20 @@ and not sent to a worker, comes back with the globals of its own module: of the 
 from __future__ import annotations
 
 import io
+import pickle
 import sys
+from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.codec.functions import is_travelling
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["dumps", "is_notebook", "pickler"]
+__all__ = ["Packed", "dumps", "from_bytes", "is_notebook", "is_travelling", "pickler", "to_bytes"]
+
+_travelling: ContextVar[bool] = ContextVar("awaitly_nb_travelling", default=False)
 
 _NOTEBOOK = "get_ipython"
 """What IPython puts into a notebook's namespace."""
@@ -117,3 +119,44 @@ def is_notebook(names: dict[str, Any]) -> bool:
 def _is_home(names: dict[str, Any]) -> bool:
     module = sys.modules.get(str(names.get("__name__")))
     return module is not None and vars(module) is names
+
+
+# Calls by value: what a notebook defines has no module that another process could import. These bytes travel inside a
+# pickle of the process pool's or the cluster's own, between processes of one user; they never come from a cache, and so
+# are not signed.
+
+
+class Packed(bytes):
+    """Packed bytes. They may hold an address with its password, so that no log and no dashboard shows them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} packed bytes>"
+
+
+def to_bytes(value: object, *, travels: bool = True) -> Packed:
+    """Return anything, functions with their code, closure and globals, for another process of this user.
+
+    Parameters
+    ----------
+    value
+        Any value.
+    travels
+        False for a part of what is kept: it comes back to where it was written, and finds its globals there.
+    """
+    token = _travelling.set(travels)
+    try:
+        return Packed(dumps(value, pickle.HIGHEST_PROTOCOL))
+    finally:
+        _travelling.reset(token)
+
+
+def is_travelling() -> bool:
+    """Tell whether what is being pickled goes straight to another process of this user, and is not kept."""
+    return _travelling.get()
+
+
+def from_bytes(data: bytes) -> Any:  # Any: whatever was sent
+    """Return what `to_bytes` was given in another process of this user."""
+    return pickle.loads(data)  # noqa: S301 - these bytes never come from a cache

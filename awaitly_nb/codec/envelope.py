@@ -27,9 +27,8 @@ from awaitly_nb.errors import CacheError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from awaitly_nb.codec.pickling import Encoded
+    from awaitly_nb.codec.pickling import Encoded, Shape
     from awaitly_nb.codec.secrets import Keyring, Secret
-    from awaitly_nb.codec.shapes import Shape
 
 __all__ = ["SCHEMA", "EnvelopeError", "Opened", "check_buffers", "open_envelope", "read_head", "reseal", "seal"]
 

@@ -11,17 +11,46 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from awaitly_nb.codec.shapes import Shape, changed_shape, is_user_class, shape_of
 from awaitly_nb.errors import CacheError, EncodeError
+from awaitly_nb.result import Ok, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["Encoded", "UndecodableError", "decode", "decode_plain", "encode"]
+    from awaitly_nb.result import Result
+
+__all__ = [
+    "Encoded",
+    "Shape",
+    "UndecodableError",
+    "changed_shape",
+    "copied",
+    "copied_if_light",
+    "decode",
+    "decode_plain",
+    "encode",
+    "is_heavy",
+    "is_used_up",
+    "is_user_class",
+    "refuse_used_up",
+    "shape_of",
+]
+
+Shape: TypeAlias = "tuple[str, str, str]"
+"""Module, qualified name and digest."""
+
+_known: dict[str, bool] = {}
+
+_HEAVY_BYTES: Final = 8_000_000
+
+_UNCHANGING = (type(None), bool, int, float, complex, str, bytes)
 
 PROTOCOL = 5
 _SMALL_BUFFER = 4096  # below it, alignment and a checksum of its own cost more than the copy into the stream
@@ -242,3 +271,117 @@ def _parts(value: object) -> list[tuple[str, object]]:
 def _name(value: object) -> str:
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+# The shape of a user's class: what a pickled instance depends on, beside its data. A pickle names a class and has an
+# instance's state. Methods may change freely; but where fields, slots, bases or enum members have changed, old state in
+# the new class would be a lie, and the entry is refused with a reason.
+
+
+@cache
+def _library() -> tuple[str, ...]:
+    import sysconfig
+
+    paths = sysconfig.get_paths()
+    return tuple({paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib") if name in paths})
+
+
+def is_user_class(cls: type) -> bool:
+    """Tell whether `cls` was written by the user: neither installed nor part of Python."""
+    name = cls.__module__
+    if name == "__main__":
+        return True
+    if (known := _known.get(name)) is None:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        known = _known[name] = file is not None and not file.startswith(_library())
+    return known
+
+
+def shape_of(cls: type) -> Shape:
+    """Return the shape of `cls`."""
+    return cls.__module__, cls.__qualname__, _digest(cls)
+
+
+def changed_shape(shape: Shape) -> str | None:
+    """Return why instances of the class cannot be rebuilt here, or None if they can."""
+    module, qualname, digest = shape
+    if module not in sys.modules:
+        try:
+            __import__(module)
+        except Exception as exc:  # noqa: BLE001 - the stranger is the user's module
+            return f"module {module} cannot be imported ({type(exc).__name__}: {exc})"
+    found: Any = sys.modules[module]
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, type):
+        where = "this notebook; run the cell that defines it" if module == "__main__" else f"module {module}"
+        return f"class {qualname} is not defined in {where}"
+    if _digest(found) != digest:
+        return f"class {qualname} has changed since"
+    return None
+
+
+def _digest(cls: type) -> str:
+    # Any: class attributes of every kind.
+    names = dict(vars(cls))
+    members = names.get("_member_map_")
+    shape = (
+        [base.__qualname__ for base in cls.__mro__[1:]],
+        [list(vars(base).get("__annotations__", ())) for base in cls.__mro__ if is_user_class(base)],
+        [str(vars(base).get("__slots__", "")) for base in cls.__mro__ if is_user_class(base)],
+        list(names.get("_fields", ())),
+        [(name, repr(member.value)) for name, member in members.items()] if members else [],
+    )
+    return blake2b(repr(shape).encode(), digest_size=8).hexdigest()
+
+
+# Copies of values, made the way a cache would: what is done to one does not show in the other.
+
+
+def is_used_up(result: Result[Any, Any]) -> bool:
+    """Tell whether the value is used up by reading it, so that itself it could serve one reader only."""
+    return isinstance(result, Ok) and isinstance(result.value, Iterator | AsyncIterator)
+
+
+def refuse_used_up(result: Result[Any, Any]) -> None:
+    """Raise EncodeError for such a value."""
+    if isinstance(result, Ok) and is_used_up(result):
+        kind = type(result.value).__name__
+        raise EncodeError(f"a {kind} is used up by whoever reads it first; return a list of its items")
+
+
+def copied(result: Result[Any, Any]) -> Result[Any, Any]:
+    """Return `result` with a value of its own; the same object where it cannot change, or cannot be copied.
+
+    A value that no pickler takes is shared: it could not be kept anywhere else either.
+    """
+    if not isinstance(result, Ok) or type(result.value) in _UNCHANGING:
+        return result
+    try:
+        encoded = encode(result.value)
+        value = decode(encoded.stream, [bytearray(buffer) for buffer in encoded.buffers])
+        return Ok(value, _mark=mark_of(result))
+    except (EncodeError, UndecodableError):
+        return result
+
+
+def copied_if_light(result: Result[Any, Any]) -> Result[Any, Any]:
+    """Return `copied(result)`, and a large value itself: without a cache nobody expects to need its memory twice."""
+    return result if is_heavy(result) else copied(result)
+
+
+def is_heavy(result: Result[Any, Any]) -> bool:
+    """Guess whether encoding a result takes long, from what arrays and frames tell of themselves."""
+    if not isinstance(result, Ok):
+        return False
+    value = result.value
+    if isinstance(value, dict):
+        return any(map(_is_large, value.values()))
+    return any(map(_is_large, value)) if isinstance(value, list | tuple) else _is_large(value)
+
+
+def _is_large(value: object) -> bool:
+    size = getattr(value, "nbytes", None)
+    if size is None and callable(usage := getattr(value, "memory_usage", None)):
+        size = getattr(usage(), "sum", int)()
+    return (isinstance(size, int | float) and size > _HEAVY_BYTES) or sys.getsizeof(value, 0) > _HEAVY_BYTES

@@ -19,8 +19,8 @@ from awaitly_nb.errors import UnverifiedEntryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    from awaitly_nb.codec.pickling import Shape
     from awaitly_nb.codec.secrets import Keyring, Secret
-    from awaitly_nb.codec.shapes import Shape
 
 __all__ = ["from_json", "resign", "to_json"]
 

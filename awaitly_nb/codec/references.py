@@ -20,8 +20,16 @@ from types import FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.by_value import is_notebook, pickler
-from awaitly_nb.codec.pickling import PROTOCOL, Encoded, UndecodableError, reduced_known
-from awaitly_nb.codec.shapes import Shape, changed_shape, is_user_class, shape_of
+from awaitly_nb.codec.pickling import (
+    PROTOCOL,
+    Encoded,
+    Shape,
+    UndecodableError,
+    changed_shape,
+    is_user_class,
+    reduced_known,
+    shape_of,
+)
 from awaitly_nb.errors import EncodeError
 
 if TYPE_CHECKING:
