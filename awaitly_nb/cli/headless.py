@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from awaitly_nb import events
+from awaitly_nb.config import settings
 from awaitly_nb.errors import MissingExtraError, MisuseError
 
 if TYPE_CHECKING:
@@ -213,6 +214,8 @@ def _run_cells(
     environment: Mapping[str, str] | None,
 ) -> None:
     call = f"_k({str(folder / _JOURNAL)!r}, {options})"
+    if settings().auto:  # the notebook need not have a line for it
+        call += "; get_ipython().run_line_magic('load_ext', 'awaitly_nb')"
     start = f"from awaitly_nb.cli.headless import write_journal as _k; {call}; del _k"
     with (
         (folder / _LOG).open("wb") as log,

@@ -16,6 +16,7 @@ from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import MisuseError
+from awaitly_nb.notebook.shell import transformed
 from awaitly_nb.notebook.stop import interruptible, stoppable
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def awaits(python: str) -> bool | None:
     return bool(code.co_flags & CO_COROUTINE)
 
 
-def read_body(shell: Shell, first_line: str, source: str) -> Body:
+def read_body(shell: Shell, first_line: str | None, source: str) -> Body:
     """Read a cell's code as the shell would.
 
     Parameters
@@ -169,7 +170,8 @@ def read_body(shell: Shell, first_line: str, source: str) -> Body:
     shell
         Whose transformations, compiler and numbering apply.
     first_line
-        The magic's own line; it keeps the line numbers of tracebacks equal to those the user sees.
+        The magic's own line; it keeps the line numbers of tracebacks equal to those the user sees. None where the user
+        typed none.
     source
         The code below it.
 
@@ -178,9 +180,9 @@ def read_body(shell: Shell, first_line: str, source: str) -> Body:
     SyntaxError
         The code does not parse.
     """
-    python = shell.transform_cell(source)
-    numbered = f"# %%awaitly {first_line}\n{python}"
-    raw = f"%%awaitly {first_line}\n{source}"
+    python = transformed(shell, source)
+    numbered = python if first_line is None else f"# %%awaitly {first_line}\n{python}"
+    raw = source if first_line is None else f"%%awaitly {first_line}\n{source}"
     filename = shell.compile.cache(numbered, shell.execution_count, raw_code=raw)
     tree = shell.transform_ast(shell.compile.ast_parse(numbered, filename=filename))
     magics = list(_magics(tree))

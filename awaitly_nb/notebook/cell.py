@@ -12,6 +12,7 @@ import getpass
 import time
 import warnings
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from io import StringIO
@@ -23,6 +24,7 @@ from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_u
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
 from awaitly_nb.keys import cell_parts, changed_files, literal_files, read_cell, track_files
 from awaitly_nb.manage import show_when
+from awaitly_nb.notebook.auto import few
 from awaitly_nb.notebook.body import read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
 from awaitly_nb.notebook.recorder import Recorder, flush_figures
@@ -38,7 +40,7 @@ from awaitly_nb.notebook.session import (
     restore,
 )
 from awaitly_nb.notebook.stop import hide_handler
-from awaitly_nb.plans import parse_cell_line
+from awaitly_nb.plans import called, parse_cell_line
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration
 from awaitly_nb.workflow import run_step, run_step_async, standing_run
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.engine import Outcome
     from awaitly_nb.keys import CellRead
+    from awaitly_nb.notebook.auto import AutoCell
     from awaitly_nb.notebook.ledger import Before
     from awaitly_nb.notebook.session import Payload
     from awaitly_nb.notebook.shell import Shell
@@ -66,6 +69,8 @@ class Cell:
         The rest of the cell's first line.
     source
         The code below it.
+    auto
+        What automatic mode has to say on it, where the user typed no first line.
 
     Raises
     ------
@@ -82,10 +87,15 @@ class Cell:
         Its key; None where something it reads has no fingerprint.
     """
 
-    def __init__(self, shell: Shell, line: str, source: str) -> None:
+    def __init__(self, shell: Shell, line: str, source: str, auto: AutoCell | None = None) -> None:
         self._shell = shell
-        self.options = parse_cell_line(line)
-        self.body = read_body(shell, line, source)
+        self._auto = auto
+        self.body = read_body(shell, line if auto is None else None, source)
+        self.options = parse_cell_line(line, called(self.body.tree, source))
+        if auto is not None:
+            self.options = replace(self.options, ttl_s=auto.directive.ttl_s)
+        # In automatic mode neither the place of an entry nor its key holds the name of the cell.
+        self._home = self.options.name if auto is None else auto.namespace
         if self.body.shell_commands and not self.options.allow_shell:
             raise MisuseError(
                 f"{self.body.shell_commands[0]!r} is a command of the system, and what it does (files, installs) "
@@ -96,8 +106,8 @@ class Cell:
         self._line, self._source = line, source
         self._ran_first = make_placeholders(shell, self.body.key_source(shell.user_ns))
         self._began = time.perf_counter()
-        self._code = cell_parts(self.body.python, {}, name=self.options.name).key
-        self._cache = open_default(self.options.name)
+        self._code = cell_parts(self.body.python, {}, name=self._home).key
+        self._cache = open_default(self._home)
         self._ledger = Ledger(shell.user_ns, shell)
         self._read = self._read_once()
         self.parts = None if self.options.key is not None else self._read.parts
@@ -123,10 +133,10 @@ class Cell:
             if self.options.dry_run:
                 show_badge(self._shell, self.forecast())
             elif self.key is None:
-                self._warn(self._uncached(), UncachedWarning)
+                self._tell_uncached()
                 self.body.run(self._shell)
             else:
-                self._finish(run_step(standing_run(self.options.name, self._cache), self._spec(self._compute)))
+                self._finish(run_step(standing_run(self._home, self._cache), self._spec(self._compute)))
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
 
@@ -137,10 +147,10 @@ class Cell:
             if self.options.dry_run:
                 show_badge(self._shell, self.forecast())
             elif self.key is None:
-                self._warn(self._uncached(), UncachedWarning)
+                self._tell_uncached()
                 await self.body.run_async(self._shell)
             else:
-                run = standing_run(self.options.name, self._cache)
+                run = standing_run(self._home, self._cache)
                 self._finish(await run_step_async(run, self._spec(self._compute_async)))
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
@@ -167,7 +177,10 @@ class Cell:
             if recorder is not None:
                 around.enter_context(recorder)
             files = around.enter_context(track_files(self._named_files)) if settings().track_files else None
-            around.enter_context(_input_refused())
+            if self._auto is None:
+                around.enter_context(_input_refused())
+            else:
+                around.enter_context(self._auto.effects)
             began = time.perf_counter()
             yield left, session
             if recorder is not None:
@@ -210,7 +223,7 @@ class Cell:
         """Return whether the cell would hit or miss, and why, in one line."""
         if self.key is None:
             return f"dry run: {self._uncached()}"
-        run, spec = standing_run(self.options.name, self._cache), self._spec(self._compute)
+        run, spec = standing_run(self._home, self._cache), self._spec(self._compute)
         decision = look_up(run, spec)
         if isinstance(decision, Serve):
             return f"dry run: {explain_hit(spec, decision, run.now())}"
@@ -233,6 +246,7 @@ class Cell:
             key_s=self._key_s,
             accept=self._accept,
             made=self._made,
+            worth=None if self._auto is None else partial(self._auto.worth, self._key_s),
         )
 
     @cached_property
@@ -249,7 +263,7 @@ class Cell:
     def _read_once(self) -> CellRead:
         names = self._shell.user_ns
         ignore = (*self.options.ignore, *_PLUMBING)
-        return read_cell(self.body.key_source(names), names, name=self.options.name, ignore=ignore)
+        return read_cell(self.body.key_source(names), names, name=self._home, ignore=ignore)
 
     def _check_assigned(self) -> None:
         names = self._shell.user_ns
@@ -279,7 +293,7 @@ class Cell:
             self._shell, payload, self._read.names, ledger=self._ledger, define=partial(self.body.define, self._shell)
         )
         for name, (kind, why) in cell["missing"].items():
-            run = partial(_run_maker, self._shell, cell["line"], cell["source"], self.key)
+            run = partial(_run_maker, self._shell, cell["line"], cell["source"], self.key, self._auto)
             self._shell.user_ns[name] = Placeholder(name=name, cell=self.options.name, kind=kind, why=why, run=run)
             make_placeholders_before_cells(self._shell)
         self._restored = payload
@@ -291,6 +305,9 @@ class Cell:
         if outcome.hit:
             self._finish_hit(outcome)
             return
+        if self._auto is not None:
+            self._finish_auto(self._auto, outcome)
+            return
         took = show_duration(time.perf_counter() - self._began)
         reason = outcome.reason
         why = "" if reason in {"", "first run"} else f" ({reason})"
@@ -300,6 +317,20 @@ class Cell:
         left = outcome.result.unwrap()
         told = left.why if isinstance(left, Left) and left.why else str(outcome.error)
         show_badge(self._shell, f"computed in {took}, not stored: {told}", title=outcome.key or "")
+
+    def _finish_auto(self, auto: AutoCell, outcome: Outcome) -> None:
+        """Tell of a cell that automatic mode looked after: a line where it was stored, none where it was too fast."""
+        took_s = time.perf_counter() - self._began
+        name, made = self.options.name, None
+        if not outcome.stored and few(self._shell.user_ns, list(self.body.stores)):
+            made = self._made()
+        said = auto.finish(outcome, name=name, made=made)
+        if not said and outcome.stored:
+            why = "" if outcome.reason in {"", "first run"} else f" ({outcome.reason})"
+            said = f"computed in {show_duration(took_s)}, stored{why}"
+        if said:
+            show_badge(self._shell, f"{name}: {said}", title=outcome.key or "")
+        auto.count(hit=False, took_s=took_s, would_s=outcome.run_s, name=name, what=said)
 
     def _finish_hit(self, outcome: Outcome) -> None:
         assert self._restored is not None
@@ -320,6 +351,9 @@ class Cell:
         when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
         ran_s, took_s = cell["seconds"], time.perf_counter() - self._began
         text = f"from cache, computed {when} in {show_duration(ran_s)}, {_saved(ran_s, took_s)}"
+        if self._auto is not None:
+            self._auto.count(hit=True, took_s=took_s, would_s=ran_s, name=self.options.name, what=text)
+            text = f"{self.options.name}: {text}"
         show_badge(self._shell, text, title=outcome.key or "")
 
     def _below(self, exc: BaseException) -> BaseException:
@@ -331,6 +365,12 @@ class Cell:
             hide_handler(found)
         # Where no frame is the cell's, an error of this package says all in its message; any other one is shown whole.
         return exc if found is None and not isinstance(exc, AwaitlyError) else exc.with_traceback(found)
+
+    def _tell_uncached(self) -> None:
+        if self._auto is None:
+            self._warn(self._uncached(), UncachedWarning)
+        else:  # nobody asked for this cell to be cached: the status tells
+            self._auto.tell(self.options.name, f"not cached: {self._read.unkeyable}")
 
     def _uncached(self) -> str:
         return (
@@ -363,11 +403,13 @@ def _saved(ran_s: float, took_s: float) -> str:
     )
 
 
-def _run_maker(shell: Shell, line: str, source: str, key: str | None) -> dict[str, Any]:  # Any: the user's values
+def _run_maker(
+    shell: Shell, line: str, source: str, key: str | None, auto: AutoCell | None
+) -> dict[str, Any]:  # Any: the user's values
     """Run a cell once more for the sake of what could not be stored; return what it leaves, and bind nothing of it."""
     from IPython.utils.capture import capture_output
 
-    cell = Cell(shell, line, source)
+    cell = Cell(shell, line, source, auto)
     if cell.key != key:
         return {}  # what it reads has changed since, so it would leave something else
     before = dict(shell.user_ns)

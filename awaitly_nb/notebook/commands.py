@@ -219,6 +219,19 @@ def _config() -> TextTable:
     return TextTable("settings", ("setting", "value", "from"), rows, flexible=(1, 2))
 
 
+def _auto(word: str = "on") -> _Said:
+    from awaitly_nb.notebook.magics import mode_of
+
+    if word not in ("on", "off", "status"):
+        raise MisuseError(f"{_unknown('word', word, ('on', 'off', 'status'))}\n{_usage('auto')}")
+    mode = mode_of(current_shell())
+    if mode is None:
+        raise MisuseError("automatic mode needs a notebook: %load_ext awaitly_nb")
+    if word != "status":
+        mode.on = word == "on"
+    return _Said(mode.status())
+
+
 def _plan(notebook: str | None = None) -> Plan:
     from awaitly_nb.notebook.plan_view import plan_of_session
 
@@ -285,6 +298,9 @@ COMMANDS: Final = {
         "remove keys, in every namespace; they are computed again when they are needed",
         {"--older-than=": 'only what is older: "7d"', "--errors": "only cached failures", **_DRY},
         "keys",
+    ),
+    "auto": Command(
+        _auto, "[on|off|status]", "cache plain cells by themselves where that is worth it; what it did so far", {}
     ),
     "plan": Command(
         _plan, "[NOTEBOOK]", "what Run All would do: which cells hit, which run and why, and what that costs", {}

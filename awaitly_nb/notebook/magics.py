@@ -13,10 +13,12 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from awaitly_nb.errors import InvalidOptionError, MisuseError, NotCachedError
 from awaitly_nb.events import observe
 from awaitly_nb.notebook import lab
+from awaitly_nb.notebook.auto import Auto
 from awaitly_nb.notebook.body import awaits
 from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.notebook.commands import complete, perform
 from awaitly_nb.notebook.progress import Progress
+from awaitly_nb.notebook.shell import transformed
 from awaitly_nb.notebook.stop import wake_on_stop
 from awaitly_nb.plans import CELL_FLAGS, CELL_VALUES
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.notebook.shell import Shell
 
-__all__ = ["AwaitlyMagics", "register", "unregister"]
+__all__ = ["AwaitlyMagics", "mode_of", "register", "unregister"]
 
 _CELL = "%%awaitly"
 
@@ -56,6 +58,9 @@ class AwaitlyMagics(Magics):
         """
         __tracebackhide__ = True
         try:
+            mode = _modes.get(id(self.shell))
+            if mode is not None and line.strip() == "--auto":
+                return Cell(self.shell, "", cell, mode.cell(cell)).start()  # type: ignore[arg-type] # as below
             read = Cell(self.shell, f"{line} --force" if lab.asked_to_recompute() else line, cell)  # type: ignore[arg-type] # a magic always has its shell
         except (MisuseError, InvalidOptionError) as exc:
             raise UsageError(str(exc)) from None
@@ -69,6 +74,7 @@ class AwaitlyMagics(Magics):
         %awaitly keys [GLOB]   the cached keys, with size, age and hits
         %awaitly show KEY      what is cached under a key: variables, plots, printed text
         %awaitly why NAME      why a cell or step was computed: which part of its key was new
+        %awaitly auto [on|off|status]   cache plain cells by themselves where that is worth it
         %awaitly plan          what Run All would do: which cells hit, which run and why, and what that costs
         %awaitly graph         which cell feeds which, as a picture
         %awaitly rm GLOB       remove keys, in every namespace; they are computed again
@@ -90,14 +96,24 @@ class AwaitlyMagics(Magics):
             raise UsageError(str(exc)) from None
 
 
+_modes: dict[int, Auto] = {}
 _stop_progress: list[Callable[[], None]] = []
+
+
+def mode_of(shell: Shell | None) -> Auto | None:
+    """Return the automatic mode of a shell in which the extension is loaded."""
+    return _modes.get(id(shell))
 
 
 def register(shell: Shell) -> None:
     """Put the magics, their completion and their input transformation into a shell; harmless twice."""
     unregister(shell)
     shell.register_magics(AwaitlyMagics)
+    mode = _modes[id(shell)] = Auto(shell)
+    shell.input_transformers_cleanup.append(mode)
     shell.input_transformers_cleanup.append(_Cells(shell))
+    shell.events.register("pre_run_cell", mode.before_cell)
+    shell.events.register("post_run_cell", mode.after_cell)
     shell.events.register("pre_execute", wake_on_stop)
     _stop_progress.append(observe(Progress(shell).handle_event))
     lab.load(shell)
@@ -108,8 +124,11 @@ def register(shell: Shell) -> None:
 def unregister(shell: Shell) -> None:
     """Take out of a shell what `register` put in; completion stays, and completes nothing that is not typed."""
     shell.input_transformers_cleanup[:] = [
-        transform for transform in shell.input_transformers_cleanup if not isinstance(transform, _Cells)
+        transform for transform in shell.input_transformers_cleanup if not isinstance(transform, _Cells | Auto)
     ]
+    if (mode := _modes.pop(id(shell), None)) is not None:
+        shell.events.unregister("pre_run_cell", mode.before_cell)
+        shell.events.unregister("post_run_cell", mode.after_cell)
     lab.unload(shell)
     while _stop_progress:
         _stop_progress.pop()()
@@ -153,6 +172,6 @@ class _Cells:
         if (waits := awaits(body)) is not None:
             return waits
         try:
-            return awaits(self._shell.transform_cell(body))  # there are magics in it
+            return awaits(transformed(self._shell, body))  # there are magics in it
         except SyntaxError:
             return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from awaitly_nb.errors import MisuseError, UnkeyableError
 from awaitly_nb.keys import part_digest
 from awaitly_nb.notebook.html import Html, cell, document, heading, paragraph, table
+from awaitly_nb.notebook.shell import transformed
 from awaitly_nb.plans import Plan, plan
 from awaitly_nb.units import show_duration, show_size
 
@@ -55,7 +57,7 @@ def plan_of_session(shell: Shell | None, notebook: str | None = None, *, auto: b
         except UnkeyableError:
             return None
 
-    made = plan(path, auto=auto, known=known, transform=None if shell is None else shell.transform_cell)
+    made = plan(path, auto=auto, known=known, transform=None if shell is None else partial(transformed, shell))
     saved = "as it was saved last" if notebook is None else ""
     return Plan(notebook=made.notebook, cells=made.cells, edges=made.edges, note=saved)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from awaitly_nb.plans.cell_line import CELL_VALUES as CELL_VALUES
     from awaitly_nb.plans.cell_line import CellOptions as CellOptions
     from awaitly_nb.plans.cell_line import parse_cell_line as parse_cell_line
+    from awaitly_nb.plans.cell_text import without_magics as without_magics
     from awaitly_nb.plans.graph import Graph as Graph
     from awaitly_nb.plans.naming import Directive as Directive
     from awaitly_nb.plans.naming import called as called
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from awaitly_nb.plans.notes import Notes as Notes
     from awaitly_nb.plans.planning import notes_of as notes_of
     from awaitly_nb.plans.planning import plan as plan
+    from awaitly_nb.plans.records import AUTO as AUTO
     from awaitly_nb.plans.result import Plan as Plan
     from awaitly_nb.plans.statics import always_runs as always_runs
     from awaitly_nb.plans.walk import CellPlan as CellPlan
@@ -33,6 +35,8 @@ else:
     __getattr__ = door(
         __name__,
         {
+            "without_magics": "cell_text",
+            "AUTO": "records",
             "CELL_FLAGS": "cell_line",
             "CELL_VALUES": "cell_line",
             "CellOptions": "cell_line",

@@ -61,8 +61,15 @@ class CellOptions:
     allow_shell: bool = False
 
 
-def parse_cell_line(line: str) -> CellOptions:
+def parse_cell_line(line: str, name: str | None = None) -> CellOptions:
     """Return the options of a cell's first line.
+
+    Parameters
+    ----------
+    line
+        What stands behind `%%awaitly`.
+    name
+        What a cell is called whose line does not say.
 
     Raises
     ------
@@ -75,6 +82,7 @@ def parse_cell_line(line: str) -> CellOptions:
     ('df', 'meta')
     """
     words, values, flags = _split(line)
+    words = words or ([name] if name else [])
     if not words:
         raise _misuse("the cell needs a name")
     if len(words) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import warnings
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,7 @@ def _line(first: str, rest: str, cell: CodeCell) -> str:
         return words
     python, _ = without_magics(rest)
     name = called(_parsed(python), rest, cell.heading, place=cell.index)
-    return f"{name!r} {words}"
+    return f"{shlex.quote(name)} {words}"
 
 
 def _directive(source: str) -> tuple[Directive, str]:

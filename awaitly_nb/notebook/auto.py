@@ -1,0 +1,320 @@
+"""`%awaitly auto`: plain cells become cached cells where that is worth it, and nobody changes one.
+
+A transformation of the input puts `%%awaitly --auto` before a cell, unless its text shows that it always runs, or it
+was fast before. `Cell` then does what it does for a named cell; what is particular is here: what is worth storing, what
+was done that no cache can repeat, and what is told about it.
+"""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import sys
+import threading
+import time
+import warnings
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from awaitly_nb.cache import open_default
+from awaitly_nb.config import cache_directory, settings
+from awaitly_nb.errors import AwaitlyError
+from awaitly_nb.keys import tree_digest
+from awaitly_nb.notebook.shell import is_typed
+from awaitly_nb.plans import AUTO, Directive, always_runs, called, notes_of, read_directive, without_magics
+from awaitly_nb.units import show_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+
+    from awaitly_nb.engine import Outcome
+    from awaitly_nb.notebook.shell import Shell
+    from awaitly_nb.plans import Notes
+
+__all__ = ["AUTO_LINE", "Auto", "AutoCell"]
+
+AUTO_LINE = "%%awaitly --auto"
+_WORTH = 3.0
+"""A result is worth storing when running takes more than this many times what key, store and load take."""
+_SMALL_S = 0.1
+_FEW = 2000
+
+
+class Auto:
+    """Automatic mode of one shell.
+
+    Attributes
+    ----------
+    on
+        Whether plain cells are looked after.
+    """
+
+    def __init__(self, shell: Shell) -> None:
+        self.on = settings().auto
+        self.hits = self.computed = self.live = 0
+        self.took_s = self.would_s = 0.0
+        self._shell = shell
+        self._told: dict[str, str] = {}
+        self._live_code: str | None = None
+        self._live_name = ""
+        self._live_began = 0.0
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """Return the lines of a cell, with `%%awaitly --auto` before them where it is to be looked after."""
+        self._live_code = None
+        if not self.on or not is_typed() or not lines or lines[0].startswith("%%"):
+            return lines
+        source = "".join(lines)
+        python, has_magics = without_magics(source)
+        tree = _parsed(python)
+        if tree is None or has_magics or not tree.body:
+            return lines
+        directive = _directive(source)
+        if directive is None:
+            return [AUTO_LINE + "\n", *lines]  # its comment is wrong, and the cell tells so
+        if directive.live or (always_runs(tree) and not directive.cache):
+            return lines
+        if not directive.cache and self._is_fast(tree, source):
+            return lines
+        return [AUTO_LINE + "\n", *lines]
+
+    def cell(self, source: str) -> AutoCell:
+        """Return what automatic mode has to say on one cell."""
+        return AutoCell(self, source, _directive(source) or Directive())
+
+    @property
+    def notes(self) -> Notes:
+        """What is remembered of cells that are not stored."""
+        return notes_of(cache_directory())
+
+    def before_cell(self, *_: object) -> None:
+        """Begin to time a cell that runs live; IPython calls this before each."""
+        self._live_began = time.perf_counter()
+
+    def after_cell(self, *_: object) -> None:
+        """Count a cell that ran live, and remember it once it is slow; IPython calls this after each."""
+        if not self.on:
+            return
+        took_s = time.perf_counter() - self._live_began
+        if self._live_code is not None:
+            code, self._live_code = self._live_code, None
+            if took_s >= settings().auto_min:
+                self.notes.add(code=code, name=self._live_name, seconds=took_s, at=datetime.now(UTC))
+        self.live += 1
+        self.took_s += took_s
+        self.would_s += took_s
+
+    def count(self, *, hit: bool, took_s: float, would_s: float) -> None:
+        """Count a cell that was looked after; it was counted as live before, by `after_cell`."""
+        self.hits += hit
+        self.computed += not hit
+        self.live -= 1
+        self.would_s += would_s - took_s
+
+    def tell(self, name: str, what: str) -> None:
+        """Remember what became of a cell, for the status."""
+        self._told[name] = what
+
+    def status(self) -> str:
+        """Return what was done so far, in a few lines."""
+        state = "on" if self.on else "off"
+        total = f"automatic mode is {state}: {self.hits} from cache, {self.computed} computed, {self.live} live"
+        if self.took_s:
+            total += f": {show_duration(self.took_s)}"
+            if self.would_s - self.took_s > _SMALL_S:
+                total += f" instead of {show_duration(self.would_s)}"
+        return "\n".join([total, *(f"  {name}: {what}" for name, what in self._told.items())])
+
+    def _is_fast(self, tree: ast.Module, source: str) -> bool:
+        code = tree_digest(tree.body)
+        notes = self.notes
+        expected = notes.expected_s(code)
+        if expected is None or (expected >= settings().auto_min and not notes.is_slower_cached(code)):
+            return False
+        self._live_code, self._live_name = code, called(tree, source)
+        return True
+
+
+class AutoCell:
+    """What automatic mode has to say on one cell: its name, whether it is worth storing, and what is told.
+
+    Parameters
+    ----------
+    auto
+        The mode of the shell.
+    source
+        The cell's text.
+    directive
+        What a comment in it asks for.
+    """
+
+    namespace = AUTO
+
+    def __init__(self, auto: Auto, source: str, directive: Directive) -> None:
+        self._auto = auto
+        self.directive = directive
+        self.source = source
+        self.why_not = ""
+        self._key_s = 0.0
+        self._run_s = 0.0
+        self.effects = _Effects()
+
+    def worth(self, key_s: float, run_s: float) -> bool:
+        """Tell whether the result of a run is to be stored."""
+        self._key_s, self._run_s = key_s, run_s
+        asked = self.directive.cache or self.directive.ttl_s is not None
+        if self.effects.seen and not asked:
+            self.why_not = f"it {self.effects.seen}, which nobody can repeat; # awaitly: cache stores it all the same"
+            return False
+        return asked or (run_s >= settings().auto_min and run_s > _WORTH * key_s)
+
+    def finish(self, outcome: Outcome, *, name: str, made: Mapping[str, Any] | None) -> str:
+        """Take note of how the cell went; return what is to be said, or "" for nothing."""
+        run_s = self._run_s
+        tree = _parsed(self.source)
+        code = "" if tree is None else tree_digest(tree.body)
+        if outcome.stored:
+            cost_s = outcome.key_s + 2 * outcome.store_s  # loading takes about as long as storing
+            if run_s <= _WORTH * cost_s and not self.directive.cache:
+                open_default(AUTO).delete(outcome.key or "")
+                self._note(code, name, run_s, outcome, made, slower=True)
+                return (
+                    f"computed in {show_duration(run_s)}; storing and loading would take longer, so it runs from now on"
+                )
+            self._keep_budget(outcome.key or "")
+            return ""
+        self._note(code, name, run_s, outcome, made)
+        if outcome.error is not None and run_s >= settings().auto_min:
+            return f"computed in {show_duration(run_s)}, not stored: {outcome.error}"
+        if self.why_not and run_s >= settings().auto_min:
+            return f"computed in {show_duration(run_s)}, not stored: {self.why_not}"
+        return ""
+
+    def tell(self, name: str, what: str) -> None:
+        """Remember what became of this cell, for the status."""
+        self._auto.tell(name, what)
+
+    def count(self, *, hit: bool, took_s: float, would_s: float, name: str, what: str) -> None:
+        """Count this cell in the mode's totals."""
+        self._auto.count(hit=hit, took_s=took_s, would_s=would_s)
+        if what:
+            self._auto.tell(name, what)
+
+    def _note(
+        self,
+        code: str,
+        name: str,
+        run_s: float,
+        outcome: Outcome,
+        made: Mapping[str, Any] | None,
+        *,
+        slower: bool = False,
+    ) -> None:
+        parts = None if outcome.parts is None else outcome.parts.to_data()
+        self._auto.notes.add(
+            code=code, name=name, seconds=run_s, at=datetime.now(UTC), parts=parts, made=made, slower=slower
+        )
+
+    def _keep_budget(self, key: str) -> None:
+        """Remove what saves the fewest seconds per byte, where automatic mode has stored more than it may."""
+        cache = open_default(AUTO)
+        entries = cache.entries()
+        size = sum(entry.size_bytes or 0 for entry in entries)
+        budget = settings().auto_budget
+        if budget is None:
+            try:
+                budget = shutil.disk_usage(cache_directory()).free // 5
+            except OSError:
+                return
+        for entry in sorted(entries, key=lambda entry: (entry.duration_s or 0.0) / max(1, entry.size_bytes or 0)):
+            if size <= budget:
+                return
+            if entry.key != key:
+                cache.delete(entry.key)
+                size -= entry.size_bytes or 0
+
+
+class _Effects:
+    """What a cell did that no cache can do again: it read the network, or started a program."""
+
+    def __init__(self) -> None:
+        self.seen = ""
+
+    def __enter__(self) -> _Effects:
+        _listen()
+        _watching.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _watching.remove(self)
+
+
+_watching: list[_Effects] = []
+_listening = threading.Event()
+_POOLS = ("joblib", "loky", "multiprocessing", "concurrent", "distributed", "dask", "ray")
+_LOCAL = ("127.", "::1", "localhost")
+
+
+def _listen() -> None:
+    if not _listening.is_set():
+        _listening.set()
+        sys.addaudithook(_heard)
+
+
+def _heard(event: str, arguments: tuple[Any, ...]) -> None:  # Any: each event has its own
+    if not _watching or event not in _EVENTS:
+        return
+    if event == "socket.connect" and _is_local(arguments[1]):
+        return
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the caller's frames alone tell who asks
+    while frame is not None:
+        # Worker processes of a pool compute the cell's own values; they are no effect.
+        if frame.f_globals.get("__name__", "").partition(".")[0] in _POOLS:
+            return
+        frame = frame.f_back
+    for watch in _watching:
+        watch.seen = watch.seen or f"{_EVENTS[event]} at {datetime.now().astimezone():%H:%M}"
+
+
+_EVENTS = {
+    "socket.connect": "read the network",
+    "subprocess.Popen": "started a program",
+    "os.system": "started a program",
+    "os.posix_spawn": "started a program",
+    "os.exec": "started a program",
+}
+
+
+def _is_local(address: object) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a socket of the file system
+    return isinstance(address[0], str) and address[0].startswith(_LOCAL)
+
+
+def few(names: Mapping[str, Any], made: list[str]) -> bool:
+    """Tell whether what a cell left is small enough for its fingerprint to cost nothing to speak of."""
+    for name in made:
+        value = names.get(name)
+        size = getattr(value, "nbytes", None)
+        if isinstance(size, int) and size > _FEW * 100:
+            return False
+        if isinstance(value, list | dict | set | tuple | str | bytes) and len(value) > _FEW:
+            return False
+    return True
+
+
+def _parsed(python: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # told where the cell runs
+            return ast.parse(python)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def _directive(source: str) -> Directive | None:
+    try:
+        return read_directive(source)
+    except AwaitlyError:
+        return None
