@@ -8,12 +8,15 @@ was done that no cache can repeat, and what is told about it.
 from __future__ import annotations
 
 import ast
+import builtins
+import getpass
 import shutil
 import sys
 import threading
 import time
 import warnings
 from datetime import UTC, datetime
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import open_default
@@ -25,7 +28,7 @@ from awaitly_nb.plans import AUTO, Directive, always_runs, called, notes_of, rea
 from awaitly_nb.units import show_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import FrameType
 
     from awaitly_nb.engine import Outcome
@@ -37,6 +40,7 @@ __all__ = ["AUTO_LINE", "Auto", "AutoCell"]
 AUTO_LINE = "%%awaitly --auto"
 _WORTH = 3.0
 """A result is worth storing when running takes more than this many times what key, store and load take."""
+_SLOWER = "from the cache it would take as long, so it runs from now on"
 _SMALL_S = 0.1
 _FEW = 2000
 
@@ -179,15 +183,17 @@ class AutoCell:
             if run_s <= _WORTH * cost_s and not self.directive.cache:
                 open_default(AUTO).delete(outcome.key or "")
                 self._note(code, name, run_s, outcome, made, slower=True)
-                return (
-                    f"computed in {show_duration(run_s)}; storing and loading would take longer, so it runs from now on"
-                )
+                return f"computed in {show_duration(run_s)}; {_SLOWER}"
             self._keep_budget(outcome.key or "")
             return ""
-        self._note(code, name, run_s, outcome, made)
-        if outcome.error is not None and run_s >= settings().auto_min:
+        slow = run_s >= settings().auto_min
+        slower = slow and outcome.error is None and not self.why_not
+        self._note(code, name, run_s, outcome, made, slower=slower)
+        if slower:
+            return f"computed in {show_duration(run_s)}; {_SLOWER}"
+        if outcome.error is not None and slow:
             return f"computed in {show_duration(run_s)}, not stored: {outcome.error}"
-        if self.why_not and run_s >= settings().auto_min:
+        if self.why_not and slow:
             return f"computed in {show_duration(run_s)}, not stored: {self.why_not}"
         return ""
 
@@ -244,10 +250,22 @@ class _Effects:
     def __enter__(self) -> _Effects:
         _listen()
         _watching.append(self)
+        self._asks = builtins.input, getpass.getpass
+        # A front end puts functions of its own here, which no audit hook hears of.
+        builtins.input, getpass.getpass = (self._noting(ask) for ask in self._asks)
         return self
 
     def __exit__(self, *_: object) -> None:
+        builtins.input, getpass.getpass = self._asks
         _watching.remove(self)
+
+    def _noting(self, ask: Callable[..., str]) -> Callable[..., str]:
+        @wraps(ask)
+        def asked(*args: Any, **kwargs: Any) -> str:  # Any: as `input` takes them
+            self.seen = self.seen or "asked you something"
+            return ask(*args, **kwargs)
+
+        return asked
 
 
 _watching: list[_Effects] = []

@@ -253,8 +253,14 @@ class _Walk:
             return replace(plan, state=state, reason=reason), None
         findings = [(self._compare(cell, record), record) for record in same]
         # The nearest: a hit if there is one, else what differs in the fewest parts.
-        finding, record = min(findings, key=lambda item: (_RANK[item[0].state], item[0].weight))
+        finding, record = min(findings, key=lambda item: (_RANK[item[0].state], not item[1].stored, item[0].weight))
+        if not any(one.stored for one in same):
+            # It was never worth storing: it runs, and where its inputs are those of before, it leaves what it left.
+            plan = replace(plan, state="live", reason="runs each time: storing it was not worth it")
+            return plan, record if finding.state == "hit" else None
         plan = replace(plan, state=finding.state, reason=finding.reason, differs=finding.differs)
+        if finding.state == "hit" and not record.stored:
+            return replace(plan, state="run", reason="its result was not stored"), record
         if finding.state == "hit":
             plan = replace(
                 plan,
@@ -300,8 +306,6 @@ class _Walk:
 
     def _late(self, cell: CellText, record: Record) -> str | None:
         """Return why an entry cannot be served although it is the right one."""
-        if not record.stored:
-            return "its result was not stored"
         if record.ttl_s is not None and record.at is not None:
             age = (self._checks.now - record.at).total_seconds()
             if age > record.ttl_s:
@@ -485,10 +489,10 @@ class _Walk:
 
     def _leave(self, cell: CellText, plan: CellPlan, record: Record | None) -> None:
         statics = cell.statics
-        if plan.state == "hit" and record is not None:
+        if plan.state in ("hit", "live") and record is not None:
             self._leave_hit(cell, record)
             return
-        runs = plan.state in ("run", "new", "depends", "unknown")
+        runs = plan.state in ("run", "new", "depends", "unknown") or (cell.cached and not cell.live)
         made = Pending(cell.name) if runs and plan.state != "unknown" else Unknown(self._told(cell, plan))
         for name in statics.bound:
             self.names[name] = statics.known.get(name, made)

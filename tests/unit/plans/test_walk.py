@@ -191,7 +191,7 @@ def test_files_traces_age_and_variables_count():
     assert said(traces=lambda used: "environment MODE differs") == ("run", "environment MODE differs")
     assert said(replace(record, ttl_s=60.0)) == ("run", "its time to live is over")
     assert said(cell=replace(cell, variables=("a", "z"))) == ("run", "the entry does not hold z")
-    assert said(replace(record, stored=False)) == ("run", "its result was not stored")
+    assert said(replace(record, stored=False)) == ("live", "runs each time: storing it was not worth it")
     assert said(cell=replace(cell, force=True))[0] == "run"
 
 

@@ -1,0 +1,227 @@
+"""Automatic mode: plain cells are cached where that is worth it, and nobody changes one."""
+
+import socket
+import threading
+
+import pytest
+
+from awaitly_nb import config, create_disk_cache
+from awaitly_nb.notebook.magics import mode_of
+from awaitly_nb.plans import plan
+
+
+@pytest.fixture
+def auto(shell, tmp_path, monkeypatch):
+    """A shell in automatic mode, in which a hundredth of a second is worth storing."""
+    monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AWAITLY_NB_AUTO_MIN", "0.01")
+    shell.run("import time\nfrom threading import Event")
+    shell.run("%awaitly auto on")
+    shell.run("# awaitly: cache\nwarm = sum([1])")  # what is loaded at the first key takes longer than these cells
+    create_disk_cache(config.cache_directory(), namespace="auto").clear()
+    mode_of(shell.ip).hits = mode_of(shell.ip).computed = 0
+    return shell
+
+
+def slow(source, seconds=0.15):
+    """A cell that takes its time; waiting for an event that never comes is no sleep of the test."""
+    return f"Event().wait({seconds}); {source}"
+
+
+def keys():
+    return create_disk_cache(config.cache_directory(), namespace="auto").keys()
+
+
+def badge(shell):
+    return shell.badge if shell.displayed else ""
+
+
+def test_a_slow_cell_is_stored_and_hits_after_a_restart(auto):
+    auto.run(slow("x = [1, 2]\nprint('made')"))
+    assert badge(auto).startswith("x: computed in ")
+    assert "stored" in badge(auto)
+    assert len(keys()) == 1
+    auto.forget()
+    auto.run("import time\nfrom threading import Event")
+    auto.run(slow("x = [1, 2]\nprint('made')"))
+    assert badge(auto).startswith("x: from cache")
+    assert auto.ns["x"] == [1, 2]
+    assert auto.out == "made\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import math",
+        "n = 3",
+        "def f():\n    return 1",
+        "import os\nos.environ['QQ_AUTO'] = '1'",
+        "# awaitly: live\nEvent().wait(0.1); x = 1",
+        "%time x = 1",
+        "!true",
+        "%%capture\nx = 1",
+    ],
+)
+def test_what_always_runs_is_left_alone(auto, source):
+    auto.run(source)
+    assert keys() == []
+    assert not any("computed" in str(shown) for shown in auto.displayed)
+    assert mode_of(auto.ip).computed == 0
+
+
+def test_a_fast_cell_is_remembered_and_not_looked_up_again(auto):
+    auto.run("x = sum([1, 2])")
+    assert keys() == []
+    assert auto.displayed == []
+    assert mode_of(auto.ip).computed == 1
+    auto.run("x = sum([1, 2])")
+    assert mode_of(auto.ip).computed == 1  # it ran as a plain cell
+
+
+def test_a_comment_asks_for_the_cache(auto):
+    auto.run("# awaitly: cache\nx = sum([1, 2])")
+    auto.run("# awaitly: cache\nx = sum([1, 2])")
+    assert "from cache" in badge(auto)
+    auto.run("# awaitly: ttl 1h\ny = sum([1, 3])")
+    (entry,) = [e for e in create_disk_cache(config.cache_directory(), namespace="auto").entries() if e.expires_at]
+    assert 3600 <= (entry.expires_at - entry.created_at).total_seconds() < 3660
+    auto.attempt("# awaitly: often\nz = 1")
+    assert "awaitly: often" in auto.err
+
+
+def test_moved_copied_commented_and_renamed_cells_hit(auto):
+    auto.run(slow("x = [1, 2]"))
+    auto.run("unrelated = 1")
+    auto.run("# a note\n" + slow("x = [1, 2]") + "  # and another")
+    assert "from cache" in badge(auto)
+    assert all(key.startswith("auto:") for key in keys())
+
+
+def test_an_edited_input_is_named(auto):
+    auto.run("n = 3")
+    auto.run(slow("x = list(range(n))"))
+    auto.run("n = 4")
+    auto.run(slow("x = list(range(n))"))
+    assert "(global n: 3 -> 4)" in badge(auto)
+    assert auto.ns["x"] == [0, 1, 2, 3]
+
+
+def test_an_error_is_never_cached(auto):
+    for _ in range(2):
+        result = auto.attempt(slow("1 / 0"))
+        assert isinstance(result.error_in_exec, ZeroDivisionError)
+    assert keys() == []
+
+
+def test_an_input_without_a_fingerprint_makes_it_run_and_says_so_in_the_status(auto):
+    auto.run("gen = (i for i in [1])")
+    auto.run(slow("x = list(gen)"))
+    assert auto.ns["x"] == [1]
+    assert auto.err == ""
+    assert "not cached" in mode_of(auto.ip).status()
+
+
+def test_a_cell_that_awaits(auto):
+    source = "import asyncio\nawait asyncio.sleep(0.15)\nz = [5]"
+    auto.run(source)
+    auto.forget()
+    auto.run(source)
+    assert "from cache" in badge(auto)
+    assert auto.ns["z"] == [5]
+
+
+def test_what_reads_the_network_is_not_stored_unless_asked(auto, monkeypatch):
+    monkeypatch.setattr("awaitly_nb.notebook.auto._LOCAL", ())  # there is no other network here
+    server = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=lambda: [server.accept()[0].close() for _ in range(2)])
+    thread.start()
+    source = slow(f"import socket\nsocket.create_connection(('127.0.0.1', {server.getsockname()[1]})).close()\nv = [1]")
+    auto.run(source)
+    assert "not stored: it read the network at" in badge(auto)
+    assert keys() == []
+    auto.run("# awaitly: cache\n" + source)
+    assert len(keys()) == 1
+    thread.join()
+    server.close()
+
+
+def test_a_program_is_an_effect_and_a_pool_of_workers_is_none(auto):
+    auto.run(slow("import subprocess, sys\nout = subprocess.run(['true']).returncode"))
+    assert "it started a program" in badge(auto)
+    pool = "from concurrent.futures import ProcessPoolExecutor\n"
+    pool += "with ProcessPoolExecutor(1) as p:\n    r = list(p.map(abs, [-1]))"
+    auto.run(slow(pool))
+    assert "stored" in badge(auto)
+    assert "not stored" not in badge(auto)
+
+
+def test_input_asks_the_user_each_time(auto, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda prompt="": "yes")
+    auto.run(slow("answer = input('? ')"))
+    assert auto.ns["answer"] == "yes"
+    assert keys() == []
+
+
+def test_the_cheapest_seconds_per_byte_go_beyond_the_budget(auto, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_AUTO_BUDGET", "300kB")
+    auto.run(slow("a = b'x' * 200_000"))
+    auto.run(slow("b = b'y' * 200_000", seconds=0.4))
+    (entry,) = create_disk_cache(config.cache_directory(), namespace="auto").entries()
+    assert entry.step_id == "b"
+
+
+def test_what_is_slower_from_the_cache_runs_from_then_on(auto, monkeypatch):
+    monkeypatch.setattr("awaitly_nb.notebook.auto._WORTH", 1e6)
+    auto.run(slow("x = [1]", seconds=0.05))
+    assert keys() == []
+    assert "so it runs from now on" in badge(auto)
+    auto.run(slow("x = [1]", seconds=0.05))
+    assert mode_of(auto.ip).computed == 1
+    assert auto.displayed == []
+
+
+def test_a_named_cell_keeps_its_own_word(auto):
+    auto.run("%%awaitly mine\nx = sum([1, 2])")
+    assert keys() == []
+    auto.run("%%awaitly mine\nx = sum([1, 2])")
+    assert badge(auto).startswith("from cache")
+
+
+def test_off_is_off_and_the_status_sums_up(auto):
+    auto.run(slow("x = [1, 2]"))
+    auto.run(slow("x = [1, 2]"))
+    status = mode_of(auto.ip).status()
+    assert status.startswith("automatic mode is on: 1 from cache, 1 computed, ")
+    auto.run("%awaitly auto off")
+    auto.run(slow("y = [1, 2]"))
+    assert len(keys()) == 1
+    auto.attempt("%awaitly auto of")
+    assert "did you mean" in auto.err
+
+
+def test_reading_a_cell_is_not_running_it(auto):
+    from awaitly_nb.notebook.shell import transformed
+
+    assert auto.ip.transform_cell("x = sum([1])") != "x = sum([1])\n"
+    assert transformed(auto.ip, "x = sum([1])") == "x = sum([1])\n"
+
+
+def test_a_plan_of_plain_cells(auto, tmp_path):
+    cells = ["n = 3", slow("x = list(range(n))"), "y = sum(x)", slow("z = [y]")]
+    for source in cells:
+        auto.run(source)
+    told = plan(["import time\nfrom threading import Event", *cells], auto=True)
+    assert [cell.state for cell in told.cells] == ["live", "live", "hit", "live", "hit"], told
+    assert "not worth it" in told.cells[3].reason
+    edited = plan(["import time\nfrom threading import Event", "n = 4", *cells[1:]], auto=True)
+    assert [cell.state for cell in edited.cells] == ["live", "live", "run", "live", "depends"], edited
+
+
+def test_a_traceback_names_the_cell_s_own_lines(auto):
+    result = auto.attempt("a = sum([1])\nb = 2\n1 / 0")
+    frames = []
+    tb = result.error_in_exec.__traceback__
+    while tb is not None:
+        frames.append(tb)
+        tb = tb.tb_next
+    assert frames[-1].tb_lineno == 3
