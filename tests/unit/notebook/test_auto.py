@@ -12,9 +12,9 @@ from awaitly_nb.plans import plan
 
 @pytest.fixture
 def auto(shell, tmp_path, monkeypatch):
-    """A shell in automatic mode, in which a hundredth of a second is worth storing."""
+    """A shell in automatic mode, in which a fraction of a second is worth storing."""
     monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("AWAITLY_NB_AUTO_MIN", "0.01")
+    monkeypatch.setenv("AWAITLY_NB_AUTO_MIN", "0.15")
     shell.run("import time\nfrom threading import Event")
     shell.run("%awaitly auto on")
     shell.run("# awaitly: cache\nwarm = sum([1])")  # what is loaded at the first key takes longer than these cells
@@ -23,7 +23,7 @@ def auto(shell, tmp_path, monkeypatch):
     return shell
 
 
-def slow(source, seconds=0.15):
+def slow(source, seconds=0.7):
     """A cell that takes its time; waiting for an event that never comes is no sleep of the test."""
     return f"Event().wait({seconds}); {source}"
 
@@ -122,7 +122,7 @@ def test_an_input_without_a_fingerprint_makes_it_run_and_says_so_in_the_status(a
 
 
 def test_a_cell_that_awaits(auto):
-    source = "import asyncio\nawait asyncio.sleep(0.15)\nz = [5]"
+    source = "import asyncio\nawait asyncio.sleep(0.7)\nz = [5]"
     auto.run(source)
     auto.forget()
     auto.run(source)
@@ -165,17 +165,17 @@ def test_input_asks_the_user_each_time(auto, monkeypatch):
 def test_the_cheapest_seconds_per_byte_go_beyond_the_budget(auto, monkeypatch):
     monkeypatch.setenv("AWAITLY_NB_AUTO_BUDGET", "300kB")
     auto.run(slow("a = b'x' * 200_000"))
-    auto.run(slow("b = b'y' * 200_000", seconds=0.4))
+    auto.run(slow("b = b'y' * 200_000", seconds=1.4))
     (entry,) = create_disk_cache(config.cache_directory(), namespace="auto").entries()
     assert entry.step_id == "b"
 
 
 def test_what_is_slower_from_the_cache_runs_from_then_on(auto, monkeypatch):
     monkeypatch.setattr("awaitly_nb.notebook.auto._WORTH", 1e6)
-    auto.run(slow("x = [1]", seconds=0.05))
+    auto.run(slow("x = [1]", seconds=0.3))
     assert keys() == []
     assert "so it runs from now on" in badge(auto)
-    auto.run(slow("x = [1]", seconds=0.05))
+    auto.run(slow("x = [1]", seconds=0.3))
     assert mode_of(auto.ip).computed == 1
     assert auto.displayed == []
 

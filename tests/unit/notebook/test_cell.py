@@ -623,10 +623,16 @@ def test_two_cells_do_not_share(shell, calls):
     assert len(calls) == 2
 
 
+def test_a_bare_magic_names_the_cell_by_what_it_makes(shell):
+    shell.run("%%awaitly\nfeatures = [1]")
+    assert shell.badge.startswith("computed in ")
+    shell.run("%%awaitly features\nfeatures = [1]")
+    assert shell.badge.startswith("from cache")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "needs a name"),
         ("raw extra", "'extra'"),
         ("raw --unknown", "'--unknown'"),
         ("raw --ttl 0s", "--ttl"),
