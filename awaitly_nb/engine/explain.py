@@ -6,8 +6,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.drawing import html_of
-from awaitly_nb.engine.lookup import FIRST_RUN
-from awaitly_nb.engine.summary import error_line
+from awaitly_nb.engine.lookup import FIRST_RUN, error_line
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
 from awaitly_nb.frozen import Frozen
 from awaitly_nb.keys import Parts, diff
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
     from awaitly_nb.result import Err
 
 __all__ = [
+    "Miss",
     "Why",
     "explain_hit",
     "explain_miss",
     "failure_line",
     "forget_failure",
     "note_failure",
-    "note_parts",
     "seen_parts",
 ]
 
@@ -81,38 +80,69 @@ def explain_hit(spec: StepSpec, decision: Serve, now: datetime) -> Why:
     return Why(True, spec.key, " ".join(told) or "kept")  # noqa: FBT003 - the first field
 
 
-def explain_miss(run: Run, spec: StepSpec, decision: Compute, *, cheaply: bool = False) -> Why:
-    """Return which part of the key is new since the nearest kept result of the same step.
-
-    Parameters
-    ----------
-    run, spec, decision
-        The miss.
-    cheaply
-        Compare with what this process saw lately, and look into the cache only where it saw nothing: in a loop of ten
-        thousand misses nobody wants ten thousand listings.
-    """
+def explain_miss(run: Run, spec: StepSpec, decision: Compute) -> Why:
+    """Return which part of the key is new since the nearest cached result of the same step."""
     assert spec.key is not None
-    changes: tuple[Change, ...] = ()
     if decision.reason == FIRST_RUN and (failed := _FAILED.get((run.scope, spec.key))) is not None:
         return Why(False, spec.key, failed)  # noqa: FBT003 - the first field
     if decision.reason == FIRST_RUN and spec.parts is not None and run.cache is not None:
-        seen = _SEEN.get((run.scope, spec.step_id)) if cheaply else None
-        changes = _nearest(_kept(run.cache, spec.step_id) if seen is None else seen, spec.parts)
-    reason = "; ".join(change.line for change in changes) or decision.reason
-    return Why(False, spec.key, reason, changes)  # noqa: FBT003 - the first field
+        changes = _nearest(_cached(run.cache, spec.step_id), spec.parts)
+        return Why(False, spec.key, _line(changes) or decision.reason, changes)  # noqa: FBT003
+    return Why(False, spec.key, decision.reason)  # noqa: FBT003
 
 
+def _line(changes: Iterable[Change]) -> str:
+    return "; ".join(change.line for change in changes)
+
+
+class Miss:
+    """Why a step is computed; its text is worked out when somebody asks, from what was known at the miss.
+
+    A key is compared with those that this process saw lately, and with the cache only where it saw none: in a loop of
+    ten thousand misses nobody wants ten thousand listings.
+    """
+
+    __slots__ = ("_at", "_cache", "_parts", "_seen", "_step_id", "_text")
+
+    def __init__(self, run: Run, spec: StepSpec, decision: Compute) -> None:
+        self._text: str | None = decision.reason
+        self._step_id, self._cache, self._parts = spec.step_id, run.cache, spec.parts
+        self._seen: tuple[Parts, ...] = ()
+        self._at = run.now()
+        if decision.reason != FIRST_RUN:
+            return
+        assert spec.key is not None
+        if (failed := _FAILED.get((run.scope, spec.key))) is not None:
+            self._text = failed
+        elif spec.parts is not None and run.cache is not None:
+            self._text = None
+            self._seen = tuple(_SEEN.get((run.scope, spec.step_id), ()))
+            _LATEST.append(self)
+            if len(_LATEST) > _LATEST_MISSES:
+                str(_LATEST.popleft())  # and what it is made of can go
+        if spec.parts is not None:
+            _note_parts(run, spec.step_id, spec.parts)
+
+    def __str__(self) -> str:
+        if self._text is None:
+            assert self._parts is not None
+            assert self._cache is not None
+            changes = _nearest(self._seen or _cached(self._cache, self._step_id, before=self._at), self._parts)
+            self._text = _line(changes) or FIRST_RUN
+            self._seen, self._parts, self._cache = (), None, None
+        return self._text
+
+
+_LATEST_MISSES = 4096
+_LATEST: deque[Miss] = deque()
 _SEEN_STEPS, _SEEN_PARTS = 256, 8
 _SEEN: OrderedDict[tuple[Hashable, str], deque[Parts]] = OrderedDict()
 
 
-def note_parts(run: Run, spec: StepSpec) -> None:
-    """Remember the parts of a key that was just computed, to compare the next miss with."""
-    if spec.parts is None:
-        return
-    where = (run.scope, spec.step_id)
-    _SEEN.setdefault(where, deque(maxlen=_SEEN_PARTS)).appendleft(spec.parts)
+def _note_parts(run: Run, step_id: str, parts: Parts) -> None:
+    """Remember the parts of a key that is computed now, to compare the next miss with."""
+    where = (run.scope, step_id)
+    _SEEN.setdefault(where, deque(maxlen=_SEEN_PARTS)).appendleft(parts)
     _SEEN.move_to_end(where)
     if len(_SEEN) > _SEEN_STEPS:
         _SEEN.popitem(last=False)
@@ -155,12 +185,12 @@ def seen_parts(step_id: str) -> list[Parts]:
     return [parts for (_, seen_id), seen in list(_SEEN.items()) if seen_id == step_id for parts in list(seen)]
 
 
-def _kept(cache: StepCache, step_id: str) -> Iterator[Parts]:
-    """Yield the parts of the kept results of a step, newest first."""
+def _cached(cache: StepCache, step_id: str, before: datetime | None = None) -> Iterator[Parts]:
+    """Yield the parts of the cached results of a step, newest first; those computed before an instant."""
     if (marks := getattr(cache, "marks", None)) is None:
         return
     for mark in marks(step_id):
-        if mark.parts is not None:
+        if mark.parts is not None and (before is None or mark.at is None or mark.at < before):
             yield Parts.from_data(dict(mark.parts))
 
 

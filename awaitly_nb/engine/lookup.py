@@ -45,6 +45,7 @@ __all__ = [
     "Source",
     "as_wanted",
     "decide",
+    "error_line",
     "look_up",
     "look_up_to_serve",
     "may_store",
@@ -67,8 +68,8 @@ class Outcome(NamedTuple):
         Its result; `mark_of(result)` tells when it was computed and how long that took.
     hit
         True when the function was not called.
-    reason
-        Why it was computed, or where the hit came from; in one line.
+    told
+        Why it was computed, or where the hit came from: a text, or what gives it when `reason` is asked for.
     key
         Its key; None where it has none.
     parts
@@ -87,7 +88,7 @@ class Outcome(NamedTuple):
 
     result: Result[Any, Any]  # Any: the user's value and error
     hit: bool
-    reason: str
+    told: object
     key: str | None
     parts: Parts | None = None
     source: Source | None = None
@@ -98,6 +99,11 @@ class Outcome(NamedTuple):
     lookup_s: float = 0.0
     run_s: float = 0.0
     store_s: float = 0.0
+
+    @property
+    def reason(self) -> str:
+        """Why it was computed, or where the hit came from; in one line."""
+        return str(self.told)
 
 
 class Serve(NamedTuple):
@@ -303,7 +309,7 @@ def _find_handle(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
 
 def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
     """Return the outcome of a hit, and tell of it; `started` is when its look-up began."""
-    key, result, source = spec.key, decision.result, decision.source
+    key, (result, source, stale_code) = spec.key, decision
     assert key is not None
     mark = mark_of(result) or _NO_MARK
     if mark.files:
@@ -318,7 +324,7 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
             run.watch.hit(spec.step_id)
     if result.ok:
         run.last_step_key = key
-        if decision.stale_code:
+        if stale_code:
             made = f"by {mark.workflow}/{mark.step_id}" if mark.step_id else "earlier"
             when = f", {show_age(mark.at, run.now())}" if mark.at else ""
             warn(
@@ -337,12 +343,17 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
             key if spec.parts is None else key[:-20],  # enough of the digits for `retry`
         )
     lookup_s = time.perf_counter() - started
+    at = run.now()
+    if run.log is not None:
+        error_text = "" if result.ok else error_line(result.error)
+        facts = (at, lookup_s, mark.duration_s, mark.size_bytes, source, stale_code, result.ok, error_text)
+        run.log.hit(run.run_id, run.workflow, spec.step_id, key, facts)
     if run.listened:
         run.deliver(
             StepCacheHit(
                 run_id=run.run_id,
                 workflow=run.workflow,
-                at=run.now(),
+                at=at,
                 step_id=spec.step_id,
                 step_key=key,
                 result=result,
@@ -350,7 +361,7 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
                 computed_at=mark.at,
                 computed_s=mark.duration_s,
                 size_bytes=mark.size_bytes,
-                stale_code=decision.stale_code,
+                stale_code=stale_code,
                 duration_s=lookup_s,
             )
         )
@@ -367,3 +378,11 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
         spec.key_s,
         lookup_s,
     )
+
+
+def error_line(error: object) -> str:
+    """Return an error in one line, with its type where it is not a text."""
+    try:
+        return error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the user's error may raise anything
+        return type(error).__name__

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.cache import StepCache
     from awaitly_nb.engine.spec import StepSpec
+    from awaitly_nb.engine.summary import Summariser
     from awaitly_nb.events import Emitter, Event
     from awaitly_nb.result import Err, Result
     from awaitly_nb.states import ResumeState, Session
@@ -67,7 +68,9 @@ class Run:
     cache, resumed, session
         Where kept results come from and go to; each may be None.
     emitter
-        Delivers the events.
+        Delivers the events to whoever listens.
+    log
+        Summarises the run from what the engine tells, without events; None where nobody asks.
     deps
         The workflow's dependencies, by name; their code counts for steps that name them.
     remember
@@ -89,6 +92,7 @@ class Run:
         run_id: str,
         cache: StepCache | None,
         emitter: Emitter,
+        log: Summariser | None = None,
         resumed: ResumeState | None = None,
         session: Session | None = None,
         deps: Mapping[str, Callable[..., Any]] | None = None,  # Any: the user's functions
@@ -120,6 +124,7 @@ class Run:
         self._ids: dict[str, str] = {}
         self._bypassed = False
         self._told: set[tuple[str, str]] = set()
+        self.log = log
         self._emitter = emitter
         self._clock = clock
 
@@ -134,8 +139,11 @@ class Run:
 
     def emit(self, kind: type[Event], **fields: Any) -> None:  # Any: the fields of the event
         """Make an event of this run and deliver it."""
+        now = self.now()
+        if self.log is not None and not self.over:
+            self.log.note(kind, self.run_id, self.workflow, now, fields)
         if self.listened:
-            self.deliver(kind(run_id=self.run_id, workflow=self.workflow, at=self.now(), **fields))
+            self.deliver(kind(run_id=self.run_id, workflow=self.workflow, at=now, **fields))
 
     @property
     def listened(self) -> bool:

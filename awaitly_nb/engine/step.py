@@ -14,7 +14,7 @@ from awaitly_nb.cache import handle_of
 from awaitly_nb.codec import copied_if_light, is_heavy, is_used_up, refuse_used_up
 from awaitly_nb.engine.calls import arrived, as_called, attempted
 from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
-from awaitly_nb.engine.explain import explain_miss, forget_failure, note_failure, note_parts
+from awaitly_nb.engine.explain import Miss, forget_failure, note_failure
 from awaitly_nb.engine.interrupts import uninterrupted
 from awaitly_nb.engine.lookup import FIRST_RUN, Compute, Outcome, Serve, as_wanted, look_up_to_serve, may_store, serve
 from awaitly_nb.engine.run import Course, Leave
@@ -214,34 +214,33 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
         if not spec.force and isinstance(decision := look_up_to_serve(run, spec), Serve):
             return (yield from _served(run, spec, decision, started))
         lookup_s = time.perf_counter() - started
-        reason = _reason(run, spec, missed)
+        reason = _told(run, spec, missed)
         return (yield from _compute(run, spec, reason=reason, lookup_s=lookup_s, lock=lock))
     finally:
         if lock is not None:
             lock.release()
 
 
-def _reason(run: Run, spec: StepSpec, decision: Compute) -> str:
-    """Say in one line why a step is computed: the rule that decided, or the part of its key that is new."""
-    why = explain_miss(run, spec, decision, cheaply=True)
+def _told(run: Run, spec: StepSpec, decision: Compute) -> Miss:
+    """Return why a step is computed, to be worked out when somebody asks."""
+    miss = Miss(run, spec, decision)
     forget_failure(run, spec)
-    if decision.reason == FIRST_RUN and spec.parts is not None:
-        note_parts(run, spec)
-        return why.reason
-    if decision.reason == FIRST_RUN and run.watch is not None and run.watch.missed(run.run_id, spec):
+    if decision.reason != FIRST_RUN or spec.parts is not None:
+        return miss
+    if run.watch is not None and run.watch.missed(run.run_id, spec):
         warn(
             f"step {spec.step_id!r}: its key was new three runs in a row, now {spec.key!r}, with code and arguments "
             "unchanged, so it never hits; take what changes by itself (time, random numbers, ids) out of the key",
             UnstableKeyWarning,
         )
-    return why.reason
+    return miss
 
 
-def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 0.0, lock: Any = None) -> Steps:
+def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: float = 0.0, lock: Any = None) -> Steps:
     where = {"step_id": spec.step_id, "step_key": spec.key}
     yield from _check_lease(run)
     if reason is not None and run.cache is not None:
-        run.emit(StepCacheMiss, reason=reason, **where)
+        run.emit(StepCacheMiss, reason=str(reason) if run.listened else reason, **where)
     run.emit(StepStart, **where)
     at, started = run.now(), time.perf_counter()
     code = run.code_of(spec) if spec.key is not None else None
@@ -290,7 +289,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: str | None, lookup_s: float = 
     return Outcome(
         result=result,
         hit=False,
-        reason=reason or "",
+        told=reason or "",
         key=spec.key,
         parts=spec.parts,
         stored=stored,

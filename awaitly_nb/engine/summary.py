@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb import events as ev
 from awaitly_nb.drawing import html_of
-from awaitly_nb.engine.lookup import SOURCES
+from awaitly_nb.engine.lookup import SOURCES, error_line
 from awaitly_nb.frozen import Frozen, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
-__all__ = ["RECENT", "RunSummary", "StepSummary", "Summariser", "error_line"]
+__all__ = ["RECENT", "RunSummary", "StepSummary", "Summariser"]
 
 StepState: TypeAlias = Literal["running", "waiting", "hit", "computed", "failed", "replayed failure", "interrupted"]
 RunStatus: TypeAlias = Literal["running", "ok", "failed", "cancelled"]
@@ -93,35 +93,65 @@ class RunSummary(Frozen, kw_only=True):
 
 
 _Hit: TypeAlias = "tuple[datetime, float, float | None, int | None, str, bool, bool, str]"
+"""When it was told, the seconds of its look-up and of computing it once, its size, its source, whether its code
+changed, whether it is a success, and its error in one line."""
+
+
+class _Computed:
+    """What is known so far of a step that runs or ran, made into a summary when somebody asks."""
+
+    __slots__ = ("at", "duration_s", "error_text", "reason", "size_bytes", "state")
+
+    def __init__(self, state: StepState, at: datetime, reason: object) -> None:
+        self.state = state
+        self.at = at
+        self.reason = reason
+        self.duration_s: float | None = None
+        self.size_bytes: int | None = None
+        self.error_text = ""
+
+    def summary(self, step_id: str, step_key: str | None) -> StepSummary:
+        return StepSummary(
+            step_id=step_id,
+            step_key=step_key,
+            state=self.state,
+            at=self.at,
+            duration_s=self.duration_s or 0.0,
+            computed_s=self.duration_s if self.state in ("computed", "failed") else None,
+            size_bytes=self.size_bytes,
+            reason=str(self.reason),
+            error_text=self.error_text,
+        )
 
 
 class _Recording:
     __slots__ = ("base", "reasons", "standing", "steps")
 
-    def __init__(self, event: ev.Event) -> None:
+    def __init__(self, kind: type[ev.Event], run_id: str, workflow: str, at: datetime) -> None:
         # Steps of a standing run (decorated functions, cells) come without a workflow_start, and it never ends; a
         # workflow_cancelled tells that its step was cut short.
-        self.standing = not isinstance(event, ev.WorkflowStart)
+        self.standing = kind is not ev.WorkflowStart
         status: RunStatus = "ok" if self.standing else "running"
-        self.base = RunSummary(run_id=event.run_id, workflow=event.workflow, status=status, started_at=event.at)
-        self.reasons: dict[tuple[str, str | None], str] = {}
+        self.base = RunSummary(run_id=run_id, workflow=workflow, status=status, started_at=at)
+        self.reasons: dict[tuple[str, str | None], object] = {}
         # A hit is noted as the bare facts, and made into a summary when somebody asks.
-        self.steps: dict[tuple[str, str | None], StepSummary | _Hit] = {}
+        self.steps: dict[tuple[str, str | None], _Computed | _Hit] = {}
 
     def summary(self) -> RunSummary:
         steps = tuple(
-            step if isinstance(step, StepSummary) else _hit(*where, step) for where, step in tuple(self.steps.items())
+            step.summary(*where) if isinstance(step, _Computed) else _hit(*where, step)
+            for where, step in tuple(self.steps.items())
         )
         return replace(self.base, steps=steps)
 
 
 class Summariser:
-    """A listener that keeps the summaries of the latest runs.
+    """Summarises the latest runs, from what the engine notes of them or, as a listener, from their events.
 
     Parameters
     ----------
     limit
-        How many runs to keep.
+        Of how many runs.
     """
 
     def __init__(self, limit: int = 50) -> None:
@@ -130,120 +160,98 @@ class Summariser:
 
     def handle_event(self, event: ev.Event) -> None:
         """Take one event in."""
-        recording = self._runs.get(event.run_id)
-        if recording is None or isinstance(event, ev.WorkflowStart):
-            recording = self._runs[event.run_id] = _Recording(event)
-            while len(self._runs) > self._limit:
-                self._runs.popitem(last=False)
-        match event:
-            case ev.StepCacheHit():
-                recording.steps[event.step_id, event.step_key] = _note(event)
-            case ev.StepCacheMiss():
-                recording.reasons[event.step_id, event.step_key] = event.reason
-            case ev.StepStart():
-                where = (event.step_id, event.step_key)
-                self._step(
-                    recording,
-                    event,
-                    StepSummary(
-                        step_id=event.step_id,
-                        step_key=event.step_key,
-                        state="running",
-                        at=event.at,
-                        reason=recording.reasons.pop(where, "" if event.step_key else "no key"),
-                    ),
-                )
-            case ev.StepWaiting():
-                waiting = StepSummary(
-                    step_id=event.step_id,
-                    step_key=event.step_key,
-                    state="waiting",
-                    at=event.at,
-                    reason=f"for {event.holder}",
-                )
-                recording.steps[event.step_id, event.step_key] = waiting
-            case ev.StepSuccess() | ev.StepFailed():
-                self._end(recording, event)
-            case ev.StepComplete() if event.size_bytes is not None:
-                where = (event.step_id, event.step_key)
-                if isinstance(step := recording.steps.get(where), StepSummary):
-                    recording.steps[where] = replace(step, size_bytes=event.size_bytes)
-            case ev.WorkflowSuccess() | ev.WorkflowFailed() | ev.WorkflowCancelled():
-                if not recording.standing:
-                    recording.base = _ended(recording.base, event)
-                _leave_unfinished(recording, event)
+        fields = {name: getattr(event, name) for name in event._fields}
+        self.note(type(event), event.run_id, event.workflow, event.at, fields)
+
+    def hit(self, run_id: str, workflow: str, step_id: str, step_key: str, facts: _Hit) -> None:
+        """Note a hit: the common case, without an event."""
+        recording = self._runs.get(run_id)
+        if recording is None:
+            recording = self._begin(ev.StepCacheHit, run_id, workflow, facts[0])
+        recording.steps[step_id, step_key] = facts
+
+    def note(
+        self,
+        kind: type[ev.Event],
+        run_id: str,
+        workflow: str,
+        at: datetime,
+        fields: Mapping[str, Any],  # Any: each field of an event has its own type
+    ) -> None:
+        """Note what an event of this kind with these fields tells."""
+        recording = self._runs.get(run_id)
+        if recording is None or kind is ev.WorkflowStart:
+            recording = self._begin(kind, run_id, workflow, at)
+        if issubclass(kind, ev.WorkflowSuccess | ev.WorkflowFailed | ev.WorkflowCancelled):
+            if not recording.standing:
+                recording.base = _ended(recording.base, kind, fields)
+            _leave_unfinished(recording, at)
+            return
+        if "step_id" not in fields:
+            return
+        where = (fields["step_id"], fields["step_key"])
+        found = recording.steps.get(where)
+        step = found if isinstance(found, _Computed) else None
+        if kind is ev.StepCacheMiss:
+            recording.reasons[where] = fields["reason"]
+        elif kind is ev.StepStart:
+            reason = recording.reasons.pop(where, "" if where[1] else "no key")
+            recording.steps[where] = _Computed("running", at, reason)
+        elif kind is ev.StepWaiting:
+            recording.steps[where] = _Computed("waiting", at, f"for {fields['holder']}")
+        elif kind is ev.StepSuccess or kind is ev.StepFailed:
+            ended = recording.steps[where] = _Computed("computed", step.at if step else at, step.reason if step else "")
+            ended.duration_s = fields["duration_s"]
+            if kind is ev.StepFailed:
+                ended.state, ended.error_text = "failed", error_line(fields["result"].error)
+        elif kind is ev.StepComplete and step is not None and fields["size_bytes"] is not None:
+            step.size_bytes = fields["size_bytes"]
+        elif kind is ev.StepCacheHit:
+            recording.steps[where] = _facts(at, fields)
+
+    def _begin(self, kind: type[ev.Event], run_id: str, workflow: str, at: datetime) -> _Recording:
+        recording = self._runs[run_id] = _Recording(kind, run_id, workflow, at)
+        while len(self._runs) > self._limit:
+            self._runs.popitem(last=False)
+        return recording
 
     def runs(self) -> list[RunSummary]:
-        """Return the kept runs, the latest last."""
+        """Return the latest runs, the last one last."""
         return [summary for run_id in tuple(self._runs) if (summary := self.get(run_id)) is not None]
 
     def get(self, run_id: str) -> RunSummary | None:
-        """Return the summary of one run, or None if it is not kept."""
+        """Return the summary of one run, or None if it is not known any more."""
         later = self.later(run_id)
         return None if later is None else later()
 
     def later(self, run_id: str) -> Callable[[], RunSummary] | None:
-        """Return what makes the summary of one run when somebody asks, or None if the run is not kept."""
+        """Return what makes the summary of one run when somebody asks, or None if the run is not known any more."""
         recording = self._runs.get(run_id)
         return None if recording is None else recording.summary
 
-    @staticmethod
-    def _step(
-        recording: _Recording, event: ev.StepCacheHit | ev.StepStart | ev.StepSuccess | ev.StepFailed, step: StepSummary
-    ) -> None:
-        recording.steps[event.step_id, event.step_key] = step
 
-    def _end(self, recording: _Recording, event: ev.StepSuccess | ev.StepFailed) -> None:
-        found = recording.steps.get((event.step_id, event.step_key))
-        begun = found if isinstance(found, StepSummary) else None
-        self._step(
-            recording,
-            event,
-            StepSummary(
-                step_id=event.step_id,
-                step_key=event.step_key,
-                state="computed" if event.result.ok else "failed",
-                at=begun.at if begun else event.at,
-                duration_s=event.duration_s,
-                computed_s=event.duration_s,
-                reason=begun.reason if begun else "",
-                error_text="" if isinstance(event, ev.StepSuccess) else error_line(event.error),
-            ),
-        )
+def _ended(run: RunSummary, kind: type[ev.Event], fields: Mapping[str, Any]) -> RunSummary:
+    duration_s = fields["duration_s"]
+    if kind is ev.WorkflowSuccess:
+        return replace(run, status="ok", duration_s=duration_s)
+    if kind is ev.WorkflowFailed:
+        return replace(run, status="failed", duration_s=duration_s, error_text=error_line(fields["error"]))
+    told = _CANCELLED.get(fields["reason"], fields["reason"])
+    return replace(run, status="cancelled", duration_s=duration_s, error_text=told)
 
 
-def _ended(run: RunSummary, event: ev.WorkflowSuccess | ev.WorkflowFailed | ev.WorkflowCancelled) -> RunSummary:
-    match event:
-        case ev.WorkflowSuccess():
-            return replace(run, status="ok", duration_s=event.duration_s)
-        case ev.WorkflowFailed():
-            return replace(run, status="failed", duration_s=event.duration_s, error_text=error_line(event.error))
-        case ev.WorkflowCancelled():
-            told = _CANCELLED.get(event.reason, event.reason)
-            return replace(run, status="cancelled", duration_s=event.duration_s, error_text=told)
-
-
-def _leave_unfinished(recording: _Recording, event: ev.Event) -> None:
+def _leave_unfinished(recording: _Recording, at: datetime) -> None:
     """Mark what had begun and not ended: after the end of its run nothing will be heard of it any more."""
-    for where, step in tuple(recording.steps.items()):
-        if isinstance(step, StepSummary) and step.state in {"running", "waiting"}:
-            spent_s = max(0.0, (event.at - step.at).total_seconds())
-            recording.steps[where] = replace(step, state="interrupted", duration_s=spent_s)
+    for step in tuple(recording.steps.values()):
+        if isinstance(step, _Computed) and step.state in {"running", "waiting"}:
+            step.state, step.duration_s = "interrupted", max(0.0, (at - step.at).total_seconds())
 
 
-def _note(event: ev.StepCacheHit) -> _Hit:
-    result = event.result
+def _facts(at: datetime, fields: Mapping[str, Any]) -> _Hit:
+    result = fields["result"]
     error_text = "" if result.ok else error_line(result.error)
-    return (
-        event.at,
-        event.duration_s,
-        event.computed_s,
-        event.size_bytes,
-        event.source,
-        event.stale_code,
-        result.ok,
-        error_text,
-    )
+    taken = (fields[name] for name in ("duration_s", "computed_s", "size_bytes", "source", "stale_code"))
+    return (at, *taken, result.ok, error_text)
 
 
 def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
@@ -267,14 +275,6 @@ def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
 
 _NOTICEABLE_S = 1e-3
 _CANCELLED = {"KeyboardInterrupt": "interrupted by you", "CancelledError": "cancelled"}
-
-
-def error_line(error: object) -> str:
-    """Return an error in one line, with its type where it is not a text."""
-    try:
-        return error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - the stranger is the user's error
-        return type(error).__name__
 
 
 RECENT = Summariser()

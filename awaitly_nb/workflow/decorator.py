@@ -397,7 +397,8 @@ def standing_run(name: str, cache: StepCache | None) -> Run:
         workflow=name,
         run_id=f"{name}@{os.getpid()}",
         cache=cache,
-        emitter=Emitter([RECENT.handle_event]),
+        emitter=Emitter([]),
+        log=RECENT,
         remember=False,
         track_files=settings().track_files,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 import pytest
 
 import awaitly_nb as aw
+from awaitly_nb.engine import explain
 
 
 def reasons(workflow, body):
@@ -86,3 +88,35 @@ def test_asking_why_says_so_and_changes_nothing(tmp_path):
         broken("a")
     for _ in range(2):
         assert broken.why("a").reason == "failed last time; exceptions are not kept"
+
+
+def test_why_it_missed_is_worked_out_only_when_somebody_asks(tmp_path, monkeypatch):
+    compared = []
+    nearest = explain._nearest
+    monkeypatch.setattr(explain, "_nearest", lambda *args: compared.append(1) or nearest(*args))
+
+    @aw.step(cache=aw.create_disk_cache(tmp_path), name="asked")
+    def asked(x):
+        return x
+
+    for x in range(3):
+        asked(x)
+    assert compared == []
+    run = next(run for run in reversed(aw.recent_runs()) if run.workflow == "asked")
+    assert [step.reason for step in run.steps] == ["first run", "argument x: 0 -> 1", "argument x: 1 -> 2"]
+    assert len(compared) == 3
+
+
+def test_what_is_known_of_a_miss_is_bounded_and_its_reason_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(explain, "_LATEST_MISSES", 2)
+    monkeypatch.setattr(explain, "_LATEST", deque())
+
+    @aw.step(cache=aw.create_disk_cache(tmp_path), name="bounded")
+    def bounded(x):
+        return x
+
+    for x in range(4):
+        bounded(x)
+    assert len(explain._LATEST) == 2
+    run = next(run for run in reversed(aw.recent_runs()) if run.workflow == "bounded")
+    assert run.steps[1].reason == "argument x: 0 -> 1"
