@@ -159,6 +159,24 @@ def plan(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
 
 @app.command()
 @click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@as_json
+def audit(*, notebook: Path, as_json: bool) -> None:
+    """Run every cell of NOTEBOOK live, beside the cache, and tell what its hits leave otherwise.
+
+    Every cell runs, twice where something differs: files are written and services called as by Run All.
+
+    Exit codes: 0 hits leave what running leaves; 1 they do not.
+    """
+    import subprocess
+
+    # The shell knows nothing of the notebook's room; what runs cells is a process of its own anyway.
+    command = [sys.executable, "-m", "awaitly_nb.notebook.audit", str(notebook), *(["--json"] if as_json else [])]
+    if code := subprocess.run(command, check=False).returncode:  # noqa: S603 - this interpreter, and our own module
+        raise SystemExit(code)
+
+
+@app.command()
+@click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--mermaid", is_flag=True, help="As Mermaid text, and not as SVG.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.")
 @as_json

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.cache import Entry
     from awaitly_nb.manage import EntryDetails
+    from awaitly_nb.notebook.audit import AuditReport
     from awaitly_nb.plans import Graph, Plan
 
 __all__ = ["COMMANDS", "Command", "TextTable", "ValueView", "complete", "perform"]
@@ -243,6 +244,16 @@ def _graph(notebook: str | None = None, *, mermaid: bool = False) -> Graph | _Sa
     return _Said(graph.to_mermaid()) if mermaid else graph
 
 
+def _audit(notebook: str | None = None) -> AuditReport:
+    from awaitly_nb.notebook.audit import audit
+    from awaitly_nb.notebook.plan_view import own_notebook
+
+    path = own_notebook(current_shell()) if notebook is None else notebook
+    if path is None:
+        raise MisuseError("this front end does not tell which notebook it shows; say it: %awaitly audit NOTEBOOK.ipynb")
+    return audit(path)
+
+
 def _panel() -> None:
     from awaitly_nb.notebook.panel import panel
 
@@ -307,6 +318,9 @@ COMMANDS: Final = {
     ),
     "graph": Command(
         _graph, "[NOTEBOOK]", "which cell feeds which, and what would run", {"--mermaid": "as Mermaid text"}
+    ),
+    "audit": Command(
+        _audit, "[NOTEBOOK]", "run every cell live, beside the cache, and tell what its hits leave otherwise", {}
     ),
     "undo": Command(_undo, "", "bring back what was removed last, for a minute", {}),
     "retry": Command(_retry, "[KEY]", "remove cached failures, so that they run again", _DRY, "failed"),

@@ -77,6 +77,7 @@ class AwaitlyMagics(Magics):
         %awaitly auto [on|off|status]   cache plain cells by themselves where that is worth it
         %awaitly plan          what Run All would do: which cells hit, which run and why, and what that costs
         %awaitly graph         which cell feeds which, as a picture
+        %awaitly audit         run every cell live, beside the cache, and tell what its hits leave otherwise
         %awaitly rm GLOB       remove keys, in every namespace; they are computed again
         %awaitly undo          bring back what was removed last, for a minute
         %awaitly retry [KEY]   remove cached failures, so that they run again

@@ -48,6 +48,10 @@ class Attributes:
         """Return the attributes of each target."""
         return {_target(owner): dict(vars(owner)) for owner in self._owners()}
 
+    def told(self) -> Values:
+        """Return the names of the usual targets' attributes, which a cell may have added to."""
+        return {f"{owner.__module__}.{owner.__qualname__}": sorted(vars(owner)) for owner in _usual()}
+
     def difference(self, before: dict[Target, Values]) -> Values | None:
         """Return the attributes that were set, and those that are gone."""
         made: Values = {}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.keys import after_imports
 from awaitly_nb.notebook.ledger.libraries import shell_watchers
+from awaitly_nb.notebook.ledger.settings import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +65,9 @@ class BuiltIn(Watcher, Protocol):
     @property
     def first(self) -> bool:
         """Whether imports depend on the state."""
+
+    def told(self) -> Mapping[Any, Any]:
+        """Return the state as values by name, by which two sessions can be compared."""
 
     def requirement(self, before: State, changed: State | None, words: frozenset[str]) -> str | None:
         """Return a digest of what code of these words may have set to what it was; None where they name nothing."""
@@ -234,6 +238,14 @@ class Ledger:
                 return f"{name} differ from when it ran"
         return None
 
+    def digests(self) -> dict[str, str]:
+        """Return a digest of each watched state as it is, by names that a reader understands."""
+        found: dict[str, str] = {}
+        for watcher in self._watchers(frozenset()):
+            if watcher.library is None or watcher.library in sys.modules:
+                found |= {f"{watcher.name}: {name}": digest_of([value]) for name, value in watcher.told().items()}
+        return found
+
     def split(self, stored: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: as above
         """Return the part of stored changes that imports depend on, which is plain data, and the rest."""
         if not stored:
@@ -310,6 +322,10 @@ class Registered:
     def apply(self, data: State) -> None:
         """As the watcher says."""
         self.watcher.apply(data)
+
+    def told(self) -> Mapping[Any, Any]:
+        """Tell all of it under one name."""
+        return {"state": self.snapshot()}
 
     def requirement(self, before: State, changed: State | None, words: frozenset[str]) -> str | None:  # noqa: ARG002
         """Require nothing: what code names of this state is unknown."""

@@ -70,6 +70,11 @@ class Draws:
         self.generator.watch()
         return self.generator.seedings, self.generator.state()
 
+    def told(self) -> Values:
+        """Return its state; that of one which nobody seeded is another in each session."""
+        self.generator.watch()
+        return {"state": self.generator.to_text(self.generator.state())} if self.generator.seeded else {}
+
     def difference(self, before: tuple[int, Any]) -> Values | None:
         """Return its state now, if it was seeded or drawn from: also where that is what it was."""
         now = self.snapshot()
@@ -99,6 +104,10 @@ class Figures:
     def snapshot(self) -> dict[int, Any]:
         """Return the open figures, in the order of their use."""
         return {number: manager.canvas.figure for number, manager in _managers().items()}
+
+    def told(self) -> Values:
+        """Return the numbers of the open ones."""
+        return {"numbers": list(self.snapshot())}
 
     def difference(self, before: dict[int, Any]) -> Values | None:
         """Return the figures that are open now and were not, which are closed, and which is the current one."""

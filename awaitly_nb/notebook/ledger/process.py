@@ -49,6 +49,10 @@ class Folder:
         """Return it."""
         return str(Path.cwd())
 
+    def told(self) -> Values:
+        """Return it."""
+        return {"folder": self.snapshot()}
+
     def difference(self, before: str) -> str | None:
         """Return where it is now, seen from where it was if it is below."""
         now = Path.cwd()
@@ -129,6 +133,14 @@ class Logging:
             if isinstance(logger, logging.Logger):
                 found[name] = _logger_state(logger)
         return found
+
+    def told(self) -> Values:
+        """Return what differs from a fresh logger."""
+        states = {name: state for name, state in self.snapshot().items() if name != "\0" and state != _FRESH}
+        return {
+            name or "root": [*state[:-1], [_described(one, lenient=True) for one in state[-1]]]
+            for name, state in states.items()
+        }
 
     def difference(self, before: dict[str, tuple[Any, ...]]) -> Values | None:
         """Return the loggers that differ, and the handlers that came and are gone."""

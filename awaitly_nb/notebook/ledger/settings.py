@@ -12,7 +12,7 @@ from awaitly_nb.keys import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping
 
-__all__ = ["Listing", "Settings", "is_same"]
+__all__ = ["Listing", "Settings", "digest_of", "is_same"]
 
 Values: TypeAlias = "dict[Any, Any]"
 """Settings by name; names are text or tuples, values are whatever the owner of the setting takes."""
@@ -64,6 +64,10 @@ class Settings:
     refuse: Callable[[Values], str | None] = lambda _: None
 
     def snapshot(self) -> Values:
+        """Return the values."""
+        return self.read()
+
+    def told(self) -> Values:
         """Return the values."""
         return self.read()
 
@@ -125,6 +129,10 @@ class Listing:
     def snapshot(self) -> tuple[Hashable, ...]:
         """Return the entries."""
         return tuple(self.live())
+
+    def told(self) -> Values:
+        """Return the entries under one name."""
+        return {"entries": list(self.live())}
 
     def difference(self, before: tuple[Hashable, ...]) -> Values | None:
         """Return which entries came, and where, and which are gone."""

@@ -311,7 +311,7 @@ def test_help_lists_every_word_with_its_options(shell, line):
 
 
 def test_the_shell_and_the_magic_have_the_same_words_and_options():
-    own_notebook = {"plan", "graph"}  # a kernel belongs to a notebook, a shell does not
+    own_notebook = {"audit", "graph", "plan"}  # a kernel belongs to a notebook, a shell does not
     notebook_only = {"panel", "undo", "auto"}  # what was removed lies in the memory of the kernel
     for word, command in COMMANDS.items():
         if word in notebook_only:
