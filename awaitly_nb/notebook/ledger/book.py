@@ -253,7 +253,12 @@ class Ledger:
         first = {watcher.name for watcher in self._watchers(frozenset(stored["words"])) if watcher.first}
         parts = [
             {
-                "data": {name: data for name, data in stored["data"].items() if (name in first) is early},
+                # The environment is set a second time: libraries change it while they are imported.
+                "data": {
+                    name: data
+                    for name, data in stored["data"].items()
+                    if (name in first) is early or name == "environment"
+                },
                 "required": {name: mark for name, mark in stored["required"].items() if (name in first) is early},
                 "words": stored["words"],
             }
@@ -263,11 +268,11 @@ class Ledger:
         return early, late
 
     def prepare(self, stored: Mapping[str, Any]) -> None:  # Any: as above
-        """Apply what imports depend on (environment, working directory, search path); comes before `apply`."""
+        """Apply the first part of `split`: what imports depend on; comes before them and before `apply`."""
         self._apply(stored, first=True)
 
     def apply(self, stored: Mapping[str, Any]) -> None:  # Any: as above
-        """Apply the changes, after the cell's imports and variables are restored.
+        """Apply changes, or the second part of `split` where the first was; after imports and variables are restored.
 
         Raises
         ------
@@ -281,7 +286,7 @@ class Ledger:
         if not data:
             return
         for watcher in self._watchers(frozenset(stored["words"])):
-            if watcher.name in data and watcher.first == first:
+            if watcher.name in data and (watcher.first or not first):
                 watcher.apply(data[watcher.name])
 
     def _watchers(self, words: frozenset[str]) -> tuple[BuiltIn, ...]:

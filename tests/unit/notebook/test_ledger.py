@@ -167,8 +167,9 @@ def run():
 def load():
     stored = pickle.loads(file.read_bytes())
     assert ledger.refusal(stored) is None, ledger.refusal(stored)
-    ledger.prepare(stored)
-    ledger.apply(stored)
+    early, late = ledger.split(stored)
+    ledger.prepare(early)
+    ledger.apply(late)
 def neither():
     pass
 for act in (run, load, neither):
@@ -225,6 +226,16 @@ def test_what_is_set_to_what_it_was_is_required_to_be_so_at_the_hit(ledger, monk
     assert ledger.refusal(stored) is None
     monkeypatch.setenv("MODE", "b")
     assert ledger.refusal(stored) == "environment differ from when it ran"
+
+
+def test_the_environment_is_set_again_after_the_imports_which_may_change_it(ledger, monkeypatch):
+    monkeypatch.setenv("CONFIGURED", "no")
+    stored = changes_of(ledger, "import x", lambda: monkeypatch.setenv("CONFIGURED", "once")).to_data()
+    early, late = ledger.split(stored)
+    ledger.prepare(early)
+    monkeypatch.setenv("CONFIGURED", "twice")
+    ledger.apply(late)
+    assert os.environ["CONFIGURED"] == "once"
 
 
 def test_a_cell_that_ran_is_not_refused_in_the_session_that_it_changed(ledger, monkeypatch):
