@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Never
 
 from awaitly_nb.errors import InvalidOptionError, MisuseError
 from awaitly_nb.frozen import Frozen
-from awaitly_nb.units import parse_duration, parse_size
+from awaitly_nb.units import did_you_mean, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -180,7 +180,9 @@ def configure(
         "auto_budget": auto_budget,
     }
     for name in unknown:
-        raise MisuseError(f"configure({name}=...): unknown setting; {_near(name)}there are {', '.join(_PARSERS)}")
+        raise MisuseError(
+            f"configure({name}=...): unknown setting; {did_you_mean(name, _PARSERS)} there are {', '.join(_PARSERS)}"
+        )
     global _memo, _generation  # noqa: PLW0603 - settings are one per process by nature
     parsed = {}
     for name, value in given.items():
@@ -191,13 +193,6 @@ def configure(
     _configured.update(parsed)
     _memo = None
     _generation += 1
-
-
-def _near(name: str) -> str:
-    import difflib
-
-    found = difflib.get_close_matches(name, _PARSERS, n=1)
-    return f"did you mean {found[0]!r}? " if found else ""
 
 
 def generation() -> int:
@@ -332,7 +327,7 @@ def _from_file(path: Path, table: dict[str, Any], source: str) -> dict[str, tupl
     for name, value in table.items():
         if name not in _PARSERS:
             raise InvalidOptionError(
-                f"{source}: unknown setting {name!r}; {_near(name)}there are {', '.join(_PARSERS)}"
+                f"{source}: unknown setting {name!r}; {did_you_mean(name, _PARSERS)} there are {', '.join(_PARSERS)}"
             )
         found[name] = (_PARSERS[name](value, f"{source}: {name}", path.parent), source)
     return found

@@ -1,4 +1,4 @@
-"""Durations, sizes and ages: read from what people write, and shown as people read them. Stdlib only, no I/O."""
+"""Durations, sizes, ages and words: read from what people write, and shown as people read them. Stdlib only, no I/O."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from awaitly_nb.errors import InvalidOptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
-__all__ = ["parse_duration", "parse_size", "show_age", "show_duration", "show_size"]
+__all__ = ["did_you_mean", "parse_duration", "parse_size", "show_age", "show_duration", "show_size"]
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -118,3 +119,18 @@ def show_age(at: datetime, now: datetime) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit} ago"
     return f"{int(seconds)} s ago"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word next to `word`, or nothing where none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("statsu", ["status", "keys"]), did_you_mean("x", ["status"])
+    ("did you mean 'status'?", '')
+    """
+    import difflib  # only where something was misspelt
+
+    near = {text.casefold(): text for text in known}
+    found = difflib.get_close_matches(word.casefold(), near, n=1, cutoff=0.6)
+    return f"did you mean {near[found[0]]!r}?" if found else ""

@@ -16,7 +16,7 @@ from awaitly_nb.cli.options import (
     INTERRUPTED,
     WOULD_COMPUTE,
     Bash,
-    Group,
+    CommandGroup,
     as_json,
     complete_keys,
     complete_names,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--cache-dir",
     type=click.Path(path_type=Path, file_okay=False),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import threading
 import time
@@ -42,6 +43,10 @@ __all__ = [
 
 Ending = Literal["ok", "cell failed", "kernel died", "interrupted", "would compute", "over budget"]
 _JOURNAL, _LOG = "events.jsonl", "kernel.log"
+_FORGOTTEN = re.compile(r"[Mm]agic function `?%%?awaitly|[Mm]agic `?%%?awaitly")
+_LOAD_EXT = (
+    "%%awaitly is unknown to this kernel: put `%load_ext awaitly_nb` into a cell above the first one that uses it."
+)
 OnEvent = Callable[[dict[str, Any], Callable[[], None]], None]
 
 
@@ -188,6 +193,8 @@ def run_notebook(
             except CellExecutionError as exc:
                 ending = _STOPS.get(exc.ename, "cell failed")
                 error = str(exc) if ending == "cell failed" else exc.evalue
+                if _FORGOTTEN.search(str(exc.evalue)):
+                    error = f"{_LOAD_EXT}\n\n{error}"
             except DeadKernelError:
                 ending = "kernel died"
                 error = "" if died_at else (folder / _LOG).read_text(errors="replace")

@@ -16,8 +16,7 @@ import click
 from click.shell_completion import BashComplete, split_arg_string
 
 from awaitly_nb.errors import AwaitlyError, LeaseHeldError
-from awaitly_nb.manage import did_you_mean
-from awaitly_nb.units import parse_duration
+from awaitly_nb.units import did_you_mean, parse_duration
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -28,7 +27,7 @@ __all__ = [
     "INTERRUPTED",
     "WOULD_COMPUTE",
     "Bash",
-    "Group",
+    "CommandGroup",
     "as_json",
     "complete_keys",
     "complete_names",
@@ -43,7 +42,7 @@ class _HeldError(click.ClickException):
     exit_code = HELD
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """The commands; messages of this package say what, where and what to do, and no traceback hides that."""
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: as click has it

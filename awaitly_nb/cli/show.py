@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from awaitly_nb.states import Lease, SavedState
 
 __all__ = [
-    "Progress",
+    "RunProgress",
     "console",
     "data",
     "demo",
@@ -429,7 +429,7 @@ def vouched(found: Vouched) -> None:
 # -- progress ---------------------------------------------------------------------------------------------------------
 
 
-class Progress:
+class RunProgress:
     """What is going on in a headless run: steps done of all, the one that runs, and how long it all takes. Thread-safe.
 
     Parameters
@@ -498,13 +498,13 @@ class Progress:
 
 
 @contextmanager
-def progress(*, quiet: bool, total: int | None = None) -> Iterator[Progress]:
+def progress(*, quiet: bool, total: int | None = None) -> Iterator[RunProgress]:
     """Show what is done as lines, and on a terminal below them one line that changes every half second."""
     err = Console(stderr=True)
     if quiet:
-        yield Progress(lambda _: None)
+        yield RunProgress(lambda _: None)
         return
-    shown = Progress(lambda text: err.print(inert(text)), total=total)
+    shown = RunProgress(lambda text: err.print(inert(text)), total=total)
     if not err.is_terminal:
         yield shown
         return

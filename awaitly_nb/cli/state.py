@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from awaitly_nb.cli import show
-from awaitly_nb.cli.options import Group, as_json
+from awaitly_nb.cli.options import CommandGroup, as_json
 from awaitly_nb.errors import (
     AwaitlyError,
     InvalidOptionError,
@@ -62,7 +62,7 @@ def _complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return []
 
 
-@click.group("state", cls=Group)
+@click.group("state", cls=CommandGroup)
 def state_group() -> None:
     """Look at what runs have finished, in the stores they resume from.
 

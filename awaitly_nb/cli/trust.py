@@ -11,7 +11,7 @@ import click
 
 from awaitly_nb import manage
 from awaitly_nb.cli import show
-from awaitly_nb.cli.options import Group, as_json
+from awaitly_nb.cli.options import CommandGroup, as_json
 from awaitly_nb.errors import AwaitlyError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _complete_foreign(ctx: click.Context, param: click.Parameter, incomplete: st
     return []
 
 
-@click.group("trust", cls=Group, invoke_without_command=True)
+@click.group("trust", cls=CommandGroup, invoke_without_command=True)
 @as_json
 @click.pass_context
 def trust_group(ctx: click.Context, *, as_json: bool) -> None:

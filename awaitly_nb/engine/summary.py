@@ -40,6 +40,8 @@ class StepSummary(Frozen, kw_only=True):
         Seconds saved by not computing it again.
     size_bytes
         Size of its stored value, where known.
+    stored
+        Whether a cache has the result that was computed; None where nothing was computed.
     reason
         Why it was computed, or where a hit came from.
     error_text
@@ -54,6 +56,7 @@ class StepSummary(Frozen, kw_only=True):
     computed_s: float | None = None
     saved_s: float = 0.0
     size_bytes: int | None = None
+    stored: bool | None = None
     reason: str = ""
     error_text: str = ""
 
@@ -100,7 +103,7 @@ changed, whether it is a success, and its error in one line."""
 class _Computed:
     """What is known so far of a step that runs or ran, made into a summary when somebody asks."""
 
-    __slots__ = ("at", "duration_s", "error_text", "reason", "size_bytes", "state")
+    __slots__ = ("at", "duration_s", "error_text", "reason", "size_bytes", "state", "stored")
 
     def __init__(self, state: StepState, at: datetime, reason: object) -> None:
         self.state = state
@@ -108,6 +111,7 @@ class _Computed:
         self.reason = reason
         self.duration_s: float | None = None
         self.size_bytes: int | None = None
+        self.stored: bool | None = None
         self.error_text = ""
 
     def summary(self, step_id: str, step_key: str | None) -> StepSummary:
@@ -119,6 +123,7 @@ class _Computed:
             duration_s=self.duration_s or 0.0,
             computed_s=self.duration_s if self.state in ("computed", "failed") else None,
             size_bytes=self.size_bytes,
+            stored=self.stored,
             reason=str(self.reason),
             error_text=self.error_text,
         )
@@ -151,7 +156,7 @@ class Summariser:
     Parameters
     ----------
     limit
-        Of how many runs.
+        Of how many runs of one workflow; a cell and a decorated function have one each.
     """
 
     def __init__(self, limit: int = 50) -> None:
@@ -169,6 +174,8 @@ class Summariser:
         if recording is None:
             recording = self._begin(ev.StepCacheHit, run_id, workflow, facts[0])
         recording.steps[step_id, step_key] = facts
+        if recording.standing and len(recording.steps) > _MOST_KEYS:
+            del recording.steps[next(iter(recording.steps))]
 
     def note(
         self,
@@ -197,6 +204,9 @@ class Summariser:
         elif kind is ev.StepStart:
             reason = recording.reasons.pop(where, "" if where[1] else "no key")
             recording.steps[where] = _Computed("running", at, reason)
+            # A function or a cell has no end; of a run of a workflow all steps are remembered.
+            if recording.standing and len(recording.steps) > _MOST_KEYS:
+                del recording.steps[next(iter(recording.steps))]
         elif kind is ev.StepWaiting:
             recording.steps[where] = _Computed("waiting", at, f"for {fields['holder']}")
         elif kind is ev.StepSuccess or kind is ev.StepFailed:
@@ -204,14 +214,18 @@ class Summariser:
             ended.duration_s = fields["duration_s"]
             if kind is ev.StepFailed:
                 ended.state, ended.error_text = "failed", error_line(fields["result"].error)
-        elif kind is ev.StepComplete and step is not None and fields["size_bytes"] is not None:
-            step.size_bytes = fields["size_bytes"]
+        elif kind is ev.StepComplete and step is not None:
+            step.size_bytes, step.stored = fields["size_bytes"], fields["stored"]
         elif kind is ev.StepCacheHit:
             recording.steps[where] = _facts(at, fields)
 
     def _begin(self, kind: type[ev.Event], run_id: str, workflow: str, at: datetime) -> _Recording:
         recording = self._runs[run_id] = _Recording(kind, run_id, workflow, at)
-        while len(self._runs) > self._limit:
+        # Of one workflow: neither a loop of runs nor many names push out another name's last state.
+        same = [known for known, one in self._runs.items() if one.base.workflow == workflow]
+        for known in same[: -self._limit]:
+            del self._runs[known]
+        while len(self._runs) > _MOST_RUNS:
             self._runs.popitem(last=False)
         return recording
 
@@ -274,6 +288,8 @@ def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
 
 
 _NOTICEABLE_S = 1e-3
+_MOST_KEYS = 2_000  # of one cell or function
+_MOST_RUNS = 5_000  # of all workflows, cells and functions together
 _CANCELLED = {"KeyboardInterrupt": "interrupted by you", "CancelledError": "cancelled"}
 
 

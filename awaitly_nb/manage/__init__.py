@@ -41,21 +41,20 @@ if TYPE_CHECKING:
     from awaitly_nb.manage.terms import STATES as STATES
     from awaitly_nb.manage.terms import WORDS as WORDS
     from awaitly_nb.manage.terms import counted as counted
-    from awaitly_nb.manage.terms import did_you_mean as did_you_mean
     from awaitly_nb.manage.terms import fit_width as fit_width
     from awaitly_nb.manage.terms import middle_cut as middle_cut
     from awaitly_nb.manage.terms import short_key as short_key
     from awaitly_nb.manage.terms import show_computed as show_computed
     from awaitly_nb.manage.terms import show_took as show_took
     from awaitly_nb.manage.terms import show_when as show_when
-    from awaitly_nb.manage.trust import Trusted as Trusted
-    from awaitly_nb.manage.trust import Vouched as Vouched
-    from awaitly_nb.manage.trust import distrust as distrust
-    from awaitly_nb.manage.trust import export_secret as export_secret
-    from awaitly_nb.manage.trust import trust_secret as trust_secret
-    from awaitly_nb.manage.trust import trusted as trusted
-    from awaitly_nb.manage.trust import untrusted as untrusted
-    from awaitly_nb.manage.trust import vouch as vouch
+    from awaitly_nb.manage.vouching import Trusted as Trusted
+    from awaitly_nb.manage.vouching import Vouched as Vouched
+    from awaitly_nb.manage.vouching import distrust as distrust
+    from awaitly_nb.manage.vouching import export_secret as export_secret
+    from awaitly_nb.manage.vouching import trust_secret as trust_secret
+    from awaitly_nb.manage.vouching import trusted as trusted
+    from awaitly_nb.manage.vouching import untrusted as untrusted
+    from awaitly_nb.manage.vouching import vouch as vouch
 else:
     __getattr__ = door(
         __name__,
@@ -69,17 +68,16 @@ else:
             "STATES": "terms",
             "TRASH": "entries",
             "Trash": "entries",
-            "Trusted": "trust",
-            "Vouched": "trust",
+            "Trusted": "vouching",
+            "Vouched": "vouching",
             "WORDS": "terms",
             "config": "health",
             "counted": "terms",
-            "did_you_mean": "terms",
-            "distrust": "trust",
+            "distrust": "vouching",
             "doctor": "health",
             "entry_data": "entries",
-            "export_secret": "trust",
             "expected_s": "steps",
+            "export_secret": "vouching",
             "find": "entries",
             "fit_width": "terms",
             "folder_stamp": "entries",
@@ -99,12 +97,12 @@ else:
             "shown_key": "entries",
             "shown_text": "previews",
             "status": "steps",
-            "trust_secret": "trust",
-            "trusted": "trust",
+            "trust_secret": "vouching",
+            "trusted": "vouching",
             "undo": "entries",
-            "untrusted": "trust",
+            "untrusted": "vouching",
             "usual_s": "steps",
-            "vouch": "trust",
+            "vouch": "vouching",
             "why": "steps",
         },
     )

@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from awaitly_nb.codec import UndecodableError, unpack
 from awaitly_nb.result import Err, Ok
 
 __all__ = ["Preview", "preview", "shown_text"]
@@ -78,7 +79,7 @@ def _cell_details(value: object) -> Preview | None:
     """Return the preview of a cell's payload: its variables and its outputs, and nothing of how they are stored."""
     if type(value) is not dict or not isinstance(facts := value.get(_CELL_FACTS), dict):
         return None
-    parts = [(name, preview(variable)) for name, variable in value.items() if name != _CELL_FACTS]
+    parts = _variables(value, facts)
     variables = len(parts)
     outputs = facts.get("outputs") or ()
     parts += [shown for output in outputs if isinstance(output, dict) and (shown := _output(output)) is not None]
@@ -87,6 +88,38 @@ def _cell_details(value: object) -> Preview | None:
     if plots:
         told.append(f"{plots:,} plot{'' if plots == 1 else 's'}")
     return Preview(("cell", *told), parts=tuple(parts))
+
+
+def _variables(payload: dict[str, Any], facts: dict[str, Any]) -> list[tuple[str, Preview]]:  # Any: a stored cell
+    """Return the variables of a cell, by name, in the order in which it bound them."""
+    try:
+        content = unpack(payload["stream"], payload["buffers"], payload["shapes"], _Live)
+        values: dict[str, Any] = content["values"]
+    except (KeyError, TypeError, UndecodableError):
+        values = {}  # of what the session defines: without it only the names are known
+    modules, missing = facts.get("modules") or {}, facts.get("missing") or {}
+    parts = []
+    for name in facts.get("names") or values:
+        if name in values:
+            parts.append((name, preview(values[name])))
+        elif name in modules:
+            parts.append((name, Preview(("module",), text=str(modules[name]))))
+        elif name in missing:
+            kind, why = missing[name]
+            parts.append((name, Preview((str(kind), "not stored"), text=str(why))))
+        else:
+            parts.append((name, Preview(("can be shown where its cell runs",))))
+    return parts
+
+
+class _Live:
+    """Stands for an object that lives in the session of the cell, and is not stored with it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __repr__(self) -> str:
+        return "(an object of the session)"
 
 
 def _output(output: dict[str, Any]) -> tuple[str, Preview] | None:  # Any: a recorded output, as plain data

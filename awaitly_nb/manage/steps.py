@@ -21,8 +21,8 @@ from awaitly_nb.drawing import html_of
 from awaitly_nb.errors import NotCachedError
 from awaitly_nb.keys import Parts, diff, nearest
 from awaitly_nb.manage.entries import find, names
-from awaitly_nb.manage.terms import STATES, WORDS, did_you_mean, show_took
-from awaitly_nb.units import show_age, show_duration
+from awaitly_nb.manage.terms import STATES, WORDS, show_took
+from awaitly_nb.units import did_you_mean, show_age, show_duration
 from awaitly_nb.workflow import recent_runs
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def _ran(name: str, steps: Sequence[tuple[str, StepSummary]], sizes: dict[tuple[
     size = step.size_bytes if step.size_bytes is not None else sizes.get((workflow, step.step_key or ""))
     if step.step_key is None:
         why = "not cached: " + (why or "no key")
+    elif step.stored is False:
+        why = f"not stored{why and '; '}{why}"
     return NameStatus(
         name=name,
         state=state,

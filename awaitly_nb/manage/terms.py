@@ -6,21 +6,19 @@ page's own words are in the notebook's `static/`.
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Final
 
 from awaitly_nb.units import show_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
 __all__ = [
     "STATES",
     "WORDS",
     "counted",
-    "did_you_mean",
     "fit_width",
     "middle_cut",
     "short_key",
@@ -114,19 +112,6 @@ def counted(number: int, noun: str) -> str:
     ('1 key', '2,000 keys')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the known word next to `word`, or nothing where none is near.
-
-    Examples
-    --------
-    >>> did_you_mean("statsu", ["status", "keys"]), did_you_mean("x", ["status"])
-    ("did you mean 'status'?", '')
-    """
-    near = {text.casefold(): text for text in known}
-    found = difflib.get_close_matches(word.casefold(), near, n=1, cutoff=0.6)
-    return f"did you mean {near[found[0]]!r}?" if found else ""
 
 
 def fit_width(columns: Sequence[str], rows: Sequence[Sequence[str]], flexible: Sequence[int], width: int) -> list[int]:

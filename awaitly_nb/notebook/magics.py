@@ -45,7 +45,8 @@ class AwaitlyMagics(Magics):
         The key is the cell's code and all that it reads: variables by value, functions by code, files by content.
         Change any of it and the cell runs again; otherwise it is back in a moment, after a restart too.
 
-          NAME           what the cell is called in the panel and in the folder; quotes allow spaces
+          NAME           what the cell is called in the panel and in the folder; quotes allow spaces; without it
+                         the cell is called by what it makes
           --key K        store it under this key instead, whatever it reads; {variable} is filled in
           --vars a,b     store only these variables
           --ignore c,d   leave these inputs out of the key

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.units import parse_duration
+from awaitly_nb.units import did_you_mean, parse_duration
 
 __all__ = ["CELL_FLAGS", "CELL_USAGE", "CELL_VALUES", "CellOptions", "parse_cell_line"]
 
@@ -128,7 +128,8 @@ def _split(line: str) -> tuple[list[str], dict[str, str], set[str]]:
                 raise _misuse(f"{option} needs a value")
             values[option] = value
         else:
-            raise _misuse(f"{token!r} is no option of %%awaitly")
+            near = did_you_mean(option, [*CELL_FLAGS, *CELL_VALUES])
+            raise _misuse(f"unknown option {token!r} of %%awaitly{near and '; '}{near}")
     return words, values, flags
 
 

@@ -190,3 +190,9 @@ def test_a_notebook_that_is_not_there():
     code, _, err = awaitly("run", Path("no_such.ipynb"))
     assert code == 2
     assert "no_such.ipynb" in err
+
+
+def test_a_forgotten_load_ext_is_told(notebook):
+    code, told = report("run", notebook("%%awaitly raw\nx = 1"))
+    assert (code, told["ending"]) == (1, "cell failed")
+    assert "put `%load_ext awaitly_nb` into a cell above" in told["error"].splitlines()[0]

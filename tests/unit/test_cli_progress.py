@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from awaitly_nb.cli import show
-from awaitly_nb.cli.show import Progress
+from awaitly_nb.cli.show import RunProgress
 from awaitly_nb.testing import FakeClock
 
 
@@ -22,7 +22,7 @@ def event(kind, step="fit", **told):
 
 def test_steps_are_told_with_how_many_there_are_and_what_they_took(clock):
     lines = []
-    progress = Progress(lines.append, total=3, clock=clock)
+    progress = RunProgress(lines.append, total=3, clock=clock)
     progress.run_event(event("step_start", "load"), None)
     clock.advance(2)
     assert progress.status() == "2 s, 0 of 3 steps done, load running for 2 s"
@@ -38,7 +38,7 @@ def test_steps_are_told_with_how_many_there_are_and_what_they_took(clock):
 
 def test_the_kill_is_told_when_it_is_sent_and_the_second_run_counts_anew(clock):
     lines = []
-    progress = Progress(lines.append, total=2, clock=clock)
+    progress = RunProgress(lines.append, total=2, clock=clock)
     progress.demo_event("first", {"type": "kernel_start"})
     assert "starting a kernel" in progress.status()
     progress.demo_event("first", event("step_start"))
@@ -52,7 +52,7 @@ def test_the_kill_is_told_when_it_is_sent_and_the_second_run_counts_anew(clock):
 
 
 def test_more_steps_than_were_expected_are_counted_without_a_total(clock):
-    progress = Progress(lambda _: None, total=1, clock=clock)
+    progress = RunProgress(lambda _: None, total=1, clock=clock)
     for step in ("a", "b"):
         progress.run_event(event("step_complete", step, duration_s=0.0), None)
     assert progress.line().endswith("2 steps done")

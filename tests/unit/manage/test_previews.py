@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from awaitly_nb.codec import pack
 from awaitly_nb.manage import Preview, preview, shown_text
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 640, 480, 8, 6, 0, 0, 0) + b"\0" * 4
 
 
 def cell(*outputs, **variables):
-    return {**variables, "": {"outputs": list(outputs), "imports": (), "code": "x:1"}}
+    """A cell's payload, as it is stored."""
+    packed = pack({"values": variables}, [], numbers={}, changed=(), is_new=lambda cls: False)
+    facts = {"outputs": list(outputs), "imports": (), "code": "x:1", "names": list(variables)}
+    return {"": facts, "stream": packed.stream, "buffers": packed.buffers, "shapes": packed.shapes}
 
 
 ENCODED = base64.b64encode(PNG).decode()
@@ -38,6 +42,26 @@ def test_a_cell_shows_each_variable_with_its_shape():
     assert parts["df"].facts == ("DataFrame", "2 rows", "1 columns")
     assert parts["x"].facts == ("ndarray", "shape (3, 4)", "float64")
     assert parts["rows"].text == "[1, 2]"
+
+
+def test_modules_and_what_is_not_stored_are_told_by_name():
+    payload = cell(rows=[1])
+    payload[""] |= {
+        "names": ["np", "rows", "lock"],
+        "modules": {"np": "numpy"},
+        "missing": {"lock": ("lock", "no pickle")},
+    }
+    assert shown_text(preview(payload)).splitlines() == [
+        "np: module numpy",
+        "rows: list, 1 item [1]",
+        "lock: lock, not stored no pickle",
+    ]
+
+
+def test_what_only_its_session_can_rebuild_is_told_by_name():
+    payload = cell(rows=[1])
+    payload["stream"] = b"nothing that can be read"
+    assert shown_text(preview(payload)) == "rows: can be shown where its cell runs"
 
 
 @pytest.mark.parametrize("content", [PNG, base64.b64encode(PNG).decode(), base64.encodebytes(PNG).decode()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 
 import pytest
@@ -123,7 +124,8 @@ def test_status_tells_the_last_steps(filled):
     assert told["flow / fail"] == "failed"
     assert listing.rows[-1][1] == "raw"  # the latest last, and one row for each name
     assert len(set(column(listing, "step"))) == len(listing.rows)
-    assert "-" not in column(listing, "size")[:1]
+    sizes = dict(zip(column(listing, "step"), column(listing, "size"), strict=True))
+    assert all(sizes[name].endswith("B") for name in ("raw", "flow / load", "flow / fail"))
 
 
 def test_status_tells_the_size_of_a_hit_and_what_is_not_cached(filled):
@@ -354,13 +356,46 @@ def test_of_many_keys_the_first_fifty_are_listed_in_eighty_columns(shell):
     assert len(magic(shell, "keys --all").rows) == 60
 
 
+@pytest.mark.parametrize(
+    ("first", "body", "name"),
+    [
+        ("%%awaitly", "total = 3", "total"),
+        ("%%awaitly --ttl 1d", "model, scores = 1, 2", "model, scores"),
+        ("%%awaitly", "# The residuals\nprint(1)", "The residuals"),
+        ("%%awaitly", "import math\nroot = await later()", "root"),
+    ],
+)
+def test_a_bare_cell_is_named_by_what_it_makes(shell, first, body, name):
+    shell.run("async def later(): return 1")
+    shell.run(f"{first}\n{body}")
+    assert shell.badge.startswith("computed in ")
+    assert manage.find()[-1].namespace == name
+    shell.run(f"{first}\n{body}")
+    assert shell.badge.startswith("from cache")
+
+
+def test_a_misspelt_option_of_a_cell_names_the_next(shell):
+    assert not shell.attempt("%%awaitly raw --forse\nx = 1").success
+    assert "unknown option '--forse' of %%awaitly; did you mean '--force'?" in shell.err
+    assert "Traceback" not in shell.out + shell.err
+
+
+def test_status_says_what_was_computed_and_not_stored(filled):
+    with pytest.warns(aw.AwaitlyWarning):
+        aw.create_workflow("open").run_sync(lambda ctx: ctx.step("lock", threading.Lock, key="lock:1"))
+    listing = magic(filled, "status")
+    why = dict(zip(column(listing, "step"), column(listing, "why"), strict=True))
+    assert why["open / lock"].startswith("not stored")
+
+
 def test_unloading_takes_everything_out(bare_shell):
     from awaitly_nb import load_ipython_extension, unload_ipython_extension
 
     before = list(bare_shell.ip.input_transformers_cleanup)
     load_ipython_extension(bare_shell.ip)
+    once = len(bare_shell.ip.input_transformers_cleanup)
     load_ipython_extension(bare_shell.ip)
-    assert len(bare_shell.ip.input_transformers_cleanup) == len(before) + 1
+    assert len(bare_shell.ip.input_transformers_cleanup) == once
     unload_ipython_extension(bare_shell.ip)
     assert bare_shell.ip.input_transformers_cleanup == before
     assert bare_shell.ip.find_cell_magic("awaitly") is None

@@ -15,6 +15,7 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb import cache as caches
 from awaitly_nb import events
+from awaitly_nb.codec import pack
 from awaitly_nb.engine.summary import Summariser
 from awaitly_nb.notebook import panel as panel_module
 from awaitly_nb.notebook.html import panel_html
@@ -315,7 +316,9 @@ def test_a_preview_of_a_cell_is_its_variables_its_plots_and_its_text(shown):
         {"kind": "stream", "name": "stdout", "text": "two rows\n"},
         {"kind": "display", "data": {"image/png": "aGVsbG8="}, "metadata": {}, "display_id": None},
     ]
-    caches.open_default("cell").set("cell:1", Ok({"rows": [1, 2], "": {"outputs": outputs}}))
+    packed = pack({"values": {"rows": [1, 2]}}, [], numbers={}, changed=(), is_new=lambda cls: False)
+    payload = {"": {"outputs": outputs}, "stream": packed.stream, "buffers": [], "shapes": packed.shapes}
+    caches.open_default("cell").set("cell:1", Ok(payload))
     shown._draw()
     shown.receive({"op": "preview", "id": shown.keys.number_of("cell", "cell:1")})
     (seen,) = shown._widget.of("preview")
