@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILED",
-    "HELD",
     "INTERRUPTED",
+    "UNDER_WAY",
     "WOULD_COMPUTE",
     "Bash",
     "CommandGroup",
@@ -34,12 +34,12 @@ __all__ = [
     "duration",
 ]
 
-FAILED, WOULD_COMPUTE, HELD, INTERRUPTED = 1, 3, 4, 130
+FAILED, WOULD_COMPUTE, UNDER_WAY, INTERRUPTED = 1, 3, 4, 130
 """Exit codes; click itself ends with 2 where the command line is wrong."""
 
 
-class _HeldError(click.ClickException):
-    exit_code = HELD
+class _RunningError(click.ClickException):
+    exit_code = UNDER_WAY
 
 
 class CommandGroup(click.Group):
@@ -52,7 +52,7 @@ class CommandGroup(click.Group):
             try:
                 return super().invoke(ctx)
             except LeaseHeldError as exc:
-                raise _HeldError(_inert(exc)) from exc
+                raise _RunningError(_inert(exc)) from exc
             except AwaitlyError as exc:
                 raise click.ClickException(_inert(exc)) from exc
 

@@ -1,4 +1,4 @@
-"""How the shell shows things: rich tables on a terminal, plain lines elsewhere, JSON on demand.
+"""How the shell shows things: rich tables on a terminal, plain lines in a file or pipe, JSON on demand.
 
 User text (keys, step ids, errors) goes through `inert`, so that nothing in it is taken for markup or moves the cursor.
 """
@@ -110,7 +110,7 @@ def demo(done: Demo) -> None:
         f"The second one took {hits} of {len(done.second.steps)} steps from disk and needed {show_duration(second_s)}, "
         f"{second_s / first_s:.1%} of that."
         if first_s
-        else "The first run came to no step."
+        else "The first run reached no step."
     )
     out.print(
         f"With the start of a kernel, imports and plots, the two took {show_duration(done.first.seconds)} "
@@ -133,7 +133,7 @@ def _outcome(row: DemoRow) -> Text:
 
 
 def report(one: RunReport) -> None:
-    """Show what a headless run came to."""
+    """Show the outcome of a headless run."""
     table = Table(title=Text(str(one.notebook)))
     for name in ("step", "key", "", "why"):
         table.add_column(name, overflow="fold")

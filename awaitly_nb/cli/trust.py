@@ -65,7 +65,7 @@ def trust_list(*, as_json: bool) -> None:
 @trust_group.command("export")
 @as_json
 def trust_export(*, as_json: bool) -> None:
-    """Print your own secret, to be added elsewhere. Keep it to yourself: it can sign what you decode."""
+    """Print your own secret, to be added on another machine. Show it to nobody: it can sign what you decode."""
     secret = manage.export_secret()
     if as_json:
         show.data({"secret": secret})

@@ -58,7 +58,7 @@ def trusted() -> list[Trusted]:
 
 
 def export_secret() -> str:
-    """Return the user's own secret, to be trusted elsewhere; whoever has it can sign what this user decodes."""
+    """Return the user's own secret, to be trusted on another machine: whoever has it signs what this user decodes."""
     return default_keyring().own.key.hex()
 
 

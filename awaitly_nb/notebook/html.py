@@ -282,7 +282,7 @@ def panel_html(
     drawn: Sequence[Row],
     entries: Sequence[Entry],
     *,
-    kept: tuple[int, int] | None = None,
+    total: tuple[int, int] | None = None,
     token: str = "",
     now: datetime | None = None,
 ) -> str:
@@ -294,7 +294,7 @@ def panel_html(
         What `panel_rows.sections` made of the runs.
     entries
         The cached keys, of many the newest.
-    kept
+    total
         How many keys there are in all, and their bytes, where `entries` are not all of them.
     token
         Where the living panel, if there is one in the page, may take the place of this form.
@@ -302,8 +302,8 @@ def panel_html(
         The instant of drawing: a date of its year is told without the year.
     """
     moment = now or datetime.now(UTC)
-    count, total = kept or (len(entries), sum(entry.size_bytes or 0 for entry in entries))
-    summary = f"{counted(count, 'key')} cached" + (f", {show_size(total)}" if total else "")
+    count, size = total or (len(entries), sum(entry.size_bytes or 0 for entry in entries))
+    summary = f"{counted(count, 'key')} cached" + (f", {show_size(size)}" if size else "")
     keys = paragraph(summary, css="d")
     if entries:
         keys = folded(summary, _entries_html(entries, moment, PANEL_ENTRIES, count))
@@ -429,8 +429,8 @@ def preview_html(seen: Preview) -> Html:
 def _traceback(result: Err[Any]) -> str | None:
     """Return the original traceback of a failure: of a living exception, or as it was written down."""
     for failure in (result.cause, result.error):
-        if kept := getattr(failure, "traceback_text", ""):
-            return str(kept)
+        if written := getattr(failure, "traceback_text", ""):
+            return str(written)
         if isinstance(failure, BaseException) and failure.__traceback__ is not None:
             import traceback
 

@@ -252,8 +252,8 @@ class Panel:
     def _freeze(self) -> None:
         self._displays.outdated = False
         token = "" if self._widget is None else self._widget.token
-        newest, kept = self.keys.newest(PANEL_ENTRIES), (len(self.keys), self.keys.size_bytes)
-        self._displays.freeze(panel_html(self._drawn, newest, kept=kept, token=token))
+        newest, total = self.keys.newest(PANEL_ENTRIES), (len(self.keys), self.keys.size_bytes)
+        self._displays.freeze(panel_html(self._drawn, newest, total=total, token=token))
 
     # -- what a person clicks ---------------------------------------------------------------------------------------
 
@@ -377,13 +377,13 @@ def why_changes(step_id: str, key: str, reason: str, marks: Iterable[Mark]) -> l
     reason
         What its row says.
     marks
-        Of the kept results of the step; looked at only where this process has not seen enough.
+        Of the entries of the step; looked at only where this process has not seen enough.
     """
     seen = seen_parts(step_id)
     if found := _told(seen, key, reason):
         return found
-    kept = [Parts.from_data(dict(mark.parts)) for mark in marks if mark.parts is not None]
-    return _told([*seen, *kept], key, reason)
+    stored = [Parts.from_data(dict(mark.parts)) for mark in marks if mark.parts is not None]
+    return _told([*seen, *stored], key, reason)
 
 
 def _told(known: list[Parts], key: str, reason: str) -> list[Row]:
@@ -444,7 +444,7 @@ class Pace:
             began = time.perf_counter()
             try:
                 self._draw()
-            except Exception:  # noqa: BLE001 - the strangers are the widget's transport and the user's cache
+            except Exception:  # noqa: BLE001 - user code may raise anything: the widget's transport, the user's cache
                 _log.exception("the panel could not be drawn")
             # A drawing that takes long is done less often: a tenth of the time at most, whatever there is to draw.
             self._closed.wait(max(self._interval_s, 9 * (time.perf_counter() - began)))

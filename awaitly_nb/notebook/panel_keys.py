@@ -64,7 +64,7 @@ class KeySource(Protocol):
         """Return what is cached, or None."""
 
     def marks(self, namespace: str, step_id: str) -> Iterable[Mark]:
-        """Return what is known of the latest kept results of a step, newest first; decodes no value."""
+        """Return what is known of the latest entries of a step, newest first; decodes no value."""
 
 
 class FolderKeys:
@@ -104,7 +104,7 @@ class FolderKeys:
         return caches.open_default(namespace).get(key)
 
     def marks(self, namespace: str, step_id: str) -> Iterable[Mark]:
-        """Return the marks of the latest kept results of a step, newest first."""
+        """Return the marks of the latest entries of a step, newest first."""
         return _marks(caches.open_default(namespace), step_id)
 
 
@@ -160,7 +160,7 @@ class CacheKeys:
         return self._cache.get(key)
 
     def marks(self, namespace: str, step_id: str) -> Iterable[Mark]:  # noqa: ARG002 - a cache is one namespace
-        """Return the marks of the latest kept results of a step, newest first, as far as the cache can list them."""
+        """Return the marks of the latest entries of a step, newest first, as far as the cache can list them."""
         return _marks(self._cache, step_id)
 
 
@@ -242,7 +242,7 @@ class KeyList:
         return self.source.has(namespace, key)
 
     def marks(self, workflow: str, step_id: str) -> Iterable[Mark]:
-        """Return what is known of the latest kept results of a step, newest first."""
+        """Return what is known of the latest entries of a step, newest first."""
         return self.source.marks(self.source.namespace_of(workflow), step_id)
 
     def put(self, entry: Entry) -> int:
@@ -331,7 +331,7 @@ class KeyList:
             return None if seconds < 0 else seconds
 
     def failed(self) -> list[int]:
-        """Return the numbers of all kept failures."""
+        """Return the numbers of all cached failures."""
         with self._guard:
             return [number for number, row in self._rows.items() if not self._listing.ok[row]]
 
@@ -367,7 +367,7 @@ class KeyList:
         return self.source.stamp()
 
     def get(self, number: int) -> Result[Any, Any] | None:
-        """Return what is kept under the key with this number, or None."""
+        """Return what is cached under the key with this number, or None."""
         if (entry := self.entry(number)) is None:
             return None
         return self.source.get(entry.namespace, entry.key)

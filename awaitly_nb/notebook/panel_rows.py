@@ -74,7 +74,7 @@ def sections(
 
 
 class _Estimates:
-    """How long a step may take: as long as it took in this process, else as its kept result did."""
+    """How long a step may take: as long as it took in this process, else as its entry says."""
 
     def __init__(self, took: Callable[[str, str], float | None] | None) -> None:
         self.seen: dict[tuple[str, str], float] = {}

@@ -38,7 +38,7 @@ class KeysTable {
     this.body = el("div", {
       class: "awn-body", role: "presentation",
       onscroll: () => { this.scrolled = this.body.scrollTop; this.drawLane(); },
-      onpointerleave: () => { if (this.held) this.draw(); },
+      onpointerleave: () => { if (this.hovered) this.draw(); },
     }, this.lane);
     this.grid = el("div", {
       class: "awn-grid", role: "grid", tabindex: "0", "aria-label": "Cached keys", "aria-multiselectable": "true",
@@ -79,18 +79,18 @@ class KeysTable {
     this.drawActions();
   }
 
-  // While the pointer is over the rows they keep their places and new keys queue up below: a button must not move away
+  // While the pointer is over the rows they stay in their places and new keys queue up below: a button must not move away
   // under a finger that is about to press it.
   steady(found) {
     const keys = this.store.keys;
     const asked = JSON.stringify([this.query, this.sort, this.failedOnly, this.whole]);
-    this.held = asked === this.asked && this.body.matches(":hover");
+    this.hovered = asked === this.asked && this.body.matches(":hover");
     this.asked = asked;
-    if (this.held) {
-      const kept = this.foundIds.map((id) => keys.position.get(id)).filter((row) => row !== undefined);
+    if (this.hovered) {
+      const placedRows = this.foundIds.map((id) => keys.position.get(id)).filter((row) => row !== undefined);
       const placed = new Uint8Array(keys.columns.id.length);
-      for (const row of kept) placed[row] = 1;
-      found = kept.concat(found.filter((row) => !placed[row]));
+      for (const row of placedRows) placed[row] = 1;
+      found = placedRows.concat(found.filter((row) => !placed[row]));
     }
     this.foundIds = found.map((row) => keys.columns.id[row]);
     return found;

@@ -4,8 +4,8 @@
 // all that a saved notebook keeps, and while the page lives it is brought to life again here ("mounting").
 
 const GONE = {
-  gone: "Kernel gone. What was finished is kept: run the notebook again and it resumes.",
-  restarted: "Kernel restarted. What was finished is kept: run again to resume.",
+  gone: "Kernel gone. What was finished is stored: run the notebook again and it resumes.",
+  restarted: "Kernel restarted. What was finished is stored: run again to resume.",
 };
 
 class View {
@@ -29,7 +29,7 @@ class View {
       event.target.setAttribute("data-lm-suppress-shortcuts", "true");
     });
     this.root.addEventListener("focusout", () => setTimeout(() => {
-      // Only a person who went elsewhere: when the HTML around us is replaced, we are out of the page for a moment.
+      // Only a person who left: when the HTML around us is replaced, we are out of the page for a moment.
       if (this.root.isConnected && !this.root.contains(document.activeElement)) this.focused = null;
     }));
     this.clock = setInterval(() => this.root.isConnected && this.steps.tick(), 200);
@@ -50,7 +50,7 @@ class View {
   settle() {
     this.keys.body.scrollTop = this.keys.scrolled || 0;
     // A pointer that left meanwhile was not seen to leave.
-    requestAnimationFrame(() => { if (this.keys.held) this.keys.draw(); });
+    requestAnimationFrame(() => { if (this.keys.hovered) this.keys.draw(); });
     if (this.focused?.isConnected && document.activeElement.contains(this.root)) this.focused.focus({ preventScroll: true });
   }
 
@@ -135,7 +135,7 @@ function initialize({ model }) {
   observer.observe(document.body, { childList: true, subtree: true });
   scan();
   store.followKernelStatus().catch(() => {});
-  // In JupyterLab all outputs share one document; elsewhere each may be a frame of its own, and nothing can be mounted.
+  // In JupyterLab all outputs share one document; in other front ends each may be a frame of its own, and nothing can be mounted.
   const mounts = !!document.querySelector(".jp-OutputArea, .jp-Notebook");
   setTimeout(() => store.ask({ op: "hello", mounts }), 300);
   return () => {

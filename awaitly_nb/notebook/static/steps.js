@@ -107,8 +107,8 @@ class Steps {
       const old = drawn.rows[index];
       if (!old || old.text !== text) {
         const node = line.of ? this.whyRow(line) : this.stepRow(line);
-        const held = this.focus.get();
-        const focused = old?.node.contains(held) ? held.className : null; // null: elsewhere
+        const focus = this.focus.get();
+        const focused = old?.node.contains(focus) ? focus.className : null; // null: not in this row
         if (old) old.node.replaceWith(node);
         else body.append(node);
         if (focused !== null) this.refocus(node, focused);

@@ -1,4 +1,4 @@
-// What one widget model knows, kept in order of the kernel's messages; every place where the panel is shown draws from it.
+// What one widget model knows, in the order of the kernel's messages; every place where the panel is shown draws from it.
 
 const UNDO_MS = 60_000; // as long as the kernel holds what was removed
 const MUCH_S = 10; // seconds of work that are not removed by one click

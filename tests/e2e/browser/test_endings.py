@@ -104,7 +104,7 @@ def test_a_restart_that_was_asked_for_is_no_accident(open_lab):
     lab.restart()
     lab.page.wait_for_selector(".awn-gone:visible")
     told = lab.page.locator(".awn-gone").inner_text()
-    assert told == "Kernel restarted. What was finished is kept: run again to resume."
+    assert told == "Kernel restarted. What was finished is stored: run again to resume."
     lab.wait_idle()
 
 
