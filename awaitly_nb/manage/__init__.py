@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from awaitly_nb.manage.steps import expected_s as expected_s
     from awaitly_nb.manage.steps import notebook_names as notebook_names
     from awaitly_nb.manage.steps import status as status
-    from awaitly_nb.manage.steps import usual_s as usual_s
     from awaitly_nb.manage.steps import why as why
     from awaitly_nb.manage.terms import STATES as STATES
     from awaitly_nb.manage.terms import WORDS as WORDS
@@ -101,7 +100,6 @@ else:
             "trusted": "vouching",
             "undo": "entries",
             "untrusted": "vouching",
-            "usual_s": "steps",
             "vouch": "vouching",
             "why": "steps",
         },

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from awaitly_nb.cache import folder_listing, open_default
+from awaitly_nb.cache import open_default
 from awaitly_nb.config import cache_directory
 from awaitly_nb.drawing import html_of
 from awaitly_nb.errors import NotCachedError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from awaitly_nb.keys import Change
     from awaitly_nb.result import Mark
 
-__all__ = ["Explanation", "NameStatus", "notebook_names", "status", "usual_s", "why"]
+__all__ = ["Explanation", "NameStatus", "notebook_names", "status", "why"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,17 +270,6 @@ def _computed(marks: Sequence[Mark], key: str | None, now: datetime) -> str:
     return "computed earlier"
 
 
-def usual_s(namespace: str, step_id: str) -> float | None:
-    """Return how many seconds a step took when it was computed last, as the folder knows; None where it does not."""
-    if not cache_directory().is_dir():
-        return None
-    listing = folder_listing(namespace)
-    for row in range(len(listing) - 1, -1, -1):
-        if listing.step_ids[row] == step_id and listing.durations[row] >= 0:
-            return listing.durations[row]
-    return None
-
-
 def notebook_names(path: Path | None = None) -> set[str]:
     """Return the names that a notebook gives its cells, functions and workflows, as far as its file shows them.
 
@@ -328,6 +317,8 @@ def expected_s(workflow: str, step_id: str) -> float | None:
     """
     import statistics
 
+    if not cache_directory().is_dir():
+        return None
     took = [entry.duration_s for entry in open_default(workflow).entries() if entry.step_id == step_id]
     known = [seconds for seconds in took if seconds is not None]
     return statistics.median(known) if known else None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb import events as ev
 from awaitly_nb.config import settings
-from awaitly_nb.manage import usual_s
+from awaitly_nb.manage import expected_s
 from awaitly_nb.units import show_duration
 from awaitly_nb.workflow import recent_runs
 
@@ -68,7 +68,7 @@ class _WorkLine(_Line):
         if self.waits_for:
             return f"{self.workflow} waits for {self.waits_for}"
         if not self.asked:
-            self.asked, self.usual_s = True, usual_s(self.workflow, self.workflow)
+            self.asked, self.usual_s = True, expected_s(self.workflow, self.workflow)
         usual = "" if self.usual_s is None else f", usually {show_duration(self.usual_s)}"
         return f"computing {self.workflow} for {show_duration(time.monotonic() - self.began)}{usual}"
 
