@@ -142,6 +142,11 @@ class _Recording:
         # A hit is noted as the bare facts, and made into a summary when somebody asks.
         self.steps: dict[tuple[str, str | None], _Computed | _Hit] = {}
 
+    def make_room(self) -> None:
+        """Drop the oldest of too many: a function or a cell has no end. Of a run of a workflow all are remembered."""
+        if self.standing and len(self.steps) > _MOST_KEYS:
+            del self.steps[next(iter(self.steps))]
+
     def summary(self) -> RunSummary:
         steps = tuple(
             step.summary(*where) if isinstance(step, _Computed) else _hit(*where, step)
@@ -174,8 +179,7 @@ class Summariser:
         if recording is None:
             recording = self._begin(ev.StepCacheHit, run_id, workflow, facts[0])
         recording.steps[step_id, step_key] = facts
-        if recording.standing and len(recording.steps) > _MOST_KEYS:
-            del recording.steps[next(iter(recording.steps))]
+        recording.make_room()
 
     def note(
         self,
@@ -204,9 +208,7 @@ class Summariser:
         elif kind is ev.StepStart:
             reason = recording.reasons.pop(where, "" if where[1] else "no key")
             recording.steps[where] = _Computed("running", at, reason)
-            # A function or a cell has no end; of a run of a workflow all steps are remembered.
-            if recording.standing and len(recording.steps) > _MOST_KEYS:
-                del recording.steps[next(iter(recording.steps))]
+            recording.make_room()
         elif kind is ev.StepWaiting:
             recording.steps[where] = _Computed("waiting", at, f"for {fields['holder']}")
         elif kind is ev.StepSuccess or kind is ev.StepFailed:
