@@ -103,6 +103,37 @@ def test_every_command_that_is_named_exists():
     assert named <= set(app.commands)
 
 
+def test_every_magic_word_that_is_named_exists():
+    from awaitly_nb.notebook.commands import COMMANDS
+
+    named = set(re.findall(r"`%awaitly (\w+)", README))
+    assert {"auto", "plan", "graph", "why"} <= named
+    assert named <= set(COMMANDS)
+
+
+def test_the_options_of_run_are_the_options_there_are():
+    part = README.partition("### Before you run")[2].partition("\n### ")[0]
+    named = set(re.findall(r"^\| `--([a-z]+)[^`]*` \|", part, re.MULTILINE))
+    assert named == {option.name for option in app.commands["run"].params} - {"notebook", "as_json"}
+
+
+def test_the_options_of_a_cell_are_options_there_are():
+    from awaitly_nb.plans import CELL_FLAGS, CELL_VALUES
+
+    part = README.partition("### One cell")[2].partition("\n### ")[0]
+    named = set(re.findall(r"^\| `(--[a-z-]+)", part, re.MULTILINE))
+    assert "--force" in named
+    assert named <= {*CELL_VALUES, *CELL_FLAGS}
+
+
+def test_the_comments_of_automatic_mode_are_understood():
+    from awaitly_nb.plans import Directive, read_directive
+
+    comments = re.findall(r"`(# awaitly: [^`]+)`", README)
+    assert comments
+    assert Directive() not in map(read_directive, comments)
+
+
 def test_the_two_commands_that_do_all_their_set_up():
     long = [command for command in COMMANDS if command.startswith("python3 -m venv")]
     assert long == [
@@ -125,4 +156,4 @@ def test_the_settings_of_the_table_are_the_settings_there_are():
     from awaitly_nb import config
 
     table = README.partition("## Settings")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {s.name for s in config.explain()} - {"mmap"}
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {s.name for s in config.explain()}
