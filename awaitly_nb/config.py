@@ -30,8 +30,10 @@ __all__ = [
     "configure",
     "explain",
     "generation",
+    "identity_path",
     "secret_path",
     "settings",
+    "trusted_keys_path",
     "trusted_secrets_path",
     "user_directory",
 ]
@@ -251,6 +253,16 @@ def user_directory() -> Path:
 def secret_path() -> Path:
     """Return the file of the user's signing secret."""
     return user_directory() / "secret"
+
+
+def identity_path() -> Path:
+    """Return the file of the user's private key, which signs what leaves the machine."""
+    return user_directory() / "identity"
+
+
+def trusted_keys_path() -> Path:
+    """Return the file of the public keys of others that the user trusts."""
+    return user_directory() / "trusted_keys.json"
 
 
 def trusted_secrets_path() -> Path:

@@ -59,6 +59,18 @@ if TYPE_CHECKING:
     from awaitly_nb.cache.entry import (
         key_begun_by as key_begun_by,
     )
+    from awaitly_nb.cache.exchange import (
+        Exported as Exported,
+    )
+    from awaitly_nb.cache.exchange import (
+        export_entries as export_entries,
+    )
+    from awaitly_nb.cache.exchange import (
+        import_entry as import_entry,
+    )
+    from awaitly_nb.cache.exchange import (
+        staged as staged,
+    )
     from awaitly_nb.cache.folder import (
         Folder as Folder,
     )
@@ -119,6 +131,7 @@ else:
         {
             "recorded": "create",
             "Entry": "entry",
+            "Exported": "exchange",
             "Folder": "folder",
             "Foreign": "resigning",
             "Listing": "listing",
@@ -135,6 +148,7 @@ else:
             "doctor": "create",
             "entries_for": "entry",
             "entry_of": "entry",
+            "export_entries": "exchange",
             "folder_delete": "create",
             "folder_entries": "create",
             "folder_listing": "listing",
@@ -142,6 +156,7 @@ else:
             "glance": "handle",
             "handle_of": "handle",
             "holds_handles": "handle",
+            "import_entry": "exchange",
             "key_begun_by": "entry",
             "loaded": "handle",
             "look_up_in": "handle",
@@ -151,5 +166,6 @@ else:
             "open_sealed": "sealed",
             "recipe_of": "handle",
             "resign": "resigning",
+            "staged": "exchange",
         },
     )

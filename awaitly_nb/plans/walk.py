@@ -139,6 +139,8 @@ class CellPlan:
         Of the entry that is served, or None.
     differs
         The variable that differs, where one does.
+    namespace
+        Where its entries are; "" for a cell that is not cached.
     """
 
     name: str
@@ -151,6 +153,7 @@ class CellPlan:
     cell_id: str = ""
     key: str | None = None
     differs: str = ""
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +244,7 @@ class _Walk:
             return replace(plan, state="unknown", reason=cell.problem), None
         if cell.live or not cell.cached:
             return replace(plan, reason=cell.live or "not cached"), None
+        plan = replace(plan, namespace=cell.namespace)
         if cell.key is not None:
             return self._decide_by_key(cell, plan)
         same = self._history.of_code(cell.namespace, cell.code)

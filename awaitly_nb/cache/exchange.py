@@ -1,0 +1,214 @@
+"""Entries that leave a folder for somebody else's, and that come from one.
+
+What leaves was verified under the secrets of this folder, has every part of its key in it, and is sealed with a secret
+that is thrown away: nothing that a local secret signed leaves the machine. What comes in must have been vouched for by
+other means (see `awaitly_nb.share`); it is looked at as far as that goes without a pickle, and is signed with the
+secret that signs here. Nothing is unpickled in either direction. Failures do not travel: they may hold pickles that
+another secret signed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from awaitly_nb.cache.entry import SEPARATOR
+from awaitly_nb.cache.folder import open_folder
+from awaitly_nb.cache.sealed import name_digest, part_digest
+from awaitly_nb.codec import Encoded, EnvelopeError, Secret, check_buffers, open_envelope, read_head, reseal
+from awaitly_nb.stores import DamagedRecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from awaitly_nb.cache.folder import Folder
+    from awaitly_nb.codec import Opened
+    from awaitly_nb.stores import Body
+
+__all__ = ["Exported", "export_entries", "import_entry", "staged"]
+
+
+class Exported(NamedTuple):
+    """A cached success, ready to leave.
+
+    Attributes
+    ----------
+    namespace, key
+        Where it is cached.
+    head
+        Its readable head.
+    body
+        Its body in parts, views of what the folder has; valid until the next one is asked for.
+    """
+
+    namespace: str
+    key: str
+    head: str
+    body: tuple[Body, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the body."""
+        return sum(memoryview(part).nbytes for part in self.body)
+
+    @property
+    def text(self) -> str:
+        """Everything in it that can be read without unpickling: the head, the files it read, the parts of its key."""
+        length = (read_head(self.head) or {}).get("notes_bytes", 0)
+        return self.head + "\n" + bytes(self.body[0]).decode("ascii", "replace") if length else self.head
+
+
+def export_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[str, str]]) -> Iterator[Exported]:
+    """Yield those of the `wanted` entries of a folder, by namespace and key, that are there and are no failures.
+
+    Raises
+    ------
+    EnvelopeError
+        One does not verify here; those before it were yielded.
+    StoreError
+        The folder cannot be read.
+    """
+    folder = open_folder(directory)
+    secret = Secret(os.urandom(32))
+    for namespace, key in wanted:
+        name = namespace + SEPARATOR + key
+        found = folder.fetch(name)
+        if found is None:
+            continue
+        opened = open_envelope(name, found[0], found[1], folder.keyring)
+        check_buffers(opened)
+        if opened.head.get("ok", True) is not True:
+            continue
+        # The name is told to whoever checks it, and entries of format 1 have none.
+        whole = opened._replace(
+            head={**opened.head, "name": name_digest(name)}, notes=memoryview(_whole_notes(opened, folder))
+        )
+        yield Exported(namespace, key, *_sealed_anew(name, whole, secret))
+
+
+def import_entry(
+    directory: str | os.PathLike[str], namespace: str, key: str, head: str, body: Body, *, value: bool = True
+) -> bool:
+    """Store an entry that `export_entries` made, signed with the secret that signs here.
+
+    Parameters
+    ----------
+    directory
+        The folder.
+    namespace, key
+        Where to store it.
+    head, body
+        The entry, from somebody whom the user trusts, and checked to be what they sent.
+    value
+        False stores what its head and its notes tell, and no value: enough for a plan.
+
+    Returns
+    -------
+    bool
+        False where the folder has an entry under this key that is served here; that one stays.
+
+    Raises
+    ------
+    EnvelopeError
+        It is not whole, or belongs under another key; nothing was written.
+    StoreError
+        The folder cannot be written.
+    """
+    folder = open_folder(directory)
+    name = _name_of(namespace, key)
+    opened = open_envelope(name, head, body, folder.keyring, verify=False)
+    _check(name, opened)
+    check_buffers(opened)
+    if _is_served(folder, name):
+        return False
+    if not value:
+        opened = opened._replace(stream=memoryview(b""), buffers=(), head={**opened.head, "shapes": []})
+    folder.swap(name, *_sealed_anew(name, opened, folder.keyring.own))
+    return True
+
+
+@contextmanager
+def staged(entries: Iterable[tuple[str, str, str, Body]]) -> Iterator[Path]:
+    """Have a folder for a while that tells of these entries what a plan asks for, and holds no value.
+
+    Parameters
+    ----------
+    entries
+        Namespace, key, head and body of each, as for `import_entry`.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="awaitly-"))
+    try:
+        for entry in entries:
+            import_entry(directory, *entry, value=False)
+        yield directory
+    finally:
+        folder = open_folder(directory)
+        folder.withdraw()
+        folder.close()
+        shutil.rmtree(directory)
+
+
+def _sealed_anew(name: str, opened: Opened, secret: Secret) -> tuple[str, tuple[Body, ...]]:
+    encoded = Encoded(bytes(opened.stream), opened.buffers, tuple(opened.shapes))
+    head, body = reseal(name, opened, encoded, secret)
+    return head, tuple(body)
+
+
+def _whole_notes(opened: Opened, folder: Folder) -> bytes:
+    """Return the notes with all parts of the key in them: elsewhere there is no record that a digest stands for."""
+    if not opened.notes:
+        return b""
+    text = bytes(opened.notes)
+    if opened.head["schema"] == 1:
+        files, parts = text.split(b"\n", 1)
+        return b"files " + files + (b"" if parts == b"null" else b"\nparts " + parts)
+    return b"\n".join(_whole_parts(line, folder) if line.startswith(b"parts ") else line for line in text.split(b"\n"))
+
+
+def _whole_parts(line: bytes, folder: Folder) -> bytes:
+    told: dict[str, Any] = json.loads(line.partition(b" ")[2])
+    rows = []
+    for row in told.get("parts", ()):
+        text = folder.shared(row) if isinstance(row, str) else json.dumps(row, separators=(",", ":")).encode("ascii")
+        if text is None or (isinstance(row, str) and part_digest(text) != row):
+            raise EnvelopeError("a part of its key is gone from the folder", reason="damaged")
+        rows.append(json.loads(text))
+    return b"parts " + json.dumps({**told, "parts": rows}, separators=(",", ":")).encode("ascii")
+
+
+def _name_of(namespace: str, key: str) -> str:
+    """Return the name of an entry's record; raises EnvelopeError for one that is no name of an entry."""
+    name = namespace + SEPARATOR + key
+    try:
+        name.encode()
+        sound = bool(key) and SEPARATOR not in namespace and not namespace.startswith("\x1e")
+    except UnicodeEncodeError:
+        sound = False
+    if not sound:
+        raise EnvelopeError(f"{namespace!r} and {key!r} cannot be a namespace and a key", reason="damaged")
+    return name
+
+
+def _check(name: str, opened: Opened) -> None:
+    """Raise EnvelopeError for what `export_entries` would not have made."""
+    head = opened.head
+    if head["schema"] == 1 or head.get("ok", True) is not True:
+        raise EnvelopeError("only successes of the present format travel", reason="damaged")
+    if head.get("name") != name_digest(name):
+        raise EnvelopeError("it was written under another key", reason="unverified")
+    if head.get("size_bytes") != len(opened.stream) + sum(map(len, opened.buffers)):
+        raise EnvelopeError("it has not the size that was written", reason="damaged")
+
+
+def _is_served(folder: Folder, name: str) -> bool:
+    try:
+        sealed = folder.sealed(name)
+    except (EnvelopeError, DamagedRecordError):
+        return False  # whose it was, or what damaged it, does not matter: it is not served
+    return sealed is not None and sealed.alive(time.time())
