@@ -33,7 +33,7 @@ _UNSEEDED: Final = "unseeded"
 
 
 @dataclass(slots=True, eq=False)
-class _Found:
+class _FoundState:
     """How one run found a generator, and whether it drew before it seeded; None while it has not seeded."""
 
     state: Any
@@ -59,7 +59,7 @@ class GlobalGenerator:
     def __init__(self) -> None:
         self.seeded = False
         self.seedings = 0
-        self._runs: list[_Found] = []
+        self._runs: list[_FoundState] = []
         self._is_ours = False
 
     @property
@@ -83,14 +83,14 @@ class GlobalGenerator:
         """Set it to a state that `to_text` told."""
         raise NotImplementedError
 
-    def begin(self) -> _Found:
+    def begin(self) -> _FoundState:
         """Begin to notice what a run does with it."""
         self.watch()
-        found = _Found(self.state(), self.seeded)
+        found = _FoundState(self.state(), self.seeded)
         self._runs.append(found)
         return found
 
-    def end(self, found: _Found) -> dict[str, Any] | None:
+    def end(self, found: _FoundState) -> dict[str, Any] | None:
         """Return what the run did with it, as JSON data; None where it did nothing."""
         self._runs.remove(found)
         now = self.state()
@@ -179,7 +179,7 @@ def _telling_random(generator: GlobalGenerator) -> type:
     import _random
     import random
 
-    class Telling(_random.Random):
+    class TellingRandom(_random.Random):
         """Comes between `Random` and that class: where `Random.seed` and `Random.setstate` call on."""
 
         __slots__ = ()
@@ -194,7 +194,7 @@ def _telling_random(generator: GlobalGenerator) -> type:
 
     # Named as what it stands for, and pickled by its name: `from random import choice` is bound to it.
     members = {"__slots__": (), "__module__": "random", "__reduce__": lambda self: "_inst"}  # noqa: ARG005
-    return type("Random", (random.Random, Telling), members)
+    return type("Random", (random.Random, TellingRandom), members)
 
 
 def _is_of_short_seed(state: Any) -> bool:
@@ -320,7 +320,7 @@ class NumpyGenerator(GlobalGenerator):
 def _telling_bits(generator: GlobalGenerator) -> Any:
     bits: Any = sys.modules["numpy.random"].MT19937
 
-    class Telling(bits):  # type: ignore[misc] # as above
+    class TellingBits(bits):  # type: ignore[misc] # as above
         """Draws as numpy's own, and tells when it is seeded or set."""
 
         def __init__(self) -> None:
@@ -346,8 +346,12 @@ def _telling_bits(generator: GlobalGenerator) -> Any:
             return plain.__reduce__()
 
     # States and pickles name the class.
-    Telling.__name__, Telling.__qualname__, Telling.__module__ = "MT19937", bits.__qualname__, bits.__module__
-    return Telling
+    TellingBits.__name__, TellingBits.__qualname__, TellingBits.__module__ = (
+        "MT19937",
+        bits.__qualname__,
+        bits.__module__,
+    )
+    return TellingBits
 
 
 # -- torch ---------------------------------------------------------------------------------------------------------
@@ -410,8 +414,8 @@ class _Generators:
 
     name = "generators"
 
-    def begin(self) -> tuple[dict[str, _Found], ExitStack]:
-        begun: dict[str, _Found] = {}
+    def begin(self) -> tuple[dict[str, _FoundState], ExitStack]:
+        begun: dict[str, _FoundState] = {}
         imports = ExitStack()
         late = [generator.name for generator in GENERATORS if not generator.is_loaded]
 
@@ -425,7 +429,7 @@ class _Generators:
             imports.enter_context(after_imports(late, start))
         return begun, imports
 
-    def end(self, begun: tuple[dict[str, _Found], ExitStack], /) -> dict[str, Any] | None:
+    def end(self, begun: tuple[dict[str, _FoundState], ExitStack], /) -> dict[str, Any] | None:
         runs, imports = begun
         imports.close()
         ended = {name: _BY_NAME[name].end(found) for name, found in runs.items()}

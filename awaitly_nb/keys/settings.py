@@ -224,7 +224,7 @@ def _plain_items(parameters: Any) -> dict[str, Any]:
 
 
 def _telling_parameters(plain: Any, settings: LibrarySettings) -> Any:
-    class Telling(plain):  # type: ignore[misc] # looked up
+    class TellingParameters(plain):  # type: ignore[misc] # looked up
         def __getitem__(self, key: Any) -> Any:
             settings.note((key,))
             return super().__getitem__(key)
@@ -232,8 +232,12 @@ def _telling_parameters(plain: Any, settings: LibrarySettings) -> Any:
         def __reduce__(self) -> Any:
             return dict, (_plain_items(self),)
 
-    Telling.__name__, Telling.__qualname__, Telling.__module__ = plain.__name__, plain.__qualname__, plain.__module__
-    return Telling
+    TellingParameters.__name__, TellingParameters.__qualname__, TellingParameters.__module__ = (
+        plain.__name__,
+        plain.__qualname__,
+        plain.__module__,
+    )
+    return TellingParameters
 
 
 # -- pandas --------------------------------------------------------------------------------------------------------

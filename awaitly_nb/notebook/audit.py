@@ -258,13 +258,13 @@ def _record(sources: Sequence[str], *, live: bool) -> list[dict[str, Any]]:
     from IPython.core.displaypub import CapturingDisplayPublisher
     from IPython.core.interactiveshell import InteractiveShell
 
-    class Shell(InteractiveShell):
+    class AuditShell(InteractiveShell):
         """A shell without a window, in which `%matplotlib` asks for none."""
 
         def enable_gui(self, gui: object = None) -> None:
             """Do nothing."""
 
-    shell: Any = Shell.instance()
+    shell: Any = AuditShell.instance()
     shell.display_pub = CapturingDisplayPublisher(shell=shell)  # type: ignore[no-untyped-call]
     recorder = _Recorder(shell, Ledger(shell.user_ns, shell))
     records = []

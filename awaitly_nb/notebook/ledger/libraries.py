@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.keys import GENERATORS, LIBRARY_SETTINGS
-from awaitly_nb.notebook.ledger.settings import Settings, Values
+from awaitly_nb.notebook.ledger.settings import NamedValues, Values
 
 if TYPE_CHECKING:
     from awaitly_nb.keys import GlobalGenerator, LibrarySettings
@@ -28,9 +28,9 @@ def _register_maps(values: Values, gone: list[str]) -> None:
         maps.unregister(name)
 
 
-def _watcher(settings: LibrarySettings) -> Settings:
+def _watcher(settings: LibrarySettings) -> NamedValues:
     """Return the watcher of settings that runs are also traced for."""
-    return Settings(
+    return NamedValues(
         settings.name,
         settings.read,
         lambda values, gone: settings.write(values),  # noqa: ARG005 - a setting is never gone
@@ -153,7 +153,7 @@ def _managers() -> Any:  # Any: matplotlib's ordered dict of managers
     return {} if helpers is None else helpers.Gcf.figs
 
 
-def shell_watchers(shell: Any) -> tuple[Settings, ...]:  # Any: IPython's shell, or None
+def shell_watchers(shell: Any) -> tuple[NamedValues, ...]:  # Any: IPython's shell, or None
     """Return the watchers of a shell's own settings."""
     if shell is None:
         return ()
@@ -181,7 +181,7 @@ def shell_watchers(shell: Any) -> tuple[Settings, ...]:  # Any: IPython's shell,
             formatter = shell.display_formatter.formatters[mime]
             (formatter.type_printers if place == "type" else formatter.deferred_printers).pop(kind, None)
 
-    return (Settings("IPython settings", read, write, hints=frozenset({"get_ipython", "InteractiveShell"})),)
+    return (NamedValues("IPython settings", read, write, hints=frozenset({"get_ipython", "InteractiveShell"})),)
 
 
 _SHELL_SETTINGS = ("ast_node_interactivity", "autocall", "autoawait")
@@ -194,10 +194,10 @@ _HINTS = {
     "decimal": frozenset({"getcontext", "setcontext"}),
 }
 
-LIBRARIES: tuple[Settings | Draws | Figures, ...] = (
+LIBRARIES: tuple[NamedValues | Draws | Figures, ...] = (
     *map(_watcher, LIBRARY_SETTINGS),
-    Settings("colour maps", _registered_maps, _register_maps, library="matplotlib"),
-    Settings("array errors", _array_errors, _set_array_errors, library="numpy", hints=frozenset({"seterr"})),
+    NamedValues("colour maps", _registered_maps, _register_maps, library="matplotlib"),
+    NamedValues("array errors", _array_errors, _set_array_errors, library="numpy", hints=frozenset({"seterr"})),
     Figures(),
     *map(Draws, GENERATORS),
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from awaitly_nb.errors import EncodeError
-from awaitly_nb.notebook.ledger.settings import Listing, Settings, Values, digest_of
+from awaitly_nb.notebook.ledger.settings import ListedEntries, NamedValues, Values, digest_of
 
 __all__ = ["PROCESS", "environment"]
 
@@ -38,7 +38,7 @@ def _set_environment(values: Values, gone: list[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class WorkingFolder:
     """The working directory; a folder below the one before is entered from wherever the session is."""
 
     name: str = "working directory"
@@ -266,24 +266,24 @@ _CATEGORIES = ("LC_CTYPE", "LC_COLLATE", "LC_TIME", "LC_MONETARY", "LC_MESSAGES"
 _ANY_ENVIRONMENT = frozenset({"environ", "putenv", "setenv", "env", "set_env", "load_dotenv"})
 
 PROCESS = (
-    Settings("environment", environment, _set_environment, first=True, hints=_ANY_ENVIRONMENT, always=False),
-    Folder(),
-    Listing(
+    NamedValues("environment", environment, _set_environment, first=True, hints=_ANY_ENVIRONMENT, always=False),
+    WorkingFolder(),
+    ListedEntries(
         "sys.path",
         lambda: sys.path,
         importlib.invalidate_caches,
         first=True,
         hints=frozenset({"path", "sys", "addsitedir"}),
     ),
-    Listing(
+    ListedEntries(
         "warnings filters",
         lambda: warnings.filters,  # type: ignore[arg-type,return-value] # typeshed has a Sequence
         _warnings_changed,
         moves=True,
         hints=frozenset({"filterwarnings", "simplefilter", "resetwarnings", "captureWarnings"}),
     ),
-    Settings("locale", _locales, _set_locales, hints=frozenset({"setlocale"})),
-    Settings(
+    NamedValues("locale", _locales, _set_locales, hints=frozenset({"setlocale"})),
+    NamedValues(
         "interpreter",
         _interpreter,
         _set_interpreter,

@@ -12,7 +12,7 @@ from awaitly_nb.keys import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping
 
-__all__ = ["Listing", "Settings", "digest_of", "is_same"]
+__all__ = ["ListedEntries", "NamedValues", "digest_of", "is_same"]
 
 Values: TypeAlias = "dict[Any, Any]"
 """Settings by name; names are text or tuples, values are whatever the owner of the setting takes."""
@@ -31,7 +31,7 @@ def is_same(one: object, other: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class NamedValues:
     """Named values.
 
     Parameters
@@ -101,7 +101,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListedEntries:
     """A list whose order counts; entries are added and removed, so that what a session has of its own stays.
 
     Parameters
@@ -115,7 +115,7 @@ class Listing:
     moves
         Whether an entry that is in the list already is moved, as a warnings filter is, and not added a second time.
     first, hints
-        As in `Settings`.
+        As in `NamedValues`.
     """
 
     name: str
