@@ -4,7 +4,9 @@ Each run is a process of its own: a child of a parent that has IPython loaded, i
 the one of the cold run for a warm one. Two parents with other hash seeds serve the cold and the warm runs. A notebook
 ends with what its last cell, which is never cached, binds to `OUT`, and with what its cells showed.
 
-    python -m tests.battery.runner [NAME ...]
+    python -m tests.battery.runner [--auto] [NAME ...]
+
+With `--auto` no cell has a magic: automatic mode caches them, as a comment in each asks, and nothing is edited.
 """
 
 import contextlib
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BADGE = re.compile(r"^Out\[\d+\]: |^(?:from cache|computed in|ran .* first).*\n?", re.MULTILINE)
+BADGE = re.compile(r"^Out\[\d+\]: |^(?:[^\n]*: )?(?:from cache|computed in|ran .* first).*\n?", re.MULTILINE)
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
@@ -45,6 +47,7 @@ class Parent:
     """A process that forks for each run."""
 
     def __init__(self, seed):
+        self._count = 0
         env = {**os.environ, "PYTHONHASHSEED": str(seed), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from tests.battery.runner import serve; serve()"],
@@ -65,9 +68,16 @@ class Parent:
 
     def run(self, **job):
         """Run a notebook in a child; return its end, what it showed, and the badges."""
-        self._process.stdin.write(json.dumps(job) + "\n")
+        self._count += 1
+        self._process.stdin.write(json.dumps({**job, "number": self._count}) + "\n")
         self._process.stdin.flush()
-        return tuple(json.loads(self._process.stdout.readline()))
+        for line in self._process.stdout:
+            # A worker process that a notebook started may write into the pipe as well, when it ends.
+            with contextlib.suppress(ValueError, TypeError):
+                number, *answer = json.loads(line)
+                if number == self._count:
+                    return tuple(answer)
+        raise RuntimeError("the process that runs notebooks is gone")
 
 
 def serve():
@@ -81,12 +91,12 @@ def serve():
         child = os.fork()
         if child == 0:
             with contextlib.suppress(BaseException):
-                answers.write(json.dumps(_play(json.loads(line))) + "\n")
+                answers.write(json.dumps([json.loads(line)["number"], *_play(json.loads(line))]) + "\n")
                 answers.flush()
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if status:
-            answers.write(json.dumps([f"died with status {status}", "", []]) + "\n")
+            answers.write(json.dumps([json.loads(line)["number"], f"died with status {status}", "", []]) + "\n")
             answers.flush()
 
 
@@ -103,7 +113,8 @@ def _play(job):
         for index, source in enumerate(job["cells"]):
             last = index == len(job["cells"]) - 1
             start = out.tell()
-            done = shell.run_cell(f"%%awaitly c{index}\n{source}" if job["cached"] and not last else source, True)
+            first = job["first"].format(index)
+            done = shell.run_cell(f"{first}\n{source}" if job["cached"] and not last else source, True)
             error = done.error_before_exec or done.error_in_exec
             badges += BADGE.findall(out.getvalue()[start:])[-1:] if job["cached"] and not last else []
             if error is not None:
@@ -113,15 +124,16 @@ def _play(job):
     return [end, ADDRESS.sub("0x", BADGE.sub("", out.getvalue())), [badge.strip() for badge in badges]]
 
 
-def check(name, cells, cold, warm, *, edits=True, env=None):
+def check(name, cells, cold, warm, *, auto=False):
     """Run one notebook in all ways; return its `Result`."""
+    first_line, env = ("# awaitly: cache", {"AWAITLY_NB_AUTO": "1"}) if auto else ("%%awaitly c{}", {})
     silent, ran, hits, counted = [], [], 0, 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as top:
 
         def play(parent, cells, folder, *, cached, cache="cache"):
             Path(top, folder).mkdir(exist_ok=True)
             at = {"cache": f"{top}/{cache}", "folder": f"{top}/{folder}"}
-            return parent.run(cells=cells, cached=cached, env=env or {}, **at)
+            return parent.run(cells=cells, cached=cached, first=first_line, env=env, **at)
 
         plain = play(cold, cells, "plain", cached=False)
         first = play(cold, cells, "work", cached=True)
@@ -134,10 +146,10 @@ def check(name, cells, cold, warm, *, edits=True, env=None):
             silent.append(f"warm: {end} for {plain[0]}")
         elif shown != first[1]:  # a traceback counts the lines of a cell with those of its magic
             silent.append(f"warm shows {shown!r} for {first[1]!r}")
-        hits += sum(badge.startswith("from cache") for badge in badges)
+        hits += sum("from cache" in badge for badge in badges)
         counted += len(cells) - 1
-        ran += [badge for badge in badges if not badge.startswith("from cache")]
-        for index in range(len(cells) - 1) if edits else ():
+        ran += [badge for badge in badges if "from cache" not in badge]
+        for index in () if auto else range(len(cells) - 1):
             edited = [
                 source + (f"\nedited_{index} = {index}" if at == index else "") for at, source in enumerate(cells)
             ]
@@ -150,13 +162,13 @@ def check(name, cells, cold, warm, *, edits=True, env=None):
     return Result(name, tuple(silent), counted, hits, tuple(ran))
 
 
-def check_all(chosen):
+def check_all(chosen, *, auto=False):
     """Check notebooks, on two pairs of parents; return the results in order."""
     items = list(chosen.items())
 
     def share(start):
         with Parent(100 + start) as cold, Parent(200 + start) as warm:
-            return [check(name, cells, cold, warm) for name, cells in items[start::2]]
+            return [check(name, cells, cold, warm, auto=auto) for name, cells in items[start::2]]
 
     with ThreadPoolExecutor(2) as pool:
         shares = list(pool.map(share, range(2)))
@@ -167,8 +179,9 @@ def check_all(chosen):
 if __name__ == "__main__":
     from tests.battery.notebooks import notebooks
 
-    chosen = {name: cells for name, cells in notebooks().items() if not sys.argv[1:] or name in sys.argv[1:]}
-    results = check_all(chosen)
+    words = [word for word in sys.argv[1:] if word != "--auto"]
+    chosen = {name: cells for name, cells in notebooks().items() if not words or name in words}
+    results = check_all(chosen, auto="--auto" in sys.argv)
     for result in results:
         if result.silent or result.ran:
             print(result.name, *result.silent, *result.ran, sep="\n    ")

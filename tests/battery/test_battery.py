@@ -23,3 +23,10 @@ def test_notebooks_end_as_if_every_cell_had_run(share):
     assert {result.name: result.silent for result in results if result.silent} == {}
     cells, hits = sum(result.cells for result in results), sum(result.hits for result in results)
     assert cells - hits <= MAY_RUN * cells, [(result.name, result.ran) for result in results if result.ran]
+
+
+def test_notebooks_end_as_a_plain_run_where_nobody_wrote_a_magic():
+    results = check_all(NOTEBOOKS, auto=True)
+    assert {result.name: result.silent for result in results if result.silent} == {}
+    cells, hits = sum(result.cells for result in results), sum(result.hits for result in results)
+    assert hits >= 0.8 * cells
