@@ -23,6 +23,7 @@ from awaitly_nb.cli.options import (
     duration,
 )
 from awaitly_nb.cli.state import state_group
+from awaitly_nb.cli.travel import open_command, pack_command
 from awaitly_nb.cli.trust import trust_group
 from awaitly_nb.units import show_duration
 
@@ -49,6 +50,8 @@ def app(*, cache_dir: Path | None) -> None:
 add_completion_class(Bash)
 app.add_command(state_group)
 app.add_command(trust_group)
+app.add_command(pack_command)
+app.add_command(open_command)
 
 
 @app.command()

@@ -23,20 +23,23 @@ from awaitly_nb.manage import counted, fit_width, middle_cut, show_took, shown_k
 from awaitly_nb.units import show_age, show_duration, show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from awaitly_nb.cache import Entry
     from awaitly_nb.cli.demo import Demo, DemoRow
     from awaitly_nb.cli.headless import RunReport
     from awaitly_nb.cli.state import StateDetails
+    from awaitly_nb.cli.travel import Contents
     from awaitly_nb.config import Setting
     from awaitly_nb.manage import EntryDetails, Explanation, Finding, NameStatus, Removal, Trusted, Vouched
     from awaitly_nb.plans import Plan
+    from awaitly_nb.share import Package, PublicKey
     from awaitly_nb.states import Lease, SavedState
 
 __all__ = [
     "RunProgress",
     "console",
+    "contents",
     "data",
     "demo",
     "details",
@@ -44,6 +47,7 @@ __all__ = [
     "explanation",
     "findings",
     "inert",
+    "package",
     "plan",
     "progress",
     "removal",
@@ -56,6 +60,7 @@ __all__ = [
     "trust_about",
     "trust_advice",
     "trusted",
+    "trusted_keys",
     "vouched",
 ]
 
@@ -424,6 +429,46 @@ def vouched(found: Vouched) -> None:
     for key, why in found.refused:
         out.print(inert(f"not signed, and not served: {key!r}: {why}"))
     out.print(f"{found.signed:,} of {found.entries:,} entries are signed with your secret now, and served again")
+
+
+def trusted_keys(found: Mapping[str, PublicKey]) -> None:
+    """Show the public keys that are trusted."""
+    table = Table("name", "words", "key")
+    for name, key in found.items():
+        table.add_row(inert(name), key.words, str(key))
+    console().print(table)
+
+
+# -- pack and open ----------------------------------------------------------------------------------------------------
+
+
+def contents(found: Contents) -> None:
+    """Show what is about to leave, and what perhaps should not."""
+    out = console()
+    total = sum(size for _, size in found.entries)
+    out.print(inert(f"{found.notebook} and {counted(len(found.entries), 'cached result')}, {show_size(total)}"))
+    if found.entries:
+        _lines(("cell", "size"), [(_clean(name), show_size(size)) for name, size in found.entries], flexible=(0,))
+    for cell in found.left_out:
+        out.print(inert(f"not in it: {_clean(cell.name)} ({cell.state}: {_clean(cell.reason)})"), soft_wrap=True)
+    for one in found.exposed:
+        out.print(inert(f"warning: {_clean(one.what)} in {_clean(one.where)}: {_clean(one.sample)}", "yellow"))
+    if found.entries:
+        out.print("The values themselves were not looked into; it is for you to know what is in them.")
+
+
+def package(found: Package, there: Plan, *, differing: Sequence[tuple[str, str, str]]) -> None:
+    """Show who signed a bundle, what is in it, and what its notebook would do here."""
+    out = console()
+    out.print(inert(f"signed by {found.signer} ({found.key.words}); every byte is as it was signed"))
+    number = counted(len(found.entries), "cached result")
+    out.print(inert(f"{found.notebook_name} and {number}, {show_size(found.size_bytes)}"))
+    if found.entries:
+        rows = [(_clean(one.name), show_size(one.size_bytes)) for one in found.entries]
+        _lines(("cell", "size"), rows, flexible=(0,))
+    for name, version, here in differing:
+        out.print(inert(f"{_clean(name)}: {_clean(version)} there, {here} here"))
+    plan(there)
 
 
 # -- progress ---------------------------------------------------------------------------------------------------------

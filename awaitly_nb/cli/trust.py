@@ -1,27 +1,32 @@
-"""`awaitly-nb trust`: whose entries are served."""
+"""`awaitly-nb trust`: whose entries are served, and whose bundles are opened."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from awaitly_nb import manage
 from awaitly_nb.cli import show
 from awaitly_nb.cli.options import CommandGroup, as_json
+from awaitly_nb.config import identity_path, trusted_keys_path
 from awaitly_nb.errors import AwaitlyError
 
 if TYPE_CHECKING:
     from awaitly_nb.manage import Vouched
+    from awaitly_nb.share import TrustedKeys
 
 __all__ = ["trust_group"]
 
 
 def _complete_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's
-    return [one.id for one in manage.trusted()[1:] if one.id.startswith(incomplete)]
+    with suppress(AwaitlyError):
+        known = [*(one.id for one in manage.trusted()[1:]), *_keys().all()]
+        return [one for one in known if one.startswith(incomplete)]
+    return []
 
 
 def _complete_foreign(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's
@@ -73,29 +78,86 @@ def trust_export(*, as_json: bool) -> None:
         click.echo(secret)
 
 
+@trust_group.command("key")
+@as_json
+def trust_key(*, as_json: bool) -> None:
+    """Print your public key, which everybody may know, and its six words. It is made when first needed.
+
+    Who trusts it opens what you pack, and cannot sign anything in your name.
+    """
+    from awaitly_nb.share import Identity
+
+    public = Identity.own(identity_path()).public
+    if as_json:
+        show.data({"key": str(public), "words": public.words})
+    else:
+        click.echo(str(public))
+        click.echo(public.words, err=True)
+
+
+@trust_group.command("keys")
+@as_json
+def trust_keys(*, as_json: bool) -> None:
+    """List the public keys that are trusted, by name."""
+    found = _keys().all()
+    if as_json:
+        show.data([{"name": name, "key": str(key), "words": key.words} for name, key in found.items()])
+    else:
+        show.trusted_keys(found)
+
+
 @trust_group.command("add")
-@click.option("--note", default="", help="Whose it is.")
-@click.argument("file", type=click.File("r"), default="-")
+@click.option("--name", default="", help="Whose it is; a public key needs one.")
+@click.argument("what", nargs=-1, metavar="[KEY|FILE]")
 @as_json
-def trust_add(*, file: Any, note: str, as_json: bool) -> None:  # Any: the open file that click makes
-    """Trust the secret in FILE, or on standard input, where no shell history keeps it."""
-    added = manage.trust_secret(file.read(), note)
+def trust_add(*, what: tuple[str, ...], name: str, as_json: bool) -> None:
+    """Trust a public KEY, or the public key or the secret in FILE or on standard input.
+
+    A public key is what `awaitly-nb trust key` prints: compare its six words with its owner. A secret is what
+    `awaitly-nb trust export` prints; standard input keeps it out of the shell's history.
+    """
+    from awaitly_nb.share import PublicKey
+
+    text = " ".join(what)
+    if not text.startswith(PublicKey.PREFIX):
+        if len(what) > 1:
+            raise click.UsageError("give one KEY, or one FILE")
+        try:
+            with click.open_file(text or "-") as file:
+                text = file.read()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise click.UsageError(f"{text!r} is no public key, and no file that can be read ({exc})") from None
+    if not text.lstrip().startswith(PublicKey.PREFIX):
+        added = manage.trust_secret(text, name)
+        show.data(asdict(added)) if as_json else click.echo(f"trusted {added.id}")
+        return
+    key = PublicKey.parse(text)
+    if not name:
+        raise click.UsageError("say whose key it is: --name NAME")
+    _keys().add(name, key)
     if as_json:
-        show.data(asdict(added))
+        show.data({"name": name, "key": str(key), "words": key.words})
     else:
-        click.echo(f"trusted {added.id}")
+        click.echo(f"trusted {show.inert(name)}: {key.words}")
 
 
-@trust_group.command("rm")
-@click.argument("secret_id", metavar="ID", shell_complete=_complete_ids)
+@trust_group.command("remove")
+@click.argument("what", metavar="NAME|ID", shell_complete=_complete_ids)
 @as_json
-def trust_rm(*, secret_id: str, as_json: bool) -> None:
-    """Trust the secret with this ID no longer."""
-    manage.distrust(secret_id)
+def trust_remove(*, what: str, as_json: bool) -> None:
+    """Trust the public key of this NAME, or the secret with this ID, no longer; what was imported stays."""
+    if not _keys().remove(what):
+        manage.distrust(what)
     if as_json:
-        show.data({"removed": secret_id})
+        show.data({"removed": what})
     else:
-        click.echo(f"no longer trusted: {secret_id}")
+        click.echo(f"no longer trusted: {show.inert(what)}")
+
+
+def _keys() -> TrustedKeys:
+    from awaitly_nb.share import TrustedKeys
+
+    return TrustedKeys(trusted_keys_path())
 
 
 @trust_group.command("folder")

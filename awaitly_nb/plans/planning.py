@@ -39,6 +39,7 @@ def plan(
     directory: str | os.PathLike[str] | None = None,
     known: Callable[[str], str | None] | None = None,
     transform: Callable[[str], str] | None = None,
+    place: str | os.PathLike[str] | None = None,
 ) -> Plan:
     r"""Tell what *Run All* would do to a notebook: what hits, what runs and why, and what it costs.
 
@@ -56,6 +57,8 @@ def plan(
         What is there before the first cell: returns the digest of a variable, or None.
     transform
         IPython's transformation of a cell's text into Python, where a shell is at hand.
+    place
+        The folder that relative paths begin at, for a notebook that is no file; None means the current one.
 
     Returns
     -------
@@ -77,12 +80,13 @@ def plan(
     >>> print(told.total)
     0 hit, 1 run
     """
-    cells, place = _cells_of(notebook)
+    cells, found = _cells_of(notebook)
+    beside = Path(place) if found is None and place is not None else found
     automatic = settings().auto if auto is None else auto
     texts = [read_cell(cell, auto=automatic, transform=transform) for cell in cells]
-    home = Path(directory) if directory is not None else cache_directory(place)
+    home = Path(directory) if directory is not None else cache_directory(beside)
     records = [*_records(home, {text.namespace for text in texts if text.cached}), *notes_of(home).records()]
-    folder = place or Path.cwd()
+    folder = beside or Path.cwd()
     checks = Checks(
         digest=part_digest,
         tree=tree_digest,

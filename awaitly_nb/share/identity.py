@@ -13,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from awaitly_nb.errors import AwaitlyError, MissingExtraError, MisuseError
 
@@ -50,6 +50,9 @@ class PublicKey:
     >>> len(key.words.split("-"))
     6
     """
+
+    PREFIX: ClassVar[str] = _PREFIX
+    """How the text of a public key begins."""
 
     raw: bytes
 

@@ -1,7 +1,7 @@
 """A notebook and the entries that its plan needs as one bundle, and such a bundle opened for whoever trusts its signer.
 
 Knows nothing of folders and plans: whoever packs hands in entries that were verified, and whoever opens takes out
-entries whose every byte was signed by somebody who is trusted. The manifest (see decision 21)::
+entries whose every byte was signed by somebody who is trusted. The manifest (see decision 22)::
 
     kind      "notebook"
     notebook  {"name": its file name, "blob": number}

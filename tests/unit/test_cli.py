@@ -321,7 +321,7 @@ def test_a_secret_of_somebody_else_is_added_listed_and_removed(filled):
     other = "ab" * 32
     before = data("trust", "list")
     assert [one["note"] for one in before] == ["your own"]
-    said = awaitly("trust", "add", "--note", "the cluster", stdin=other + "\n")
+    said = awaitly("trust", "add", "--name", "the cluster", stdin=other + "\n")
     assert other not in said
     added = data("trust", "list")[1]
     assert added["note"] == "the cluster"
@@ -331,9 +331,9 @@ def test_a_secret_of_somebody_else_is_added_listed_and_removed(filled):
         assert stat.S_IMODE(config.trusted_secrets_path().stat().st_mode) == 0o600
     awaitly("trust", "add", stdin=other)
     assert len(data("trust", "list")) == 2
-    awaitly("trust", "rm", added["id"])
+    awaitly("trust", "remove", added["id"])
     assert data("trust", "list") == before
-    assert "no secret" in awaitly("trust", "rm", added["id"], ok=False)
+    assert "no secret" in awaitly("trust", "remove", added["id"], ok=False)
 
 
 def test_only_a_whole_secret_is_trusted():

@@ -174,10 +174,10 @@ def test_a_secret_that_somebody_still_has_is_added_instead(folder, lost, monkeyp
     with monkeypatch.context() as patch:
         patch.setenv("AWAITLY_NB_SECRET", "gone with the container")
         secret = data("export")["secret"]
-    assert data("add", "--note", "old box", stdin=secret) == {"id": lost, "note": "old box"}
+    assert data("add", "--name", "old box", stdin=secret) == {"id": lost, "note": "old box"}
     assert get("small") == aw.Ok({"n": 1})
     assert data()["secrets"] == []
-    assert data("rm", lost) == {"removed": lost}
+    assert data("remove", lost) == {"removed": lost}
 
 
 WORK = """

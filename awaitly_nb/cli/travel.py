@@ -1,0 +1,273 @@
+"""`awaitly-nb pack` and `open`: a notebook leaves with what its plan needs, and comes to somebody else warm.
+
+Brings together what do not know each other: the plan says which entries, the cache hands them out and takes them in,
+and `share` signs the file that carries them.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import platform
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from awaitly_nb.cli import show
+from awaitly_nb.cli.options import as_json
+from awaitly_nb.config import cache_directory, identity_path, settings, trusted_keys_path
+from awaitly_nb.errors import CacheError, MisuseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from awaitly_nb.cache import Exported
+    from awaitly_nb.plans import CellPlan, CodeCell, Plan
+    from awaitly_nb.share import Exposed, Package, PublicKey
+    from awaitly_nb.stores import Body
+
+__all__ = ["Contents", "open_command", "pack_command"]
+
+_SUFFIX = ".awaitly"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is about to leave.
+
+    Attributes
+    ----------
+    file
+        The bundle.
+    notebook
+        The notebook.
+    entries
+        Name of the cell and size in bytes of each entry.
+    left_out
+        Cells that are cached and have no entry that would hit: name, state and reason.
+    exposed
+        What looks like a secret or personal data.
+    """
+
+    file: Path
+    notebook: Path
+    entries: tuple[tuple[str, int], ...]
+    left_out: tuple[CellPlan, ...]
+    exposed: tuple[Exposed, ...]
+
+    def to_dict(self) -> dict[str, Any]:  # Any: plain JSON data
+        """Return it as plain JSON data."""
+        return {
+            "file": str(self.file),
+            "notebook": str(self.notebook),
+            "entries": [{"name": name, "size_bytes": size} for name, size in self.entries],
+            "left_out": [{"name": one.name, "state": one.state, "reason": one.reason} for one in self.left_out],
+            "exposed": [one._asdict() for one in self.exposed],
+        }
+
+
+@click.command("pack")
+@click.argument("notebook", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write; by default the notebook's name with .awaitly, in this folder.",
+)
+@click.option(
+    "--auto/--no-auto", default=None, help="Whether plain cells are looked after; by default as the settings say."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes: bool, as_json: bool) -> None:
+    """Write NOTEBOOK and the cached results that it would hit to one signed file, which `awaitly-nb open` opens.
+
+    Lists first what would be in it, and warns of what looks like a secret or personal data: in the notebook, and in
+    what the results tell of themselves (sources, paths, inputs as they are shown). The values are not looked into.
+    """
+    from awaitly_nb.cache import export_entries
+    from awaitly_nb.plans import plan as make_plan
+    from awaitly_nb.plans import read_notebook
+    from awaitly_nb.share import Identity, exposed_in, pack
+
+    if as_json and not yes:
+        raise click.UsageError("--json does not ask: give --yes")
+    file = output or Path(notebook.stem + _SUFFIX)
+    automatic = settings().auto if auto is None else auto
+    found = make_plan(notebook, auto=automatic)
+    directory = cache_directory(notebook.absolute().parent)
+    cells = {(one.namespace, one.key): one.name for one in found.cells if one.state == "hit" and one.key is not None}
+    content = notebook.read_bytes()
+    entries, exposed = [], list(exposed_in(content.decode("utf-8", "replace"), notebook.name))
+    for entry in export_entries(directory, cells):
+        name = cells[entry.namespace, entry.key]
+        entries.append((name, entry.size_bytes))
+        exposed += exposed_in(entry.text, f"the entry of {name}")
+    told = Contents(
+        file=file,
+        notebook=notebook,
+        entries=tuple(entries),
+        left_out=tuple(one for one in found.cells if one.state not in ("hit", "live")),
+        exposed=tuple(exposed),
+    )
+    if not as_json:
+        show.contents(told)
+    if not yes:
+        click.confirm(f"{'Replace' if file.exists() else 'Write'} {show.inert(str(file))}?", abort=True)
+    made = {
+        "awaitly_nb": metadata.version("awaitly-nb"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": _versions(read_notebook(notebook)),
+        "auto": automatic,
+    }
+
+    def leaving() -> Iterator[tuple[str, Exported]]:
+        for entry in export_entries(directory, cells):
+            yield cells[entry.namespace, entry.key], entry
+
+    identity = Identity.own(identity_path())
+    count = pack(file, content, leaving(), name=notebook.name, identity=identity, made=made)
+    if count != len(entries):
+        file.unlink()
+        raise CacheError(f"entries in {directory} changed meanwhile, so {file} was removed; pack again")
+    if as_json:
+        show.data({**told.to_dict(), "signer": identity.public.words, "key": str(identity.public)})
+    else:
+        click.echo(f"wrote {show.inert(str(file))}, signed by {identity.public.words}")
+
+
+@click.command("open")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--into",
+    default=".",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The folder that the notebook goes to; by default this one.",
+)
+@click.option("--trust", "trusted", is_flag=True, help="Do not ask. The signer has to be trusted already.")
+@as_json
+def open_command(*, file: Path, into: Path, trusted: bool, as_json: bool) -> None:
+    """Open what `awaitly-nb pack` wrote: check every byte, show what is in it and its plan, ask, and take it in.
+
+    The signer has to be trusted: `awaitly-nb trust add KEY --name NAME`. Nothing is written before the answer, and
+    nothing is unpickled before a cell is run.
+    """
+    from awaitly_nb.cache import import_entry
+    from awaitly_nb.share import open_bundle
+
+    if as_json and not trusted:
+        raise click.UsageError("--json does not ask: give --trust")
+    with open_bundle(file, _name_of) as package:
+        into = into.absolute()
+        target = into / package.notebook_name
+        content = package.notebook()
+        found = _plan_there(package, content, into)
+        replaces = os.path.lexists(target) and not (target.is_file() and target.read_bytes() == content)
+        if replaces and trusted:
+            raise MisuseError(f"there is another {target} already; move it away, or give another folder with --into")
+        directory = cache_directory(into)
+        if not as_json:
+            show.package(package, found, differing=_differing(package.made.get("packages")))
+        if not trusted:
+            verb, count = "Replace" if replaces else "Write", len(package.entries)
+            click.echo(f"What {show.inert(package.signer)} cached can run code on this machine when a cell uses it.")
+            click.confirm(str(show.inert(f"{verb} {target}, and take {count} entries into {directory}?")), abort=True)
+        imported = 0
+        for entry in _incoming(package):
+            imported += import_entry(directory, *entry)
+        _write(target, content)
+    if as_json:
+        show.data(
+            {
+                "signer": package.signer,
+                "words": package.key.words,
+                "notebook": str(target),
+                "imported": imported,
+                "already_there": len(package.entries) - imported,
+                "made": package.made,
+                "plan": found.to_dict(),
+            }
+        )
+    else:
+        already = len(package.entries) - imported
+        click.echo(
+            f"wrote {show.inert(str(target))}; {imported} entries are cached"
+            + (f", {already} were already there" if already else "")
+        )
+
+
+def _name_of(key: PublicKey) -> str | None:
+    from awaitly_nb.share import Identity, TrustedKeys
+
+    # Opening makes no key pair: who has none has signed nothing.
+    if identity_path().exists() and Identity.own(identity_path()).public == key:
+        return "you"
+    return TrustedKeys(trusted_keys_path()).name_of(key)
+
+
+def _incoming(package: Package) -> Iterator[tuple[str, str, str, Body]]:
+    for number, entry in enumerate(package.entries):
+        yield entry.namespace, entry.key, entry.head, package.body(number)
+
+
+def _plan_there(package: Package, content: bytes, into: Path) -> Plan:
+    from awaitly_nb.cache import staged
+    from awaitly_nb.plans import plan as make_plan
+    from awaitly_nb.share import BundleError
+
+    try:
+        notebook = json.loads(content)
+    except (ValueError, RecursionError):
+        notebook = None
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise BundleError(f"{package.notebook_name} in it is no notebook of format 4")
+    with staged(_incoming(package)) as folder:
+        return make_plan(notebook, auto=package.made.get("auto") is True, directory=folder, place=into)
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write a file under a temporary name and put it in its place, so that a link is replaced and not followed."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _versions(cells: Iterable[CodeCell]) -> dict[str, str]:
+    """Return the installed version of each package that a notebook imports, by distribution."""
+    from awaitly_nb.plans import without_magics
+
+    modules: set[str] = set()
+    for cell in cells:
+        source = cell.source.partition("\n")[2] if cell.source.startswith("%%awaitly") else cell.source
+        with suppress(SyntaxError, ValueError, RecursionError):  # whoever runs the cell is told
+            for node in ast.walk(ast.parse(without_magics(source)[0])):
+                if isinstance(node, ast.Import):
+                    modules.update(alias.name.partition(".")[0] for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    modules.add(node.module.partition(".")[0])
+    known = metadata.packages_distributions() if modules else {}
+    names = {name for module in modules for name in known.get(module, ())}
+    return {name: metadata.version(name) for name in sorted(names)}
+
+
+def _differing(packages: object) -> list[tuple[str, str, str]]:
+    """Return name, version there and version here of the packages that are not the same."""
+    found = []
+    for name, there in packages.items() if isinstance(packages, dict) else ():
+        try:
+            here = metadata.version(str(name))
+        except (metadata.PackageNotFoundError, ValueError):
+            here = "not installed"
+        if here != there:
+            found.append((str(name), str(there), here))
+    return found
