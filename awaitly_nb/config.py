@@ -1,7 +1,7 @@
 """Settings, and where they come from: `configure()`, then `AWAITLY_NB_*`, then the project's file, then the user's.
 
 Hides the files, the environment and the platform's folders from all other modules, which see one frozen `Settings`.
-A project folder may be a stranger's, so it can make checks stricter but never looser. Imports nothing heavy: tomllib
+A project folder may be somebody else's, so it can make checks stricter but never looser. Imports nothing heavy: tomllib
 where a file is there to be read, platformdirs where the user's own folders are asked for.
 """
 

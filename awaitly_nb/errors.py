@@ -21,7 +21,7 @@
         `-- LeaseHeldError                  somebody else is running this id
 
     AwaitlyWarning (UserWarning)
-    |-- UncachedWarning                     a value was returned but not kept
+    |-- UncachedWarning                     a value was returned but not stored
     |-- DamagedEntryWarning                 an entry was unreadable, and counts as absent
     |-- ForeignSecretWarning                entries were signed by somebody else
     |-- CacheUnusableWarning                the cache folder was set aside or bypassed
@@ -337,7 +337,7 @@ class AwaitlyWarning(UserWarning):
 
 
 class UncachedWarning(AwaitlyWarning):
-    """A value was returned to the caller but not kept; the message says why and what to do."""
+    """A value was returned to the caller but not stored; the message says why and what to do."""
 
 
 class DamagedEntryWarning(AwaitlyWarning):
@@ -353,7 +353,7 @@ class CacheUnusableWarning(AwaitlyWarning):
 
 
 class EvictedWarning(AwaitlyWarning):
-    """Entries were removed to keep within the bound that the user set."""
+    """Entries were evicted, because of the bound that the user set."""
 
 
 class CodeChangedWarning(AwaitlyWarning):
@@ -377,7 +377,7 @@ class StateRecoveredWarning(AwaitlyWarning):
 
 
 class PersistWarning(AwaitlyWarning):
-    """A checkpoint could not be saved; the value is kept in memory and saved with the next step."""
+    """A checkpoint could not be saved; the value stays in memory and is saved with the next step."""
 
 
 def logger(name: str) -> Any:  # Any: a logging.Logger

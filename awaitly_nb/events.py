@@ -2,7 +2,7 @@
 
 A run is told as `workflow_start`, then its steps, then exactly one of `workflow_success`, `workflow_error` and
 `workflow_cancelled`. A fresh keyed step is `step_cache_miss`, `step_start`, `step_success` or `step_error`,
-`step_complete`; a kept one is a single `step_cache_hit`. Only `engine` emits. Imports only `result` and `errors`.
+`step_complete`; a hit is a single `step_cache_hit`. Only `engine` emits. Imports only `result` and `errors`.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class StepCacheHit(_StepEvent, kw_only=True):
     Attributes
     ----------
     result
-        The kept result.
+        The cached result.
     source
         `"run"` (earlier in this run), `"resumed"`, or `"cache"`.
     computed_at, computed_s
@@ -189,7 +189,7 @@ class StepSuccess(_StepEnd, kw_only=True):
 
 
 class StepFailed(_StepEnd, kw_only=True):
-    """A step came to an error, after its last attempt."""
+    """A step failed, after its last attempt."""
 
     type: ClassVar[str] = "step_error"
     result: Err[Any]
@@ -206,7 +206,7 @@ class StepComplete(_StepEnd, kw_only=True):
     Attributes
     ----------
     stored
-        True when a cache kept the result.
+        True when a cache has stored the result.
     size_bytes
         Size of the stored value, where known.
     """
@@ -268,12 +268,12 @@ def is_workflow_cancelled(event: object) -> TypeGuard[WorkflowCancelled]:
 
 
 def is_step_cache_hit(event: object) -> TypeGuard[StepCacheHit]:
-    """Tell whether `event` is a kept result."""
+    """Tell whether `event` is a hit."""
     return _guard(StepCacheHit, event)
 
 
 def is_step_cache_miss(event: object) -> TypeGuard[StepCacheMiss]:
-    """Tell whether `event` says that nothing was kept."""
+    """Tell whether `event` says that nothing was cached."""
     return _guard(StepCacheMiss, event)
 
 

@@ -1,6 +1,6 @@
-"""Step caches: kept results by key, with expiry. Written once, over any store.
+"""Step caches: results by key, with expiry. Written once, over any store.
 
-Everything a cache keeps beside the value rides in the result's `Mark` (`result.with_mark`), so that one
+Everything a cache stores beside the value rides in the result's `Mark` (`result.with_mark`), so that one
 `set(key, result)` serves the engine, the user and every adapter.
 """
 

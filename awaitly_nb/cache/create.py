@@ -197,20 +197,20 @@ def recorded(directory: str | os.PathLike[str], namespace: str) -> list[tuple[st
     return list(cache.recorded()) if isinstance(cache, StoredCache) else []
 
 
-def doctor(directory: str | os.PathLike[str] | None = None, *, mend: bool = False) -> Report:
+def doctor(directory: str | os.PathLike[str] | None = None, *, fix: bool = False) -> Report:
     """Look a cache folder over, and put it right if asked.
 
     Parameters
     ----------
     directory
         The folder; None means the default one.
-    mend
+    fix
         Whether to repair what is found: orphan files and entries that can never be served are removed, a damaged
         database is set aside and rebuilt, a folder that others can write to is made private.
     """
     from awaitly_nb.cache.repair import examine
 
-    return examine(_default_folder() if directory is None else open_folder(directory), mend=mend)
+    return examine(_default_folder() if directory is None else open_folder(directory), fix=fix)
 
 
 def _default_folder() -> Folder:

@@ -1,4 +1,4 @@
-"""`Stored`: a kept result without its value. It loads where it is used, in this process or in a worker's.
+"""`Stored`: a stored result without its value. It loads where it is used, in this process or in a worker's.
 
 A handle knows its cache. Sent to a worker it carries along how the worker opens that cache itself; kept on disk, as a
 part of another result, it does not, because the address of a server may hold a password.
@@ -40,7 +40,7 @@ class Stored:
     Attributes
     ----------
     key
-        The key that it is kept under.
+        The key that it is stored under.
     size_bytes
         Size of the stored value; None where the cache does not tell.
     digest
@@ -78,7 +78,7 @@ class Stored:
             return self._value
         again = f"; run the step of {self.key!r} again"
         if self.cache is None:
-            raise NotCachedError(f"this handle was kept without the address of its cache{again}")
+            raise NotCachedError(f"this handle was stored without the address of its cache{again}")
         found = look_up_in(self.cache, self.key)
         if isinstance(found, Ok) and (not self.digest or _digest_of(self.cache, self.key, found) == self.digest):
             return found.value
@@ -87,7 +87,7 @@ class Stored:
         if isinstance(found, Missed) and found.reason != "absent":
             _unreadable.add((self.key, self.digest))
         why = found.detail or found.reason if isinstance(found, Missed) else "it is a failure now"
-        raise NotCachedError(f"{self.key!r} was kept and cannot be loaded ({why}){again}")
+        raise NotCachedError(f"{self.key!r} was stored and cannot be loaded ({why}){again}")
 
     def is_there(self) -> bool:
         """Tell whether there is something to load, without loading it."""
@@ -147,7 +147,7 @@ def _digest_of(cache: Any, key: str, found: Result[Any, Any]) -> str:  # Any: wh
 
 
 def glance(cache: StepCache, key: str) -> Ok[Stored] | None:
-    """Return a kept success as a handle, from its head alone; None where only a whole look-up can say."""
+    """Return a cached success as a handle, from its head alone; None where only a whole look-up can say."""
     head = _head_of(cache, key)
     # Which files it depends on is told in the body; and what it used of the process must not be taken from a head that
     # nobody has verified.

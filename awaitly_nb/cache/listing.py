@@ -34,7 +34,7 @@ _BATCH: Final = 200  # what is made of a batch dies young, and costs the garbage
 
 
 class Listing:
-    """What is known of many kept results, without decoding any. Row `i` is the entry with the name `names[i]`.
+    """What is known of many cached results, without decoding any. Row `i` is the entry with the name `names[i]`.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Listing:
     step_ids
         Who computed them, or None.
     ok
-        1, or 0 for a kept failure.
+        1, or 0 for a cached failure.
     sizes, created, durations
         Bytes, seconds since the epoch and seconds; -1 where not known.
     hits

@@ -76,7 +76,7 @@ def settle(folder: Folder) -> None:
         if os.name == "posix" and folder.directory.stat().st_mode & stat.S_IWOTH:
             warn(
                 f"anybody on this machine can write to the cache {folder.directory}; what they put there is not used, "
-                f"but they can remove what you keep: chmod 700 {folder.directory}",
+                f"but they can remove what is cached: chmod 700 {folder.directory}",
                 CacheUnusableWarning,
             )
     database = folder.store.database
@@ -177,7 +177,7 @@ def _fill(folder: Folder, reason: str | None = None) -> int:
     store.database.mark_whole()
     if old:
         reason = reason or f"the database of the cache {folder.directory} was damaged"
-        rescued = f"it was kept as {', '.join(names)}, and {kept} entries were rescued into a new one"
+        rescued = f"it was set aside as {', '.join(names)}, and {kept} entries were rescued into a new one"
         warn(f"{reason}; {rescued}", CacheUnusableWarning)
     elif lost:
         found = f"{kept} entries were found again in their files"
@@ -287,19 +287,19 @@ def _worth_keeping(name: str, head: str, body: Body) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found in a cache folder; what `mended` says was put right.
+    """What was found in a cache folder; `fixed` says what was repaired.
 
     Attributes
     ----------
     directory
         The folder.
     entries, size_bytes
-        How much is kept.
+        How much is cached.
     healthy
         True when nothing has to be done.
     problems
         One line each, for people.
-    mended
+    fixed
         What was done about them, one line each.
     notes
         What is worth knowing, and is no fault.
@@ -309,67 +309,67 @@ class Report:
     entries: int = 0
     size_bytes: int = 0
     problems: tuple[str, ...] = ()
-    mended: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
     def healthy(self) -> bool:
         """True when nothing has to be done."""
-        return not self.problems or bool(self.mended)
+        return not self.problems or bool(self.fixed)
 
     def __str__(self) -> str:
         lines = [f"{self.directory}: {self.entries} entries, {show_size(self.size_bytes)}"]
         lines += [f"  problem: {line}" for line in self.problems]
-        lines += [f"  mended:  {line}" for line in self.mended]
+        lines += [f"  fixed:   {line}" for line in self.fixed]
         lines += [f"  note:    {line}" for line in self.notes]
         if not self.problems:
             lines.append("  nothing is wrong")
         return "\n".join(lines)
 
 
-def examine(folder: Folder, *, mend: bool) -> Report:
+def examine(folder: Folder, *, fix: bool) -> Report:
     """Look a cache folder over, and put it right if asked."""
     path = folder.directory
     if not path.is_dir():
         return Report(path, notes=("the folder does not exist yet",))
     problems: list[str] = []
-    mended: list[str] = []
-    notes = _about_folder(path, problems, mended, mend=mend)
+    fixed: list[str] = []
+    notes = _about_folder(path, problems, fixed, fix=fix)
     notes += [f"a damaged database was set aside earlier: {found.name}" for found in set_aside(folder)]
     if (path / DATABASE).exists() and not sound(path / DATABASE):
         problems.append("the database is damaged")
-        if not mend:
+        if not fix:
             return Report(path, problems=tuple(problems), notes=tuple(notes))
         folder.store.close()
         rebuild(folder, "the database is damaged")
-        mended.append("the database was set aside and rebuilt")
+        fixed.append("the database was set aside and rebuilt")
     entries = size = 0
     try:
-        _about_filling(folder, problems, mended, notes, mend=mend)
-        if mend or is_made(path / DATABASE):  # to open one that is not would be to make it
-            entries, size = _about_entries(folder, problems, mended, notes, mend=mend)
-            entries += _about_files(folder, problems, mended, mend=mend)
+        _about_filling(folder, problems, fixed, notes, fix=fix)
+        if fix or is_made(path / DATABASE):  # to open one that is not would be to make it
+            entries, size = _about_entries(folder, problems, fixed, notes, fix=fix)
+            entries += _about_files(folder, problems, fixed, fix=fix)
     except (StoreError, sqlite3.Error) as exc:
         problems.append(str(exc))
-    return Report(path, entries, size, tuple(problems), tuple(mended), tuple(notes))
+    return Report(path, entries, size, tuple(problems), tuple(fixed), tuple(notes))
 
 
-def _about_folder(path: Path, problems: list[str], mended: list[str], *, mend: bool) -> list[str]:
+def _about_folder(path: Path, problems: list[str], fixed: list[str], *, fix: bool) -> list[str]:
     notes = []
     mode = path.stat().st_mode
     if os.name == "posix" and mode & (stat.S_IWOTH | stat.S_IWGRP):
         problems.append(f"others can write to the folder (mode {stat.S_IMODE(mode):o})")
-        if mend:
+        if fix:
             path.chmod(0o700)
-            mended.append("the folder was made private")
+            fixed.append("the folder was made private")
     if is_network(path):
         notes.append("on a network file system: slower, and nothing is kept in memory")
     return notes
 
 
-def _about_filling(folder: Folder, problems: list[str], mended: list[str], notes: list[str], *, mend: bool) -> None:
+def _about_filling(folder: Folder, problems: list[str], fixed: list[str], notes: list[str], *, fix: bool) -> None:
     """Tell of a database that is gone, or was not read to its end when another was made in its place."""
-    if (who := repairer(folder)) is not None and not mend:
+    if (who := repairer(folder)) is not None and not fix:
         notes.append(f"{who} is repairing it")
         return
     old = unfinished(folder)
@@ -377,14 +377,14 @@ def _about_filling(folder: Folder, problems: list[str], mended: list[str], notes
         problems.append(f"a damaged database is not rescued to its end yet: {', '.join(path.name for path in old)}")
     elif not is_made(folder.directory / DATABASE) and (count := sum(1 for _ in folder.store.files.paths())):
         problems.append(f"the database is gone; {count} value files wait to be found again")
-    if mend:
+    if fix:
         kept = fill(folder)
         if old or kept:
-            mended.append(f"{kept} entries were found again")
+            fixed.append(f"{kept} entries were found again")
 
 
 def _about_entries(
-    folder: Folder, problems: list[str], mended: list[str], notes: list[str], *, mend: bool
+    folder: Folder, problems: list[str], fixed: list[str], notes: list[str], *, fix: bool
 ) -> tuple[int, int]:
     store = folder.store
     planted = strays(folder.directory / DATABASE)
@@ -407,17 +407,17 @@ def _about_entries(
             bad[name] = str(exc)
     problems += [f"{_key_of(name)!r} cannot be served: {why}" for name, why in bad.items()]
     problems += [f"{_key_of(name.decode(errors='replace'))!r} cannot be served: {why}" for _, name, why in planted]
-    if bad and mend:
-        mended.append(f"{folder.delete(bad)} entries that cannot be served were removed")
+    if bad and fix:
+        fixed.append(f"{folder.delete(bad)} entries that cannot be served were removed")
         entries -= len(bad)
-    if planted and mend:
-        mended.append(f"{remove_strays(folder, planted)} rows that awaitly_nb did not write were removed")
+    if planted and fix:
+        fixed.append(f"{remove_strays(folder, planted)} rows that awaitly_nb did not write were removed")
     if foreign:
         notes.append(f"{foreign} entries have a secret that is not trusted here, or an old format: `awaitly-nb trust`")
     return entries, size
 
 
-def _about_files(folder: Folder, problems: list[str], mended: list[str], *, mend: bool) -> int:
+def _about_files(folder: Folder, problems: list[str], fixed: list[str], *, fix: bool) -> int:
     """Tell of files that belong to no entry; return how many found theirs."""
     if repairer(folder) is not None:
         return 0  # they wait for their rows
@@ -425,10 +425,10 @@ def _about_files(folder: Folder, problems: list[str], mended: list[str], *, mend
     orphans = [path for path in folder.store.files.paths() if path not in named and not _being_written(folder, path)]
     if orphans:
         problems.append(f"{len(orphans)} files belong to no entry")
-    if not (orphans and mend):
+    if not (orphans and fix):
         return 0
     kept, swept = tidy(folder)
-    mended.append(f"{swept} files that belong to no entry were removed, {kept} found their entry")
+    fixed.append(f"{swept} files that belong to no entry were removed, {kept} found their entry")
     return kept
 
 

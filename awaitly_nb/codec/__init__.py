@@ -1,4 +1,4 @@
-"""Values, failures and JSON to bytes and back; signed, so that nothing is unpickled that a stranger wrote.
+"""Values, failures and JSON to bytes and back; signed, so that nothing is unpickled that somebody else wrote.
 
 Pickle is imported in this package only, in `pickling`. `envelope` is the layout of an entry: a readable head that is
 signed, and a body of one pickle stream and its buffers. `secrets` holds the per-user key of the signatures. Modules are

@@ -216,7 +216,7 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
             def reducer_override(self, obj: Any) -> Any:
                 if isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdout, sys.stderr):
                     # cloudpickle would store what the file holds, and give back a text in memory in its place.
-                    raise pickle.PicklingError("what is kept cannot be an open file")
+                    raise pickle.PicklingError("what is stored cannot be an open file")
                 # A class of the notebook that can be found by its name goes by name: see the module's docstring.
                 if isinstance(obj, type) and is_user_class(obj) and changed_shape(shape_of(obj)) is None:
                     self.shapes.append(shape_of(obj))

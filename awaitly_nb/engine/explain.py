@@ -1,4 +1,4 @@
-"""Why a step would hit or miss, told from the parts of its key and of the nearest kept one."""
+"""Why a step would hit or miss, told from the parts of its key and of the nearest cached one."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Why(Frozen):
     Attributes
     ----------
     hit
-        True when a kept result would be served.
+        True when a cached result would be served.
     key
         The key.
     reason
         One line.
     changes
-        What differs from the nearest kept result of the same step; each has `.part`, `.line` and `.detail`.
+        What differs from the nearest cached result of the same step; each has `.part`, `.line` and `.detail`.
     """
 
     hit: bool
@@ -67,7 +67,7 @@ class Why(Frozen):
 
 
 def explain_hit(spec: StepSpec, decision: Serve, now: datetime) -> Why:
-    """Return when the kept result was computed, and how long it took."""
+    """Return when the cached result was computed, and how long it took."""
     mark = mark_of(decision.result)
     told = []
     if mark is not None and mark.at is not None:
@@ -77,7 +77,7 @@ def explain_hit(spec: StepSpec, decision: Serve, now: datetime) -> Why:
     if decision.stale_code:
         told.append("(the code changed since)")
     assert spec.key is not None
-    return Why(True, spec.key, " ".join(told) or "kept")  # noqa: FBT003 - the first field
+    return Why(True, spec.key, " ".join(told) or "cached")  # noqa: FBT003 - the first field
 
 
 def explain_miss(run: Run, spec: StepSpec, decision: Compute) -> Why:
@@ -153,15 +153,15 @@ _FAILED: OrderedDict[tuple[Hashable, str], str] = OrderedDict()
 
 
 def note_failure(run: Run, spec: StepSpec, result: Err[Any]) -> None:
-    """Remember that a key came to a failure that is not kept: to the cache it is as new as before."""
+    """Remember that a key failed, and that this is not cached: to the cache it is as new as before."""
     assert spec.key is not None
     mark = mark_of(result)
     if isinstance(result.error, StepTimeoutError):
-        why = "timed out last time; that is not kept"
+        why = "timed out last time; that is not cached"
     elif mark is not None and mark.origin == "throw":
-        why = "failed last time; exceptions are not kept"
+        why = "failed last time; exceptions are not cached"
     else:
-        why = "failed last time; that was not kept"
+        why = "failed last time; that was not cached"
     _FAILED[run.scope, spec.key] = why
     if len(_FAILED) > _FAILED_KEYS:
         _FAILED.popitem(last=False)

@@ -79,7 +79,7 @@ class Outcome(NamedTuple):
     stored
         True when the cache has the result now.
     error
-        What kept a result from being stored that should have been.
+        The error that prevented a result from being stored.
     size_bytes
         Size of the stored value, where known.
     key_s, lookup_s, run_s, store_s

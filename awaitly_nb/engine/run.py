@@ -66,7 +66,7 @@ class Run:
     workflow, run_id
         Names of the workflow and of this run.
     cache, resumed, session
-        Where kept results come from and go to; each may be None.
+        Where cached results come from and go to; each may be None.
     emitter
         Delivers the events to whoever listens.
     log

@@ -22,7 +22,7 @@ RunStatus: TypeAlias = Literal["running", "ok", "failed", "cancelled"]
 
 
 class StepSummary(Frozen, kw_only=True):
-    """What one step of a run came to; of several calls with one id and key, the last.
+    """What one step of a run did; of several calls with one id and key, the last.
 
     Attributes
     ----------

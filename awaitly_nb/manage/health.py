@@ -101,10 +101,10 @@ def _folder(*, fix: bool) -> Iterator[Finding]:
         return
     writable = os.access(folder, os.W_OK)
     yield Finding("cache folder", ok=writable, state=f"{folder}{'' if writable else ' cannot be written'}")
-    report = cache.doctor(folder, mend=fix)
+    report = cache.doctor(folder, fix=fix)
     for problem in report.problems:
-        yield Finding("problem", ok=bool(report.mended), state=problem)
-    for done in report.mended:
+        yield Finding("problem", ok=bool(report.fixed), state=problem)
+    for done in report.fixed:
         yield Finding("fixed", ok=True, state=done)
     if report.problems and not fix:
         yield Finding("to fix them", ok=True, state="awaitly-nb doctor --fix, or %awaitly doctor --fix")

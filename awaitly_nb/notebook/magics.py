@@ -68,7 +68,7 @@ class AwaitlyMagics(Magics):
         return read.start()
 
     @line_magic("awaitly")  # type: ignore[arg-type] # as above
-    def line(self, line: str) -> Any:  # Any: what the command came to, which knows how to show itself
+    def line(self, line: str) -> Any:  # Any: the answer, which knows how to show itself
         """Look at what this kernel did and what is cached, and manage it.
 
         %awaitly status        one line for each cell and step: its latest state, and why; also without the word

@@ -1,8 +1,8 @@
 """What a cell shows while it runs, recorded beside being shown.
 
 The shell's own streams, publisher and displayhook stay in place, with some methods of these objects shadowed, so that
-whoever holds one of them already (a logging handler, a progress bar) is recorded too. The recording is kept as the
-notebook would keep it: what `clear_output` removed is gone, and a display that was updated holds its last content.
+whoever holds one of them already (a logging handler, a progress bar) is recorded too. The recording is stored as the
+notebook would store it: what `clear_output` removed is gone, and a display that was updated holds its last content.
 """
 
 from __future__ import annotations

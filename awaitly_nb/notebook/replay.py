@@ -26,9 +26,9 @@ def replay(shell: Shell, outputs: Iterable[Output], *, result: Any = _MISSING) -
     shell
         Whose streams, publisher and displayhook are used.
     outputs
-        What a `Recorder` kept.
+        What a `Recorder` recorded.
     result
-        The value behind the last `execute_result`, which becomes `_` and `Out[n]`; absent where it was not kept.
+        The value behind the last `execute_result`, which becomes `_` and `Out[n]`; absent where it was not stored.
     """
     for output in outputs:
         match output["kind"]:

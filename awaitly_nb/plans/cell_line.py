@@ -11,14 +11,14 @@ from awaitly_nb.units import did_you_mean, parse_duration
 __all__ = ["CELL_FLAGS", "CELL_USAGE", "CELL_VALUES", "CellOptions", "parse_cell_line"]
 
 CELL_VALUES = {
-    "--key": "keep the cell under this key, whatever it reads",
+    "--key": "store the cell under this key, whatever it reads",
     "--vars": "store only these variables: a,b",
     "--ignore": "leave these inputs out of the key: c,d",
     "--ttl": 'serve the result for this long: 90s, 15m, 2h, "7d"',
 }
 CELL_FLAGS = {
-    "--force": "run again, and replace what is kept",
-    "--read": "load what is kept, or fail; never run",
+    "--force": "run again, and replace what is cached",
+    "--read": "load what is cached, or fail; never run",
     "--no-output": "neither record nor replay what the cell shows",
     "--dry-run": "say hit or miss, and why; run nothing",
     "--allow-shell": "allow !commands, although a hit does not repeat them",
@@ -36,7 +36,7 @@ class CellOptions:
     Attributes
     ----------
     name
-        The cell's name, which is also the namespace it is kept in.
+        The cell's name, which is also the namespace it is stored in.
     key
         The user's own key, or None for the automatic one.
     variables

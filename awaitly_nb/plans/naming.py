@@ -74,7 +74,7 @@ def read_directive(source: str) -> Directive:
                     f"unknown comment {comment.strip()!r}: use # awaitly: live, # awaitly: cache, or # awaitly: ttl 7d"
                 )
     if live and (cache or ttl_s is not None):
-        raise MisuseError("a cell cannot be both live and cached: keep one of its `# awaitly:` comments")
+        raise MisuseError("a cell cannot be both live and cached: use one `# awaitly:` comment")
     return Directive(live, cache, ttl_s)
 
 

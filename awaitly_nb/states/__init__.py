@@ -1,4 +1,4 @@
-"""What lets a run go on where another one stopped: the state of finished steps, and the stores that keep it."""
+"""What lets a run go on where another one stopped: the state of finished steps, and the stores that hold it."""
 
 from __future__ import annotations
 

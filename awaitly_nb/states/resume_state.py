@@ -1,4 +1,4 @@
-"""`ResumeState`: which steps of a run are finished, and what they came to.
+"""`ResumeState`: which steps of a run are finished, and their results.
 
 Immutable, and cheap to make anew after every step: states share one append-only log of outcomes and differ in how far
 they read it. The mapping `steps` is folded from the log when somebody asks for it. A store that remembers how far it
@@ -52,7 +52,7 @@ class StepEntry:
     Attributes
     ----------
     result
-        What it came to: `Ok` or `Err`.
+        Its result: `Ok` or `Err`.
     step_id
         The step's id, or None where nobody wrote it down.
     at
@@ -150,7 +150,7 @@ class ResumeState:
         return [key for key, entry in self.steps.items() if not entry.ok]
 
     def without(self, key: str) -> ResumeState:
-        """Return this state without `key`, so that its step runs again; saving it makes a store forget the key too."""
+        """Return this state without `key`, so that its step runs again; saving removes the key from the store too."""
         steps = dict(self.steps)
         removed = dict(self._content.removed)
         if (entry := steps.pop(key, None)) is not None:

@@ -1,4 +1,4 @@
-"""Where named bytes are kept: one small contract, and short adapters that know nothing of results.
+"""Where named bytes are stored: one small contract, and short adapters that know nothing of results.
 
 A record is a name, a small readable head (JSON text) and a large body. A store has one verb that writes, `swap`, and it
 is atomic: a reader sees the record before it or after it, never in between. What the bytes mean is decided above, once,

@@ -121,11 +121,11 @@ class Context(_Base):
         *args, **kwargs
             Its arguments.
         key
-            Under which the result is kept; without one the step runs every time.
+            Under which the result is stored; without one the step runs every time.
         ttl
-            How long the kept result may be served: seconds, a timedelta, or text such as "7d".
+            How long the cached result may be served: seconds, a timedelta, or text such as "7d".
         retry
-            How often to try, or a `Retry`. Only the last outcome is kept.
+            How often to try, or a `Retry`. Only the last outcome is stored.
         timeout
             Limit for each attempt, as `ttl`. A blocking function then runs in a thread, left behind when time is up.
         error
@@ -136,7 +136,7 @@ class Context(_Base):
             Where `fn` runs: "inline", "thread", "process", a dask client, or an object with `submit`.
         lazy
             Return a `Stored` in place of the value: a handle that loads it from the cache when it is needed. On dask,
-            with a shared cache, the worker keeps the result itself, and the value does not come here at all.
+            with a shared cache, the worker stores the result itself, and the value does not come here at all.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Context(_Base):
     ) -> list[Any]:
         """Run `fn(item, *args, **kwargs)` as one step per item, and return the values in the order of the items.
 
-        Each item is kept and collected by itself, so that running again computes only what is missing or failed.
+        Each item is stored and collected by itself, so that running again computes only what is missing or failed.
 
         Parameters
         ----------
@@ -184,7 +184,7 @@ class Context(_Base):
         concurrency
             How many items are under way at once; by default as many as the executor can use, and one if inline.
         on_error
-            "stop": the first failure ends the workflow, and what finished is kept. "collect": return a `Result` each.
+            "stop": the first failure ends the workflow, and what finished is stored. "collect": return a `Result` each.
 
         Examples
         --------

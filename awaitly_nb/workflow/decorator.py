@@ -1,4 +1,4 @@
-"""`@aw.step`: a function whose calls are kept, keyed by its code and its arguments, in any cell or script."""
+"""`@aw.step`: a function whose results are cached, keyed by its code and its arguments, in any cell or script."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _rebuilding: ContextVar[bool] = ContextVar("awaitly_nb_rebuilding", default=Fals
 
 
 class StepFunction(Generic[P, R]):
-    """A function whose calls are kept. Made by `step`; calling it returns what the function returns.
+    """A function whose results are cached. Made by `step`; calling it returns what the function returns.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class StepFunction(Generic[P, R]):
         return StepFunction(self._fn, self._options, instance)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what the function returns for these arguments, from the cache where it is kept."""
+        """Return what the function returns for these arguments, from the cache on a hit."""
         __tracebackhide__ = True
         spec = self._spec_or_uncached(args, kwargs)
         if self._async:
@@ -134,11 +134,11 @@ class StepFunction(Generic[P, R]):
         return isinstance(look_up(self._standing(), self._spec(args, kwargs)), Serve)
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Drop the kept result of this call; return whether there was one."""
+        """Remove the cached result of this call; return whether there was one."""
         return self._cache().delete(self.key(*args, **kwargs))
 
     def why(self, *args: P.args, **kwargs: P.kwargs) -> Why:
-        """Return why this call would hit, or which part of its key is new since the nearest kept result.
+        """Return why this call would hit, or which part of its key is new since the nearest cached result.
 
         Raises
         ------
@@ -296,7 +296,7 @@ def step(
 ) -> Any:  # Any: see the overloads
     """Keep what a function returns, by its code and its arguments.
 
-    A raised exception goes to the caller unchanged and is not kept; a returned `Err` is. An argument without a
+    A raised exception goes to the caller unchanged and is not cached; a returned `Err` is. An argument without a
     fingerprint makes the call run uncached, with a warning that names it.
 
     Parameters
@@ -314,7 +314,7 @@ def step(
     name
         The step's id and namespace; by default the function's qualified name.
     cache
-        Where results are kept; by default the default disk cache, resolved at each call.
+        Where results are stored; by default the default disk cache, resolved at each call.
     cache_errors
         Which failures are replayed; exceptions never are.
 

@@ -1,4 +1,4 @@
-"""`ctx.map`: one step per item, kept and collected one by one, some at a time, in order."""
+"""`ctx.map`: one step per item, stored and collected one by one, some at a time, in order."""
 
 from __future__ import annotations
 

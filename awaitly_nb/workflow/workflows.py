@@ -151,7 +151,7 @@ class Workflow:
         Raises
         ------
         KeyboardInterrupt, SystemExit, asyncio.CancelledError
-            The run was interrupted; what had finished is kept.
+            The run was interrupted; what had finished is stored.
 
         Examples
         --------
@@ -287,7 +287,7 @@ def create_workflow(
     deps
         Functions by name, which the body finds as `ctx.deps.NAME` and, with automatic keys, as `ctx.steps.NAME`.
     cache
-        Where results are kept. Absent: the default disk cache. None: nowhere; a key still executes once in a run, and
+        Where results are stored. Absent: the default disk cache. None: nowhere; a key still executes once in a run, and
         a value of more than 8 MB is shared then. Else a step cache, or a mutable mapping.
     resume_state
         A `ResumeState`, or a sync or async function that returns one or None; called once per run.
@@ -416,7 +416,7 @@ class _RunOf:
         return self.run
 
     def close_session(self) -> None:
-        """Keep what is not kept yet, give the lease back, and tell what could not be kept."""
+        """Save what is not saved yet, give the lease back, and tell what could not be saved."""
         assert self.session is not None
         try:
             self.session.close()

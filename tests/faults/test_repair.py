@@ -315,7 +315,7 @@ def test_the_doctor_tells_of_a_rebuild_that_was_killed_and_goes_on_with_it(fille
     told = run("print(json.dumps(caches.doctor(sys.argv[1]).problems))", filled)
     assert any("not rescued to its end yet: cache.db.rebuilding-" in line for line in told)
     assert len(list(filled.glob("cache.db.rebuilding-*"))) >= 1, "a look changes nothing"
-    told = run("print(json.dumps(caches.doctor(sys.argv[1], mend=True).mended))", filled)
+    told = run("print(json.dumps(caches.doctor(sys.argv[1], fix=True).fixed))", filled)
     assert any("entries were found again" in line for line in told)
     report = caches.doctor(filled)
     assert report.problems == ()
@@ -335,7 +335,7 @@ def test_a_rebuild_that_was_killed_is_gone_on_with_in_a_database_put_there_by_ha
     assert len(opened(filled).keys()) == 44
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CacheUnusableWarning)
-        assert caches.doctor(filled, mend=True).mended
+        assert caches.doctor(filled, fix=True).fixed
     assert caches.doctor(filled).problems == ()
     assert len(opened(filled).keys()) > 74
     assert_one_set_aside(filled)
@@ -374,7 +374,7 @@ def test_a_look_at_tables_that_nobody_filled_does_not_hide_the_loss(filled, run)
 
 def test_the_doctor_fills_a_database_that_is_gone(filled, run):
     remove_database(filled)
-    told = run("print(json.dumps(caches.doctor(sys.argv[1], mend=True).mended))", filled)
+    told = run("print(json.dumps(caches.doctor(sys.argv[1], fix=True).fixed))", filled)
     assert told == ["4 entries were found again"]
     assert sorted(run(KEYS, filled)) == LARGE
 
@@ -435,10 +435,10 @@ def test_a_database_of_before_is_looked_through_once(filled, monkeypatch):
 FOREIGN = ({"AWAITLY_NB_SECRET": "alice"}, {"AWAITLY_NB_SECRET": "bob"}, "")
 NEWER = ({}, {}, "from awaitly_nb.codec import envelope; envelope.SCHEMA = 99\n")
 LOOK_UP = "print(json.dumps([cache.get(f'big {i}') is None for i in range(4)]))"
-MEND = "caches.doctor(sys.argv[1], mend=True); caches.doctor(sys.argv[1], mend=True); " + LOOK_UP
+FIX = "caches.doctor(sys.argv[1], fix=True); caches.doctor(sys.argv[1], fix=True); " + LOOK_UP
 
 
-@pytest.mark.parametrize("use", [LOOK_UP, MEND], ids=["look-up", "mend"])
+@pytest.mark.parametrize("use", [LOOK_UP, FIX], ids=["look-up", "fix"])
 @pytest.mark.parametrize(("killed", "loss"), [(True, ruin_database), (False, remove_database)], ids=["killed", "left"])
 @pytest.mark.parametrize("whose", [FOREIGN, NEWER], ids=["foreign", "newer"])
 def test_what_others_can_read_stays(folder, run, whose, killed, use, loss):

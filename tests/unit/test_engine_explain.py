@@ -1,4 +1,4 @@
-"""Why a step is computed that was computed before: its failure is not kept, so that to the cache it is new."""
+"""Why a step is computed that was computed before: its failure is not cached, so that to the cache it is new."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def crash():
 @pytest.mark.parametrize(
     ("options", "fn", "reason"),
     [
-        ({}, crash, "failed last time; exceptions are not kept"),
-        ({"timeout": 0.01}, lambda: time.sleep(0.2), "timed out last time; that is not kept"),
-        ({"cache_errors": "none"}, lambda: aw.err("NO"), "failed last time; that was not kept"),
+        ({}, crash, "failed last time; exceptions are not cached"),
+        ({"timeout": 0.01}, lambda: time.sleep(0.2), "timed out last time; that is not cached"),
+        ({"cache_errors": "none"}, lambda: aw.err("NO"), "failed last time; that was not cached"),
     ],
 )
 def test_a_failure_that_is_not_kept_is_the_reason_of_the_next_run(tmp_path, options, fn, reason):
@@ -58,7 +58,7 @@ def test_once_it_succeeded_its_failure_is_forgotten(tmp_path):
 
     reasons(workflow, body)
     fail.clear()
-    assert reasons(workflow, body) == {"k": "failed last time; exceptions are not kept"}
+    assert reasons(workflow, body) == {"k": "failed last time; exceptions are not cached"}
     cache.delete("k")
     assert reasons(workflow, body) == {"k": "removed from the cache"}
 
@@ -76,7 +76,7 @@ def test_an_item_that_always_crashes_is_no_changed_argument(tmp_path):
         return [ctx.steps.load(year) for year in (2020, 2022, 2021)]
 
     assert reasons(workflow, body)["load"] in {"argument year: 2020 -> 2021", "argument year: 2022 -> 2021"}
-    assert reasons(workflow, body) == {"load": "failed last time; exceptions are not kept"}
+    assert reasons(workflow, body) == {"load": "failed last time; exceptions are not cached"}
 
 
 def test_asking_why_says_so_and_changes_nothing(tmp_path):
@@ -87,7 +87,7 @@ def test_asking_why_says_so_and_changes_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         broken("a")
     for _ in range(2):
-        assert broken.why("a").reason == "failed last time; exceptions are not kept"
+        assert broken.why("a").reason == "failed last time; exceptions are not cached"
 
 
 def test_why_it_missed_is_worked_out_only_when_somebody_asks(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The doctor: a look changes nothing, mending removes what can never be served and nothing else."""
+"""The doctor: a look changes nothing, fixing removes what can never be served and nothing else."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def garbage(folder):
     ],
     ids=lambda f: f.__name__,
 )
-def test_it_is_told_and_then_mended(folder, harm):
+def test_it_is_told_and_then_fixed(folder, harm):
     if harm is open_to_all and sys.platform == "win32":
         pytest.skip("POSIX modes")
     told = harm(folder)
@@ -163,8 +163,8 @@ def test_it_is_told_and_then_mended(folder, harm):
         assert any(told in problem for problem in report.problems)
         assert not report.healthy
         assert sorted(path.name for path in folder.rglob("*.val")) == before
-        mended = caches.doctor(folder, mend=True)
-    assert mended.mended
+        report = caches.doctor(folder, fix=True)
+    assert report.fixed
     assert caches.doctor(folder).problems == ()
     if harm not in (lost_file, flipped_byte):
         assert caches.create_disk_cache(folder).get("large").value == "x" * 100_000
@@ -173,7 +173,7 @@ def test_it_is_told_and_then_mended(folder, harm):
 
 def test_entries_of_a_foreign_secret_stay(folder, monkeypatch):
     monkeypatch.setenv("AWAITLY_NB_SECRET", "somebody else")
-    report = caches.doctor(folder, mend=True)
+    report = caches.doctor(folder, fix=True)
     assert report.problems == ()
     assert any("awaitly-nb trust" in note for note in report.notes)
     monkeypatch.delenv("AWAITLY_NB_SECRET")
@@ -203,7 +203,7 @@ def test_mending_a_folder_that_another_kernel_is_making_and_writing_finds_no_fau
         looks, entries = 0, 0
         # Until all keys are there: before the writer has made the folder, a look is over in no time.
         while looks < 200 or entries < 20:
-            report = caches.doctor(folder, mend=True)
+            report = caches.doctor(folder, fix=True)
             assert report.problems == ()
             assert writer.poll() is None, writer.stderr.read().decode()
             looks, entries = looks + 1, report.entries
