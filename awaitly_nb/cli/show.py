@@ -9,7 +9,7 @@ import json
 import re
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -544,21 +544,21 @@ class RunProgress:
 
 @contextmanager
 def progress(*, quiet: bool, total: int | None = None) -> Iterator[RunProgress]:
-    """Show what is done as lines, and on a terminal below them one line that changes every half second."""
+    """Show what is done as lines; on a terminal with one line below that changes, elsewhere with what runs meanwhile."""
     err = Console(stderr=True)
     if quiet:
         yield RunProgress(lambda _: None)
         return
     shown = RunProgress(lambda text: err.print(inert(text)), total=total)
-    if not err.is_terminal:
-        yield shown
-        return
     ended = threading.Event()
-    with err.status("starting a kernel") as status:
+    with err.status("starting a kernel") if err.is_terminal else nullcontext() as status:
 
         def tick() -> None:
-            while not ended.wait(_TICK_S):
-                status.update(inert(shown.status()))
+            while not ended.wait(_TICK_S if status is not None else _PIPE_TICK_S):
+                if status is not None:
+                    status.update(inert(shown.status()))
+                else:
+                    err.print(inert(shown.status()))
 
         ticker = threading.Thread(target=tick, name="awaitly-progress", daemon=True)
         ticker.start()
@@ -570,3 +570,4 @@ def progress(*, quiet: bool, total: int | None = None) -> Iterator[RunProgress]:
 
 
 _TICK_S = 0.5
+_PIPE_TICK_S = 5.0

@@ -168,7 +168,9 @@ class _Memory:
         self._numpy = sys.modules.get("numpy")
         self._live: list[tuple[int, int, Any]] = []
         self._seen: dict[int, tuple[int, int, Any]] = {}
-        self._owners: dict[int, Any] = {}
+        # Each array beside its owner: an array that a __reduce__ made lives no longer than its pass, and its id would go
+        # to another one in the next.
+        self._owners: dict[int, tuple[Any, Any]] = {}
         self.columns: set[int] = set()
         if self._numpy is not None:
             array_type = self._numpy.ndarray
@@ -181,8 +183,8 @@ class _Memory:
         """Return the array that this one is to be a view of, or None."""
         if not array.size:
             return None
-        if (owner := self._owners.get(id(array))) is not None:
-            return owner
+        if (known := self._owners.get(id(array))) is not None:
+            return known[1]
         start, stop = self._bounds(array)
         for first, last, value in self._live:
             if first < stop and start < last and value is not array:
@@ -220,14 +222,18 @@ class _Memory:
                 if not (first <= start and stop <= last):
                     raise EncodeError("two arrays share memory in a way that cannot be stored")
                 if group[2] is not owner:
-                    self._owners[id(group[2])] = owner
+                    self._owners[id(group[2])] = (group[2], owner)
                 group = (first, last, owner)
             if array is not owner:
-                self._owners[id(array)] = owner
+                self._owners[id(array)] = (array, owner)
         self._seen.clear()
         return len(self._owners) > before
 
     def offset(self, array: Any, owner: Any) -> int:
+        first, last = self._bounds(owner)
+        start, stop = self._bounds(array)
+        if not (first <= start and stop <= last):
+            raise EncodeError("an array is taken for a part of one that it lies outside of")
         address: int = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
         return address
 

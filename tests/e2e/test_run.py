@@ -145,20 +145,19 @@ SLOW = WORKFLOW.replace(
 
 
 @contextlib.contextmanager
-def begun(path, step):
-    """Yield the process of a run in which `step` is being computed."""
+def begun(path):
+    """Yield the process of a run in which the slow step is being computed."""
     with subprocess.Popen(
         [*COMMAND, "run", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        for line in process.stderr:
-            if f"now {step}" in line:
-                break
+        while process.poll() is None and not (path.parent / "kernel.pid").exists():
+            time.sleep(0.02)
         yield process
 
 
 def test_killed_in_the_middle_and_run_again_it_goes_on(notebook, tmp_path):
     path = notebook(SLOW, RUN)
-    with begun(path, "total") as process:
+    with begun(path) as process:
         process.kill()
     (tmp_path / "again").touch()
     code, told = report("run", path)
@@ -168,9 +167,7 @@ def test_killed_in_the_middle_and_run_again_it_goes_on(notebook, tmp_path):
 
 def test_stopped_from_the_keyboard_it_reports_ends_its_kernel_and_goes_on_next_time(notebook, tmp_path):
     path = notebook(SLOW, RUN)
-    with begun(path, "total") as process:
-        while not (tmp_path / "kernel.pid").exists():
-            time.sleep(0.02)
+    with begun(path) as process:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
