@@ -544,7 +544,7 @@ class RunProgress:
 
 @contextmanager
 def progress(*, quiet: bool, total: int | None = None) -> Iterator[RunProgress]:
-    """Show what is done as lines; on a terminal with one line below that changes, elsewhere with what runs meanwhile."""
+    """Show what is done as lines; what runs as one line that changes on a terminal, as further lines elsewhere."""
     err = Console(stderr=True)
     if quiet:
         yield RunProgress(lambda _: None)

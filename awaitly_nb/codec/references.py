@@ -168,8 +168,8 @@ class _Memory:
         self._numpy = sys.modules.get("numpy")
         self._live: list[tuple[int, int, Any]] = []
         self._seen: dict[int, tuple[int, int, Any]] = {}
-        # Each array beside its owner: an array that a __reduce__ made lives no longer than its pass, and its id would go
-        # to another one in the next.
+        # Each array beside its owner: what a __reduce__ made lives no longer than its pass, and its id would go to
+        # another array in the next.
         self._owners: dict[int, tuple[Any, Any]] = {}
         self.columns: set[int] = set()
         if self._numpy is not None:
