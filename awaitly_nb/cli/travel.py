@@ -216,7 +216,7 @@ def _incoming(package: Package) -> Iterator[tuple[str, str, str, Body]]:
         yield entry.namespace, entry.key, entry.head, package.body(number)
 
 
-def _plan_there(package: Package, content: bytes, into: Path) -> Plan:
+def _plan_there(package: Package, content: bytes | bytearray, into: Path) -> Plan:
     from awaitly_nb.cache import staged
     from awaitly_nb.plans import plan as make_plan
     from awaitly_nb.share import BundleError
@@ -231,7 +231,7 @@ def _plan_there(package: Package, content: bytes, into: Path) -> Plan:
         return make_plan(notebook, auto=package.made.get("auto") is True, directory=folder, place=into)
 
 
-def _write(target: Path, content: bytes) -> None:
+def _write(target: Path, content: bytes | bytearray) -> None:
     """Write a file under a temporary name and put it in its place, so that a link is replaced and not followed."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:

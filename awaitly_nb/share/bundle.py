@@ -37,6 +37,7 @@ _SIGNATURE, _KEY, _LENGTH = 64, 32, 8
 _TRAILER = _SIGNATURE + _KEY + _LENGTH + len(_MAGIC)
 _MOST_MANIFEST = 64 << 20
 _SLICE = 1 << 20
+_PIECE = 1 << 18
 _FORMAT = 1
 
 
@@ -78,9 +79,13 @@ class BundleWriter:
         assert self._file is not None
         digest, size = sha256(), 0
         for part in parts:
-            digest.update(part)
-            size += memoryview(part).nbytes
-            self._file.write(part)
+            view = memoryview(part).cast("B")
+            size += view.nbytes
+            for start in range(0, view.nbytes, _PIECE):
+                # What was just read to be hashed is still in the processor's cache when it is written.
+                piece = view[start : start + _PIECE]
+                digest.update(piece)
+                self._file.write(piece)
         self._blobs.append([size, digest.hexdigest()])
         return len(self._blobs) - 1
 
@@ -148,9 +153,12 @@ class Bundle:
         """Return the size of a blob in bytes."""
         return self._places[self._checked(number)][1]
 
-    def read(self, number: int) -> bytes:
-        """Return a blob, verified."""
-        return b"".join(self.slices(number))
+    def read(self, number: int) -> bytearray:
+        """Return a blob, verified; it is in memory once."""
+        whole = bytearray()
+        for part in self.slices(number):
+            whole += part
+        return whole
 
     def slices(self, number: int) -> Iterator[bytes]:
         """Yield a blob in slices; what was yielded may be used only once the iteration has ended without an error.

@@ -155,7 +155,7 @@ class Package:
         """Size of the notebook and all bodies."""
         return sum(map(self._bundle.size_of, self._blobs))
 
-    def notebook(self) -> bytes:
+    def notebook(self) -> bytearray:
         """Return the notebook, checked once more as it is read.
 
         Raises
@@ -165,7 +165,7 @@ class Package:
         """
         return self._bundle.read(self._blobs[0])
 
-    def body(self, number: int) -> bytes:
+    def body(self, number: int) -> bytearray:
         """Return the body of an entry, by its place in `entries`, as `notebook` does; raises BundleError."""
         return self._bundle.read(self._blobs[1 + number])
 

@@ -1,6 +1,7 @@
-"""Write the frozen folder of the present format: `python -m tests.golden.make`, once for each format version.
+"""Write the frozen folder and the frozen bundle of the present formats: `python -m tests.golden.make`.
 
-What is written here is read by `tests/unit/cache/test_golden.py` for ever: never write over a folder that is there.
+Once for each format version. What is written here is read for ever, by `tests/unit/cache/test_golden.py` and
+`tests/unit/share/test_packing.py`: never write over what is there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+HERE = Path(__file__).parent
 SECRET = "golden"
+PRIVATE = bytes(range(32))
+NOTEBOOK = b'{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+BUNDLED = ("plain", "array", "parted")
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
@@ -35,21 +40,48 @@ def results():
 
 
 def main() -> None:
-    """Write the folder."""
+    """Write what is not there yet."""
     os.environ["AWAITLY_NB_SECRET"] = SECRET
-    from awaitly_nb import cache as caches
-    from awaitly_nb.cache.folder import forget_folders
     from awaitly_nb.codec.envelope import SCHEMA
 
-    folder = Path(__file__).parent / f"entries-v{SCHEMA}"
+    written = [write_folder(HERE / f"entries-v{SCHEMA}"), write_bundle(HERE / "bundle-v1.awaitly")]
+    if not any(written):
+        sys.exit("all is there already; a format version is written once")
+
+
+def write_folder(folder):
+    """Write the folder of entries; return whether it was not there."""
     if folder.exists():
-        sys.exit(f"{folder} is there already; a format version is written once")
+        return False
+    from awaitly_nb import cache as caches
+    from awaitly_nb.cache.folder import forget_folders
+
     cache = caches.create_disk_cache(folder, namespace="golden")
     for key, result in results().items():
         cache.set(key, result)
     forget_folders()
     for name in (".gitignore", "CACHEDIR.TAG", "cache.db-locks"):
         (folder / name).unlink(missing_ok=True)
+    return True
+
+
+def write_bundle(file):
+    """Write the bundle of a notebook and some entries; return whether it was not there."""
+    if file.exists():
+        return False
+    import tempfile
+
+    from awaitly_nb.cache import export_entries
+    from awaitly_nb.cache.folder import forget_folders
+    from awaitly_nb.share import Identity, pack
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(Path(folder, "cache"))
+        wanted = [("golden", key) for key in BUNDLED]
+        entries = ((entry.key, entry) for entry in export_entries(Path(folder, "cache"), wanted))
+        pack(file, NOTEBOOK, entries, name="golden.ipynb", identity=Identity(PRIVATE), made={"python": "3.12"})
+        forget_folders()
+    return True
 
 
 if __name__ == "__main__":

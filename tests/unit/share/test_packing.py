@@ -4,9 +4,14 @@ import json
 import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+import awaitly_nb as aw
+from awaitly_nb.cache import import_entry
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.errors import MisuseError
+from awaitly_nb.result import mark_of
 from awaitly_nb.share import (
     Bundle,
     BundleError,
@@ -17,6 +22,7 @@ from awaitly_nb.share import (
     open_bundle,
     pack,
 )
+from tests.golden import make as golden
 
 ANN, MALLORY = Identity(bytes(range(32))), Identity(bytes(range(1, 33)))
 NOTEBOOK = b'{"cells": [], "nbformat": 4}'
@@ -151,3 +157,17 @@ def test_what_is_interrupted_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pack(tmp_path / "n.awaitly", NOTEBOOK, entries(), name="n.ipynb", identity=ANN, made={})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_golden_bundle_is_read_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_SECRET", "the receiver's")
+    with open_bundle(golden.HERE / "bundle-v1.awaitly", trusts_ann) as package:
+        assert (package.notebook_name, package.notebook()) == ("golden.ipynb", golden.NOTEBOOK)
+        assert [entry.key for entry in package.entries] == list(golden.BUNDLED)
+        for number, entry in enumerate(package.entries):
+            assert import_entry(tmp_path, entry.namespace, entry.key, entry.head, package.body(number))
+    cache = aw.create_disk_cache(tmp_path, namespace="golden", verify="strict")
+    for key in golden.BUNDLED:
+        np.testing.assert_equal(cache.get(key).value, golden.results()[key].value)
+    assert mark_of(cache.get("plain")).code == "c0de"
+    forget_folders()
