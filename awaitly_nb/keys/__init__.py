@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from awaitly_nb.keys.generators import (
         GlobalGenerator as GlobalGenerator,
     )
+    from awaitly_nb.keys.generators import (
+        generator_states as generator_states,
+    )
     from awaitly_nb.keys.graph import (
         class_digest as class_digest,
     )
@@ -55,6 +58,9 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.keys.imports import (
         after_imports as after_imports,
+    )
+    from awaitly_nb.keys.origin import (
+        import_label as import_label,
     )
     from awaitly_nb.keys.origin import (
         is_installed_path as is_installed_path,
@@ -156,6 +162,8 @@ else:
     __getattr__ = door(
         __name__,
         {
+            "generator_states": "generators",
+            "import_label": "origin",
             "is_installed_path": "origin",
             "CellRead": "parts",
             "GENERATORS": "generators",

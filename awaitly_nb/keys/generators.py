@@ -25,7 +25,7 @@ from typing import Any, Final
 from awaitly_nb.keys.imports import after_imports
 from awaitly_nb.keys.traces import register_tracer
 
-__all__ = ["GENERATORS", "GlobalGenerator"]
+__all__ = ["GENERATORS", "GlobalGenerator", "generator_states"]
 
 # Any, throughout: states, which only the generator's own library can read, and plain JSON data.
 
@@ -135,6 +135,10 @@ class GlobalGenerator:
                 found.drew = self.state() != found.state
         self.seeded = seeded
         self.seedings += 1
+
+    def digest(self) -> str:
+        """Return the digest of its state, as a run that draws from it records it."""
+        return self._digest(self.state())
 
     def _digest(self, state: Any) -> str:
         return blake2b(self.to_text(state).encode(), digest_size=16).hexdigest()
@@ -442,6 +446,16 @@ class _Generators:
     def apply(self, used: dict[str, Any], /) -> None:
         for name, data in used.items():
             _BY_NAME[name].apply(data)
+
+
+def generator_states() -> dict[str, str]:
+    """Return what each generator of the process would be met as: the digest of its state, or that nobody seeded it."""
+    states: dict[str, str] = {}
+    for name, generator in _BY_NAME.items():
+        if generator.is_loaded:
+            generator.watch()
+            states[name] = generator.digest() if generator.seeded else _UNSEEDED
+    return states
 
 
 register_tracer(_Generators())

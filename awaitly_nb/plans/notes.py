@@ -100,6 +100,7 @@ class Notes:
                 unknown=tuple(made.get("unknown", ())),
                 deleted=tuple(made.get("deleted", ())),
                 changed=tuple(made.get("changed", ())),
+                generators=made.get("generators", {}),
                 seconds=note["s"],
                 at=datetime.fromtimestamp(note["at"], UTC),
                 stored=False,

@@ -140,6 +140,7 @@ def _record(namespace: str, key: str, mark: Mark, size_bytes: int) -> Record:
         unknown=tuple(told.get("unknown", ())),
         deleted=tuple(told.get("deleted", ())),
         changed=tuple(told.get("changed", ())),
+        generators=told.get("generators", {}),
         variables=(*told.get("vars", ()), *told.get("unknown", ())),
         seconds=mark.duration_s,
         load_s=told.get("load_s"),

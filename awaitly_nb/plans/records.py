@@ -35,6 +35,8 @@ class Record:
         Variables that it left and that have no fingerprint.
     deleted, changed
         Names that it deleted, and names of inputs that it changed in place.
+    generators
+        State of each generator of random numbers after it ran, by name.
     variables
         Names that the entry holds a value of.
     seconds, load_s
@@ -57,6 +59,7 @@ class Record:
     unknown: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    generators: Mapping[str, str] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
     seconds: float | None = None
     load_s: float | None = None

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from awaitly_nb.plans.statics import Constant, Definition, Imported, Statics
@@ -192,6 +194,12 @@ class _Finding:
     weight: int = 0
 
 
+_KINDS_OF_FUNCTIONS = frozenset({"ufunc", "cython_function_or_method", "builtin_function_or_method"})
+_OUTSIDE = frozenset({"environment", "argv"})
+"""What a run uses that is the same for whoever looks; the rest belongs to the session."""
+_UNSEEDED = "unseeded"
+_GENERATORS = ("random", "numpy.random", "torch")
+_DRAWING = ("random", "seed", "sample", "shuffle", "rand(", "normal(", "choice(")
 _RANK = {"run": 3, "unknown": 2, "depends": 1, "hit": 0}
 
 
@@ -224,6 +232,8 @@ class _Walk:
         self._checks = checks
         self._makers: dict[str, int] = {}
         self._anything = ""  # why any name may be anything from here on
+        self._generators: dict[str, Symbol] = {}  # the state of each generator; absent: nobody seeded it
+        self._settings = ""  # why nobody can tell the settings of libraries from here on
 
     def cell(self, cell: CellText) -> CellPlan:
         """Decide one cell, and let it leave its names."""
@@ -332,13 +342,30 @@ class _Walk:
                 worst = _Finding(state, reason, name)
         if worst.state == "hit" and (late := self._late(cell, record)) is not None:
             return _Finding("run", late)
-        if worst.state == "hit" and (changed := self._traced(record)) is not None:
-            return changed
+        if worst.state == "hit" and (found := self._traced(record)) is not None:
+            return found
         return replace(worst, weight=count)
 
     def _traced(self, record: Record) -> _Finding | None:
-        changed = self._checks.traces(record.traces)
-        return None if changed is None else _Finding("run", changed)
+        """Compare what a run used of its process: the environment as it is, generators by the walk over the cells."""
+        changed = self._checks.traces({name: used for name, used in record.traces.items() if name in _OUTSIDE})
+        if changed is not None:
+            return _Finding("run", changed)
+        for name, used in record.traces.get("generators", {}).items():
+            if (wanted := used.get("before")) is None:
+                continue
+            match self._generators.get(name, Value(_UNSEEDED)):
+                case Value(now) if now != wanted:
+                    return _Finding("run", f"generator {name} differs (other seed, or other draws before)")
+                case Pending(maker):
+                    return _Finding("depends", f"{name} is drawn from by {maker}, which will run")
+                case Unknown(why):
+                    return _Finding("unknown", why)
+        used = record.traces.get("settings", {})
+        if used and self._settings:
+            # Nobody can follow settings without running what sets them; the reader is told that the answer rests on it.
+            return _Finding("hit", f"if the settings of {' and '.join(used)} are as before ({self._settings})")
+        return None
 
     # -- the parts of a key ----------------------------------------------------------------------------------------
 
@@ -367,14 +394,19 @@ class _Walk:
         return "run", f"{name} {shown} -> {version}"
 
     def _import(self, name: str, label: str) -> tuple[str, str]:
+        name = name.partition("#")[0]
         symbol, rest = self._symbol(name)
         match symbol:
             case Imported(module=module, attribute=attribute, level=0):
-                wanted = [module, *([attribute] if attribute else []), *rest]
+                wanted = [*module.split("."), *([attribute] if attribute else []), *rest]
                 had = label.split(".")
-                # A label says where a thing is defined, which may be deeper than where it is imported from.
-                if wanted == had or (wanted[0] == had[0] and wanted[-1] == had[-1]) or (rest == [] and not attribute):
-                    return ("hit", "") if wanted[0] == had[0] else ("run", f"import {name}: {label} -> {module}")
+                # A label says where a thing is defined, which may be deeper than where it is imported from. Where the
+                # standard library is concerned, that can be looked up.
+                same = wanted == had or (wanted[0] == had[0] and wanted[-1] == had[-1])
+                if same or _standard_label(wanted) == label:
+                    return "hit", ""
+                if wanted[0] == had[0] and (had[-1].startswith("_") or had[-1] in _KINDS_OF_FUNCTIONS):
+                    return "unknown", f"what {name} is, its package alone can tell"
                 return "run", f"import {name}: {label} -> {'.'.join(wanted)}"
             case Definition() | Constant() | Value():
                 return "run", f"{name} is no import now"
@@ -493,6 +525,7 @@ class _Walk:
 
     def _leave(self, cell: CellText, plan: CellPlan, record: Record | None) -> None:
         statics = cell.statics
+        self._leave_process(cell, plan, record)
         if plan.state in ("hit", "live") and record is not None:
             self._leave_hit(cell, record)
             return
@@ -511,6 +544,20 @@ class _Walk:
         if plan.state == "live" and (statics.dynamic or statics.starred):
             why = statics.dynamic or f"`from {statics.starred[0]} import *` may bind any name"
             self._anything = f"cell {cell.index}: {why}"
+
+    def _leave_process(self, cell: CellText, plan: CellPlan, record: Record | None) -> None:
+        """Follow generators and settings, which cells leave to each other without a name."""
+        if plan.state in ("hit", "live") and record is not None:
+            self._generators.update({name: Value(state) for name, state in record.generators.items()})
+            return
+        if cell.live == "settings" or (cell.live and cell.statics.dynamic):
+            self._settings = f"cell {cell.index} sets up the session"
+        if plan.state == "live" and cell.live in ("imports", "definitions", "constants"):
+            return
+        draws = set() if record is None else set(record.traces.get("generators", {}))
+        draws |= {name for name in _GENERATORS if any(word in cell.python for word in _DRAWING)}
+        symbol = Pending(cell.name) if plan.state in ("run", "new", "depends") else Unknown(self._told(cell, plan))
+        self._generators.update(dict.fromkeys(draws, symbol))
 
     def _leave_hit(self, cell: CellText, record: Record) -> None:
         statics = cell.statics
@@ -535,6 +582,21 @@ class _Walk:
         if plan.state == "unknown":
             return f"{cell.name} is not known to hit or run: {plan.reason}"
         return f"it comes from cell {cell.index}, which is not cached"
+
+
+def _standard_label(path: Sequence[str]) -> str | None:
+    """Return under which name the standard library defines what it shows as `path`; None for other packages."""
+    from awaitly_nb.keys import import_label
+
+    if path[0] not in sys.stdlib_module_names:
+        return None
+    value: Any = None  # Any: a module, or something in it
+    for count, name in enumerate(path, start=1):
+        try:
+            value = import_module(".".join(path[:count]))
+        except ImportError:
+            value = getattr(value, name, None)
+    return None if value is None else import_label(value)
 
 
 def _parsed(shown: Any) -> ast.AST | None:  # Any: plain JSON data

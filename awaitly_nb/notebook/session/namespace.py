@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.codec import UndecodableError, out_of_band, pack, unpack
 from awaitly_nb.errors import EncodeError, UnkeyableError
-from awaitly_nb.keys import part_digest
+from awaitly_nb.keys import generator_states, part_digest
 from awaitly_nb.notebook.session.live import CannotRestoreError, Live
 
 if TYPE_CHECKING:
@@ -199,7 +199,8 @@ class Watched:
                 marks[name] = part_digest(name, value)
             except UnkeyableError:
                 unknown.append(name)
-        told = {"vars": marks, "unknown": unknown, "deleted": self._deleted(), "changed": touched}
+        told: dict[str, Any] = {"vars": marks, "unknown": unknown, "deleted": self._deleted(), "changed": touched}
+        told["generators"] = generator_states()
         return {kind: found for kind, found in told.items() if found or kind == "vars"}
 
     def _changes(self) -> dict[int, Any]:  # Any: as of `Live.changes`

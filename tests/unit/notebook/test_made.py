@@ -23,6 +23,12 @@ KINDS = {
         "%%awaitly d\nt = int(x.sum())",
     ],
     "deleted": ["%%awaitly a\nx = 1\ny = 2", "%%awaitly b\ndel y", "%%awaitly c\nz = x"],
+    "draws from a seeded generator": [
+        "import numpy as np",
+        "%%awaitly seed\nnp.random.seed(1); d = 1",
+        "%%awaitly a\nx = np.random.rand(3)",
+        "%%awaitly b\ny = np.random.rand(3)",
+    ],
     "a frame": [
         "import pandas as pd",
         "%%awaitly a\ndf = pd.DataFrame({'k': [1, 2]})",
@@ -49,3 +55,13 @@ def test_after_a_run_the_plan_is_all_hits(shell, path, cells):
     for source in cells:  # and so it is
         shell.run(source)
         assert "%%" not in source or "from cache" in shell.badge
+
+
+def test_another_seed_is_followed_through_the_cells_that_draw(shell, path):
+    cells = KINDS["draws from a seeded generator"]
+    for source in cells:
+        shell.run(source)
+    path.write_text(
+        json.dumps({"cells": [{"cell_type": "code", "source": s.replace("seed(1)", "seed(2)")} for s in cells]})
+    )
+    assert [cell.state for cell in plan(path).cells] == ["live", "run", "depends", "depends"]

@@ -111,6 +111,36 @@ def test_a_second_run_hits_everywhere():
     assert run(CELLS, records)[0] == said
 
 
+@pytest.mark.parametrize(
+    ("statement", "use"),
+    [
+        ("import os.path as place", "place.join('a', 'b')"),
+        ("import xml.dom.minidom as dom", "dom.Node.TEXT_NODE"),
+        ("from collections import OrderedDict", "OrderedDict(a=1)"),
+        ("from datetime import datetime as moment", "moment(2020, 1, 1).year"),
+        ("import numpy as np", "np.arange(3).sum().item()"),
+        ("from numpy.testing import assert_allclose", "assert_allclose.__name__"),
+        ("import concurrent.futures", "concurrent.futures.FIRST_COMPLETED"),
+    ],
+)
+def test_imports_of_all_forms_are_met_again(statement, use):
+    cells = [statement, f"x = [{use}]"]
+    _, records, _ = run(cells)
+    assert states(cells, records)[0] == ["live", "hit"]
+
+
+def test_what_a_package_alone_can_tell_is_unknown():
+    cells = ["from numpy.linalg import norm", "x = [norm([3.0, 4.0]).item()]"]
+    assert states(cells, run(cells)[1])[0] == ["live", "unknown"]
+
+
+def test_another_import_under_the_same_name_runs():
+    _, records, _ = run(["import json as tool", "x = [tool.dumps(1)]"])
+    said, why = states(["import pickle as tool", "x = [tool.dumps(1)]"], records)
+    assert said[1] == "run"
+    assert "import tool: json" in why[1]
+
+
 def test_without_records_all_is_new():
     assert states(CELLS, [])[0] == ["live", "live", "live", "new", "new", "new"]
 
