@@ -570,4 +570,4 @@ def progress(*, quiet: bool, total: int | None = None) -> Iterator[RunProgress]:
 
 
 _TICK_S = 0.5
-_PIPE_TICK_S = 5.0
+_PIPE_TICK_S = 2.0
