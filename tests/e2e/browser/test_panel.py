@@ -354,12 +354,15 @@ class Source:
     def __init__(self, count):
         now = datetime.now(UTC)
         self.kept = {f"day:{i}": Entry(key=f"day:{i}", namespace="w", step_id=f"s{i % 9}", size_bytes=i, created_at=now,
-            duration_s=i % 50) for i in range(count)}
+            duration_s=i % 5) for i in range(count)}
     def namespace_of(self, workflow): return workflow
     def listing(self): return Listing.of(self.kept.values())
-    def delete(self, namespace, key): return self.kept.pop(key, None) is not None
+    def remove(self, namespace, key):
+        entry = self.kept.pop(key, None)
+        return None if entry is None else lambda: self.kept.update({key: entry})
     def has(self, namespace, key): return key in self.kept
     def get(self, namespace, key): return None
+    def stamp(self): return len(self.kept)
 
 shown = Panel(Source(COUNT))
 shown.show()
@@ -371,7 +374,6 @@ def measure(open_lab, count):
     lab = open_lab(notebook(f"COUNT = {count}" + MANY), name=f"many-{count}")
     page = lab.page
     lab.run_all()
-    page.locator('[data-do="whole"]').click()
     page.wait_for_selector('.awn-row[data-key="day:1"], .awn-row[data-key^="day:"]')
     lab.wait_idle()
     assert title(page).startswith(f"Keys {count:,}")
