@@ -162,7 +162,7 @@ class Ledger:
     >>> decimal.getcontext().prec = 7
     >>> changes = ledger.difference(before)
     >>> decimal.getcontext().prec = 28
-    >>> ledger.apply(changes.to_data())
+    >>> ledger.apply({"data": changes.data, "required": {}, "words": []})
     >>> decimal.getcontext().prec
     7
     >>> decimal.getcontext().prec = 28
