@@ -40,7 +40,7 @@ from awaitly_nb.states.log import (
 )
 from awaitly_nb.states.resume_state import content_of
 from awaitly_nb.states.wire import as_resume_state
-from awaitly_nb.stores import ABSENT
+from awaitly_nb.stores import ABSENT, UnconditionalStoreError
 from awaitly_nb.units import parse_duration, parse_size, show_size
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class BlockingStates:
             else:
                 segment = write_segment(name, run=run)
             slot = folded.slot + 1
-            if not self._write(name, slot, segment):
+            if not self._write(name, slot, segment, fenced=run is not None):
                 continue  # one more was written since it was read
             if anew:
                 self._sweep(name, slot, segment)
@@ -332,7 +332,7 @@ class BlockingStates:
         with self._lock:
             known = self._known.get(id)
         slot, aside = 0 if known is None else known.slot + 1, 0
-        while not self._write(name, slot, segment):
+        while not self._write(name, slot, segment, fenced=run is not None):
             # Whoever does not know the log begins at its start, and looks for its end; else few were faster.
             one_by_one = known is not None and aside < _STEPS_ASIDE
             taken = list(self._records.scan(slot_name(name, slot) if one_by_one else name))
@@ -344,11 +344,19 @@ class BlockingStates:
             slot, aside = max(slot, *slots) + 1 if slots else slot, aside + 1
         return slot
 
-    def _write(self, name: str, slot: int, segment: Segment) -> bool:
+    def _write(self, name: str, slot: int, segment: Segment, *, fenced: bool) -> bool:
         for part, content in segment.parts.items():
             self._records.swap(f"{name}{PART}{part}", "{}", [content])
         record = slot_name(name, slot)
-        return self._records.swap(record, segment.head(record), [segment.body], expect=ABSENT) is not None
+        try:
+            return self._records.swap(record, segment.head(record), [segment.body], expect=ABSENT) is not None
+        except UnconditionalStoreError:
+            if fenced:
+                raise
+        # A state that only one process saves needs no condition: a look before the write finds the end of the log.
+        if self._records.read(record) is not None:
+            return False
+        return self._records.swap(record, segment.head(record), [segment.body]) is not None
 
     def _sweep(self, name: str, slot: int, segment: Segment) -> None:
         """Remove what the segment in `slot` replaces."""

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-__all__ = ["ABSENT", "ANY", "Body", "DamagedRecordError", "Expect", "Record", "Store", "Version"]
+__all__ = [
+    "ABSENT",
+    "ANY",
+    "Body",
+    "DamagedRecordError",
+    "Expect",
+    "Record",
+    "Store",
+    "UnconditionalStoreError",
+    "Version",
+]
 
 Body: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -42,6 +52,10 @@ ABSENT: Final = _Token("ABSENT")
 """`swap` writes only where no record is."""
 
 Expect: TypeAlias = "Version | _Token"
+
+
+class UnconditionalStoreError(StoreError):
+    """A store cannot write under a condition, and a condition was asked for; nothing was written."""
 
 
 class DamagedRecordError(StoreError):

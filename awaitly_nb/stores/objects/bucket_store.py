@@ -21,7 +21,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from awaitly_nb.errors import AwaitlyError, StoreError
-from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError, Record
+from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError, Record, UnconditionalStoreError
 from awaitly_nb.stores.adapters import from_micros, name_bytes
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class ObjectStore:
         key, version = object_name(name), os.urandom(16).hex()
         conditional = self._run(self._bucket.conditional)
         if expect is not ANY and not conditional:
-            raise StoreError(
+            raise UnconditionalStoreError(
                 f"{self._address.shown} has no writes under a condition that awaitly_nb can use, which leases and runs "
                 "with store= rest on; it serves aw.create_shared_cache, and states that only one process saves"
             )
