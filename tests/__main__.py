@@ -66,7 +66,7 @@ PATHS = {
     "notebooks": ["tests/test_notebooks.py"],
     "browser": ["tests/e2e/browser"],
 }
-LIMIT_S = 1500
+LIMIT_S = 2400
 CLEAR = "\r\x1b[K"
 # How often it is told what runs: a terminal has a line to write over, a log grows.
 EVERY_S = {True: 1.0, False: 10.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import sys
@@ -64,6 +65,8 @@ def bare_shell():
     ip = InteractiveShell.instance(config=config)
     ip.display_pub = CapturingDisplayPublisher(shell=ip)
     yield Shell(ip)
+    # What a shell does at the exit collects all garbage; hundreds of shells did so one after the other, for minutes.
+    atexit.unregister(ip.atexit_operations)
     InteractiveShell.clear_instance()
     sys.modules["__main__"] = main
 
