@@ -144,7 +144,7 @@ def test_a_worker_that_cannot_write_hands_its_result_over(client, tmp_path):
     cache = aw.create_shared_cache(store)
     workflow = aw.create_workflow("w", cache=cache, executor=client)
     make = in_a_cell("def make():\n    return 5", "make")
-    with pytest.warns(aw.errors.CacheUnusableWarning, match="could not keep") as told:
+    with pytest.warns(aw.errors.CacheUnusableWarning, match="could not store") as told:
         handle = workflow.run_sync(lambda ctx: ctx.step("make", make, key="k", lazy=True)).unwrap()
     assert len(told) == 1
     assert handle.load() == 5
