@@ -26,7 +26,7 @@ def test_every_word_of_the_magics_and_the_shell_exists(page):
     assert set(re.findall(r"`%awaitly (\w+)", text)) <= set(COMMANDS)
     assert set(re.findall(r"`awaitly-nb (\w+)", text)) <= set(app.commands)
     flags = set(re.findall(r"`(--[a-z-]+)", text))
-    assert flags <= {*CELL_FLAGS, *CELL_VALUES, "--dry-run", "--check"}
+    assert flags <= {*CELL_FLAGS, *CELL_VALUES, "--dry-run", "--check", "--fix"}
 
 
 def test_the_pages_that_people_look_for_are_there():

@@ -180,7 +180,8 @@ class AutoCell:
         code = "" if tree is None else tree_digest(tree.body)
         if outcome.stored:
             cost_s = outcome.key_s + 2 * outcome.store_s  # loading takes about as long as storing
-            if run_s <= _WORTH * cost_s and not self.directive.cache:
+            asked = self.directive.cache or self.directive.ttl_s is not None
+            if run_s <= _WORTH * cost_s and not asked:
                 open_default(AUTO).delete(outcome.key or "")
                 self._note(code, name, run_s, outcome, made, slower=True)
                 return f"computed in {show_duration(run_s)}; {_SLOWER}"
