@@ -84,8 +84,8 @@ class Auto:
         return [AUTO_LINE + "\n", *lines]
 
     def cell(self, source: str) -> AutoCell:
-        """Return what automatic mode has to say on one cell."""
-        return AutoCell(self, source, _directive(source) or Directive())
+        """Return what automatic mode has to say on one cell; raises MisuseError for a comment that asks nonsense."""
+        return AutoCell(self, source, read_directive(source))
 
     @property
     def notes(self) -> Notes:
