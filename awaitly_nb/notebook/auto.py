@@ -7,14 +7,12 @@ was done that no cache can repeat, and what is told about it.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import getpass
 import shutil
 import sys
 import threading
 import time
-import warnings
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -24,10 +22,11 @@ from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import tree_digest
 from awaitly_nb.notebook.shell import is_typed
-from awaitly_nb.plans import AUTO, Directive, always_runs, called, notes_of, read_directive, without_magics
+from awaitly_nb.plans import AUTO, Directive, always_runs, called, notes_of, parsed, read_directive, without_magics
 from awaitly_nb.units import show_duration
 
 if TYPE_CHECKING:
+    import ast
     from collections.abc import Callable, Mapping
     from types import FrameType
 
@@ -71,7 +70,7 @@ class Auto:
             return lines
         source = "".join(lines)
         python, has_magics = without_magics(source)
-        tree = _parsed(python)
+        tree = parsed(python)
         if tree is None or has_magics or not tree.body:
             return lines
         directive = _directive(source)
@@ -176,7 +175,7 @@ class AutoCell:
     def finish(self, outcome: Outcome, *, name: str, made: Mapping[str, Any] | None) -> str:
         """Take note of how the cell went; return what is to be said, or "" for nothing."""
         run_s = self._run_s
-        tree = _parsed(self.source)
+        tree = parsed(self.source)
         code = "" if tree is None else tree_digest(tree.body)
         if outcome.stored:
             cost_s = outcome.key_s + 2 * outcome.store_s  # loading takes about as long as storing
@@ -289,7 +288,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:  # Any: each event h
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the caller's frames alone tell who asks
     while frame is not None:
         # Worker processes of a pool compute the cell's own values; they are no effect.
-        if frame.f_globals.get("__name__", "").partition(".")[0] in _POOLS:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in _POOLS:
             return
         frame = frame.f_back
     for watch in _watching:
@@ -321,15 +320,6 @@ def few(names: Mapping[str, Any], made: list[str]) -> bool:
         if isinstance(value, list | dict | set | tuple | str | bytes) and len(value) > _FEW:
             return False
     return True
-
-
-def _parsed(python: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # told where the cell runs
-            return ast.parse(python)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
 
 
 def _directive(source: str) -> Directive | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from awaitly_nb.plans.cell_line import CELL_VALUES as CELL_VALUES
     from awaitly_nb.plans.cell_line import CellOptions as CellOptions
     from awaitly_nb.plans.cell_line import parse_cell_line as parse_cell_line
+    from awaitly_nb.plans.cell_text import parsed as parsed
     from awaitly_nb.plans.cell_text import without_magics as without_magics
     from awaitly_nb.plans.graph import Graph as Graph
     from awaitly_nb.plans.naming import Directive as Directive
@@ -51,6 +52,7 @@ else:
             "code_cells": "notebook_file",
             "notes_of": "planning",
             "parse_cell_line": "cell_line",
+            "parsed": "cell_text",
             "plan": "planning",
             "read_directive": "naming",
             "read_notebook": "notebook_file",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.plans.notebook_file import CodeCell
 
-__all__ = ["MAGIC", "read_cell", "without_magics"]
+__all__ = ["MAGIC", "parsed", "read_cell", "without_magics"]
 
 MAGIC = "%%awaitly"
 _LINE_MAGIC = re.compile(r"^(\s*)%(\w+)\s*(.*)$")
@@ -59,7 +59,7 @@ def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | N
     python, has_magics = (
         (transform(source), "get_ipython()" in transform(source)) if transform else without_magics(source)
     )
-    tree = _parsed(python)
+    tree = parsed(python)
     directive, told = _directive(source)
     statics = read_statics(tree, python) if tree is not None else Statics(dynamic="it cannot be read without a kernel")
     name = options.name if options is not None else called(tree, source, cell.heading, place=cell.index)
@@ -93,7 +93,7 @@ def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | N
 
 def without_magics(source: str) -> tuple[str, bool]:
     """Return a cell's text with line magics and commands as calls, as IPython writes them; and whether it had any."""
-    if _parsed(source) is not None:
+    if parsed(source) is not None:
         return source, False
     lines = source.splitlines()
     calls = [_as_call(line) for line in lines]
@@ -114,7 +114,7 @@ def _line(first: str, rest: str, cell: CodeCell) -> str:
     if words and not words.startswith("-"):
         return words
     python, _ = without_magics(rest)
-    name = called(_parsed(python), rest, cell.heading, place=cell.index)
+    name = called(parsed(python), rest, cell.heading, place=cell.index)
     return f"{shlex.quote(name)} {words}"
 
 
@@ -125,7 +125,8 @@ def _directive(source: str) -> tuple[Directive, str]:
         return Directive(), str(exc)
 
 
-def _parsed(python: str) -> ast.Module | None:
+def parsed(python: str) -> ast.Module | None:
+    """Return the syntax tree of a cell, or None for what is no Python."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # told where the cell runs
