@@ -68,6 +68,8 @@ def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | N
         live = ""
     if options is not None:
         live = ""
+    if auto and options is None and has_magics and not live:
+        live = "a magic always runs"  # as automatic mode leaves such a cell alone
     cached = options is not None or (auto and not live)
     if cached and not problem:
         problem = told or ("it cannot be read without a kernel" if tree is None or has_magics else "")

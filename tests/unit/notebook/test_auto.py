@@ -213,6 +213,7 @@ def test_a_plan_of_plain_cells(auto, tmp_path):
     told = plan(["import time\nfrom threading import Event", *cells], auto=True)
     assert [cell.state for cell in told.cells] == ["live", "live", "hit", "live", "hit"], told
     assert "not worth it" in told.cells[3].reason
+    assert [cell.state for cell in plan(["%awaitly auto", "!true"], auto=True).cells] == ["live", "live"]
     edited = plan(["import time\nfrom threading import Event", "n = 4", *cells[1:]], auto=True)
     assert [cell.state for cell in edited.cells] == ["live", "live", "run", "live", "depends"], edited
 
