@@ -13,12 +13,12 @@ import pickle
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.errors import CacheError, EncodeError
+from awaitly_nb.installed import is_installed_path
 from awaitly_nb.result import Ok, mark_of
 
 if TYPE_CHECKING:
@@ -278,14 +278,6 @@ def _name(value: object) -> str:
 # the new class would be a lie, and the entry is refused with a reason.
 
 
-@cache
-def _library() -> tuple[str, ...]:
-    import sysconfig
-
-    paths = sysconfig.get_paths()
-    return tuple({paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib") if name in paths})
-
-
 def is_user_class(cls: type) -> bool:
     """Tell whether `cls` was written by the user: neither installed nor part of Python."""
     name = cls.__module__
@@ -293,7 +285,7 @@ def is_user_class(cls: type) -> bool:
         return True
     if (known := _known.get(name)) is None:
         file = getattr(sys.modules.get(name), "__file__", None)
-        known = _known[name] = file is not None and not file.startswith(_library())
+        known = _known[name] = file is not None and not is_installed_path(file)
     return known
 
 

@@ -63,9 +63,6 @@ if TYPE_CHECKING:
         import_label as import_label,
     )
     from awaitly_nb.keys.origin import (
-        is_installed_path as is_installed_path,
-    )
-    from awaitly_nb.keys.origin import (
         is_user_class as is_user_class,
     )
     from awaitly_nb.keys.origin import (
@@ -164,7 +161,6 @@ else:
         {
             "generator_states": "generators",
             "import_label": "origin",
-            "is_installed_path": "origin",
             "CellRead": "parts",
             "GENERATORS": "generators",
             "LIBRARY_SETTINGS": "settings",

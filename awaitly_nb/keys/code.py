@@ -18,8 +18,9 @@ import warnings
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from awaitly_nb.installed import is_installed_path
 from awaitly_nb.keys.graph import ABSENT, AttributesOf
-from awaitly_nb.keys.origin import is_installed_path, top_package
+from awaitly_nb.keys.origin import top_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -30,9 +30,9 @@ from contextvars import ContextVar
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from awaitly_nb.installed import is_installed_path, is_own_path
 from awaitly_nb.keys.code import quoted_files
 from awaitly_nb.keys.graph import ABSENT, CodeGraph, function_graph
-from awaitly_nb.keys.origin import is_installed_path, is_own_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

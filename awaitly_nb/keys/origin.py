@@ -1,7 +1,7 @@
 """Whose code it is: the user's, which is read, or an installed package's, which counts by name and version.
 
-Hides how installed code is told from the user's: everything under the standard library or a `site-packages` folder is
-installed, everything else is the user's, editable installs included. This package itself always counts as installed.
+Hides how installed code is told from the user's, also where code names no file. This package itself always counts as
+installed.
 """
 
 from __future__ import annotations
@@ -13,43 +13,14 @@ from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.installed import is_installed_path
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = []
 
-_OWN_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib costs more here
 _PROMPTS = ("<ipython", "<stdin", "<python-input", "<doctest")
-_MARKERS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-
-
-@lru_cache(maxsize=1)
-def _installed_roots() -> tuple[str, ...]:
-    import sysconfig
-
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    roots = {sysconfig.get_path(name) for name in names} | {os.path.dirname(os.__file__)}  # noqa: PTH120
-    roots |= {os.path.realpath(root) for root in roots if root}
-    return (*sorted(root.rstrip(os.sep) + os.sep for root in roots if root), _OWN_ROOT + os.sep)
-
-
-@lru_cache(maxsize=4096)
-def is_installed_path(filename: str) -> bool:
-    """Tell whether a file belongs to the standard library, an installed package or this one."""
-    if filename.startswith("<frozen"):
-        return True
-    return any(marker in filename for marker in _MARKERS) or filename.startswith(_installed_roots())
-
-
-@lru_cache(maxsize=4096)
-def is_standard_path(filename: str) -> bool:
-    """Tell whether a file belongs to the standard library."""
-    return is_installed_path(filename) and not is_own_path(filename) and not any(m in filename for m in _MARKERS)
-
-
-def is_own_path(filename: str) -> bool:
-    """Tell whether a file belongs to this package."""
-    return filename.startswith(_OWN_ROOT + os.sep)
 
 
 def is_user_code(code: CodeType, module: str | None = None) -> bool:

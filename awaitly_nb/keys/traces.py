@@ -35,7 +35,7 @@ from hashlib import blake2b
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from awaitly_nb.keys.origin import is_installed_path, is_own_path, is_standard_path
+from awaitly_nb.installed import is_installed_path, is_own_path, is_standard_path
 from awaitly_nb.keys.parts import is_secret_name
 
 if TYPE_CHECKING:

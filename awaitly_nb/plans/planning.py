@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.cache import recorded
 from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.keys import changed_files, changed_traces, is_installed_path, part_digest, tree_digest
+from awaitly_nb.installed import is_installed_path
+from awaitly_nb.keys import changed_files, changed_traces, part_digest, tree_digest
 from awaitly_nb.plans.cell_text import read_cell
 from awaitly_nb.plans.notebook_file import CodeCell, code_cells, read_notebook
 from awaitly_nb.plans.notes import Notes

@@ -60,7 +60,7 @@ def write_folder(folder):
     for key, result in results().items():
         cache.set(key, result)
     forget_folders()
-    for name in (".gitignore", "CACHEDIR.TAG", "cache.db-locks"):
+    for name in (".gitignore", "CACHEDIR.TAG", "cache.db-locks", "cache.db-queue"):
         (folder / name).unlink(missing_ok=True)
     return True
 
