@@ -32,7 +32,7 @@ def pickler() -> type[Any]:  # Any: a Pickler that cannot be defined before clou
     """Return the pickler that takes functions, and classes of no module, by value."""
     import cloudpickle
 
-    class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
+    class _FunctionPickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:  # Any: pickle's own protocol
             if type(obj) is FunctionType:
                 reduced = super().reducer_override(obj)
@@ -43,7 +43,7 @@ def pickler() -> type[Any]:  # Any: a Pickler that cannot be defined before clou
             # cloudpickle 3.1.3 leaves the name out, and the source is found by it: of a cell, in another process.
             return make, tuple(obj.co_filename if part == "<dynamic-code>" else part for part in args)
 
-    return ByValue
+    return _FunctionPickler
 
 
 def dumps(value: object, protocol: int) -> bytes:

@@ -208,7 +208,7 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
     if _ByValue is None:
         from awaitly_nb.codec.by_value import pickler
 
-        class ByValue(pickler()):  # type: ignore[misc]
+        class _NotebookPickler(pickler()):  # type: ignore[misc]
             def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object]) -> None:
                 super().__init__(file, PROTOCOL, buffer_callback=buffer_callback)
                 self.shapes: list[Shape] = []
@@ -224,7 +224,7 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
                 reduced = reduced_known(obj)
                 return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
-        _ByValue = ByValue
+        _ByValue = _NotebookPickler
     return _ByValue
 
 

@@ -228,7 +228,7 @@ class WithFiles(Frozen):
     files: tuple[Any, ...]  # Any: plain JSON data
 
 
-class Watched:
+class TellsFiles:
     """A step's function for an executor of the user's own, which tells of the files it reads in another process."""
 
     def __init__(self, func: Callable[..., Any], home: str) -> None:  # Any: the user's function
@@ -263,7 +263,7 @@ def as_called(spec: StepSpec, cache: StepCache | None, mark: Callable[[], Mark])
     if holds_handles(spec.args, spec.kwargs.values()):
         spec = spec.but(fn=Loading(spec.fn))
     if tells_no_files(resolve(spec.executor)) and (home := tracked_from()) is not None:
-        spec = spec.but(fn=Watched(spec.fn, home))
+        spec = spec.but(fn=TellsFiles(spec.fn, home))
     return spec
 
 

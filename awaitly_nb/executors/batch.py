@@ -36,7 +36,7 @@ _MOST_UNDER_WAY: Final = 2048
 _LARGE_BYTES: Final = 100_000
 
 
-class _Call(RelayFuture):
+class _BatchCall(RelayFuture):
     """One call; `chunk` names the chunk that it travels in, and `alone` says that it must not share one.
 
     dask blames every call that a lost worker had before it, so one that was blamed is tried once more `by_itself`.
@@ -52,7 +52,7 @@ class _Call(RelayFuture):
 
 @dataclass(slots=True)
 class _Sent:
-    calls: list[_Call]
+    calls: list[_BatchCall]
     task: Any = None  # Any: a dask future
 
 
@@ -81,8 +81,8 @@ class Batch:
         self._threads = 1
         self._looked_at = -_LOOK_S
         self._size = 1
-        self._waiting: deque[_Call] = deque()
-        self._blamed: deque[_Call] = deque()
+        self._waiting: deque[_BatchCall] = deque()
+        self._blamed: deque[_BatchCall] = deque()
         self._chunks: dict[str, _Sent] = {}
         self._watched = False
         self._over = False
@@ -95,7 +95,7 @@ class Batch:
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ARG002 - known
         """Start a call, soon, and return its future; cancelling it interrupts the worker."""
-        call = _Call(self, to_bytes(args[: len(args) - self._common]))
+        call = _BatchCall(self, to_bytes(args[: len(args) - self._common]))
         with self._lock:
             if self._packed is None:
                 self._pack()
@@ -140,7 +140,7 @@ class Batch:
         if self._blamed and not self._waiting and not self._chunks:
             self._send_chunk([self._blamed.popleft()])
 
-    def _send_chunk(self, calls: list[_Call]) -> None:
+    def _send_chunk(self, calls: list[_BatchCall]) -> None:
         token = uuid.uuid4().hex
         sent = self._chunks[token] = _Sent(calls)
         for call in calls:
@@ -191,10 +191,10 @@ class Batch:
             for index in left:
                 calls[index].take(lambda: _raise(lost))
 
-    def _take_up(self, calls: list[_Call]) -> None:
+    def _take_up(self, calls: list[_BatchCall]) -> None:
         self._waiting.extendleft(reversed(calls))
 
-    def _relay(self, calls: list[_Call], replies: Replies) -> None:
+    def _relay(self, calls: list[_BatchCall], replies: Replies) -> None:
         for index, reply in replies:
             calls[index].take(lambda reply=reply: reply)  # type: ignore[misc]
         took = [calls[index].took_s or 0.0 for index, _ in replies]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.plans.records import AUTO, Record
+from awaitly_nb.plans.records import AUTO, CellRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ class Notes:
             if self._path.stat().st_size > _MOST_BYTES:
                 self._rewrite()
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[CellRecord]:
         """Yield what the notes tell as records of runs that were not stored, the latest of each code and inputs."""
         latest: dict[str, dict[str, Any]] = {}
         for note in _lines(self._path, 0):
@@ -91,7 +91,7 @@ class Notes:
                 latest[json.dumps([row[:3] for row in note["parts"]])] = note
         for note in latest.values():
             made = note["made"]
-            yield Record(
+            yield CellRecord(
                 name=note["name"],
                 key="",
                 namespace=AUTO,

@@ -18,7 +18,7 @@ from awaitly_nb.keys import changed_files, changed_traces, part_digest, tree_dig
 from awaitly_nb.plans.cell_text import read_cell
 from awaitly_nb.plans.notebook_file import CodeCell, code_cells, read_notebook
 from awaitly_nb.plans.notes import Notes
-from awaitly_nb.plans.records import History, Record
+from awaitly_nb.plans.records import CellRecord, History
 from awaitly_nb.plans.result import Plan
 from awaitly_nb.plans.statics import Statics, read_statics
 from awaitly_nb.plans.walk import Checks, walk
@@ -120,7 +120,7 @@ def _cells_of(notebook: object) -> tuple[list[CodeCell], Path | None]:
     )
 
 
-def _records(home: Path, namespaces: Iterable[str]) -> Iterator[Record]:
+def _records(home: Path, namespaces: Iterable[str]) -> Iterator[CellRecord]:
     if not home.exists():
         return
     for namespace in namespaces:
@@ -128,11 +128,11 @@ def _records(home: Path, namespaces: Iterable[str]) -> Iterator[Record]:
             yield _record(namespace, key, mark, size_bytes)
 
 
-def _record(namespace: str, key: str, mark: Mark, size_bytes: int) -> Record:
+def _record(namespace: str, key: str, mark: Mark, size_bytes: int) -> CellRecord:
     made = mark.made
     rows = () if mark.parts is None else tuple((*row, "")[:4] for row in mark.parts["parts"])
     told: Mapping[str, Any] = made or {}
-    return Record(
+    return CellRecord(
         name=mark.step_id or namespace,
         namespace=namespace,
         key=key,

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-__all__ = ["AUTO", "History", "Record"]
+__all__ = ["AUTO", "CellRecord", "History"]
 
 AUTO = "auto"
 """The namespace of cells that automatic mode caches; their keys hold no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class CellRecord:
     """One run of one cell, as its entry tells it.
 
     Attributes
@@ -79,33 +79,33 @@ class Record:
 class History:
     """The records of a folder, found by a cell's name, by its code, and by an explicit key."""
 
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._by_code: dict[tuple[str, str], list[Record]] = {}
-        self._by_name: dict[tuple[str, str], list[Record]] = {}
-        self._by_key: dict[tuple[str, str], Record] = {}
+    def __init__(self, records: Iterable[CellRecord]) -> None:
+        self._by_code: dict[tuple[str, str], list[CellRecord]] = {}
+        self._by_name: dict[tuple[str, str], list[CellRecord]] = {}
+        self._by_key: dict[tuple[str, str], CellRecord] = {}
         for record in records:
             if record.code:
                 self._by_code.setdefault((record.namespace, record.code), []).append(record)
             self._by_name.setdefault((record.namespace, record.name), []).append(record)
             self._by_key[record.namespace, record.key] = record
 
-    def of_code(self, namespace: str, digest: str) -> list[Record]:
+    def of_code(self, namespace: str, digest: str) -> list[CellRecord]:
         """Return what cells of this code left, the newest first."""
         return sorted(self._by_code.get((namespace, digest), ()), key=_age)
 
-    def of_name(self, namespace: str, name: str) -> list[Record]:
+    def of_name(self, namespace: str, name: str) -> list[CellRecord]:
         """Return what cells of this name left, the newest first."""
         return sorted(self._by_name.get((namespace, name), ()), key=_age)
 
-    def of_key(self, namespace: str, key: str) -> Record | None:
+    def of_key(self, namespace: str, key: str) -> CellRecord | None:
         """Return the record under this very key."""
         return self._by_key.get((namespace, key))
 
-    def seconds(self, records: Sequence[Record]) -> float | None:
+    def seconds(self, records: Sequence[CellRecord]) -> float | None:
         """Return the median of what these runs took; None where none was timed."""
         known = [record.seconds for record in records if record.seconds is not None]
         return statistics.median(known) if known else None
 
 
-def _age(record: Record) -> float:
+def _age(record: CellRecord) -> float:
     return -record.at.timestamp() if record.at is not None else 0.0

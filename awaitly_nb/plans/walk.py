@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from awaitly_nb.plans.records import History, Record
+    from awaitly_nb.plans.records import CellRecord, History
 
 __all__ = ["CellPlan", "CellText", "Checks", "Edge", "walk"]
 
@@ -248,7 +248,7 @@ class _Walk:
                 self._makers[name] = cell.index
         return plan
 
-    def _decide(self, cell: CellText) -> tuple[CellPlan, Record | None]:
+    def _decide(self, cell: CellText) -> tuple[CellPlan, CellRecord | None]:
         plan = CellPlan(name=cell.name, index=cell.index, cell_id=cell.cell_id, state="live", reason=cell.live)
         if cell.problem:
             return replace(plan, state="unknown", reason=cell.problem), None
@@ -286,7 +286,7 @@ class _Walk:
             )
         return plan, record
 
-    def _decide_by_key(self, cell: CellText, plan: CellPlan) -> tuple[CellPlan, Record | None]:
+    def _decide_by_key(self, cell: CellText, plan: CellPlan) -> tuple[CellPlan, CellRecord | None]:
         key = cell.key or ""
         named = self._history.of_name(cell.namespace, cell.name)
         plan = replace(plan, seconds=self._history.seconds(named))
@@ -318,7 +318,7 @@ class _Walk:
         except (KeyError, IndexError, ValueError, AttributeError, TypeError):
             return None
 
-    def _late(self, cell: CellText, record: Record) -> str | None:
+    def _late(self, cell: CellText, record: CellRecord) -> str | None:
         """Return why an entry cannot be served although it is the right one."""
         if record.ttl_s is not None and record.at is not None:
             age = (self._checks.now - record.at).total_seconds()
@@ -330,7 +330,7 @@ class _Walk:
                 return f"the entry does not hold {missing[0]}"
         return self._checks.files(record.files)
 
-    def _compare(self, cell: CellText, record: Record) -> _Finding:
+    def _compare(self, cell: CellText, record: CellRecord) -> _Finding:
         worst = _Finding("hit", "")
         count = 0
         for kind, name, digest, shown in record.parts[1:]:
@@ -346,7 +346,7 @@ class _Walk:
             return found
         return replace(worst, weight=count)
 
-    def _traced(self, record: Record) -> _Finding | None:
+    def _traced(self, record: CellRecord) -> _Finding | None:
         """Compare what a run used of its process: the environment as it is, generators by the walk over the cells."""
         changed = self._checks.traces({name: used for name, used in record.traces.items() if name in _OUTSIDE})
         if changed is not None:
@@ -523,7 +523,7 @@ class _Walk:
 
     # -- what a cell leaves ----------------------------------------------------------------------------------------
 
-    def _leave(self, cell: CellText, plan: CellPlan, record: Record | None) -> None:
+    def _leave(self, cell: CellText, plan: CellPlan, record: CellRecord | None) -> None:
         statics = cell.statics
         self._leave_process(cell, plan, record)
         if plan.state in ("hit", "live") and record is not None:
@@ -545,7 +545,7 @@ class _Walk:
             why = statics.dynamic or f"`from {statics.starred[0]} import *` may bind any name"
             self._anything = f"cell {cell.index}: {why}"
 
-    def _leave_process(self, cell: CellText, plan: CellPlan, record: Record | None) -> None:
+    def _leave_process(self, cell: CellText, plan: CellPlan, record: CellRecord | None) -> None:
         """Follow generators and settings, which cells leave to each other without a name."""
         if plan.state in ("hit", "live") and record is not None:
             self._generators.update({name: Value(state) for name, state in record.generators.items()})
@@ -559,7 +559,7 @@ class _Walk:
         symbol = Pending(cell.name) if plan.state in ("run", "new", "depends") else Unknown(self._told(cell, plan))
         self._generators.update(dict.fromkeys(draws, symbol))
 
-    def _leave_hit(self, cell: CellText, record: Record) -> None:
+    def _leave_hit(self, cell: CellText, record: CellRecord) -> None:
         statics = cell.statics
         for name in statics.bound:
             known = statics.known.get(name)

@@ -188,7 +188,7 @@ class Bundle:
         return number
 
 
-_Place = tuple[int, int, str]
+_Span = tuple[int, int, str]
 
 
 def _open_regular(path: Path) -> BinaryIO:
@@ -202,7 +202,7 @@ def _open_regular(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _read(file: BinaryIO, path: Path) -> tuple[PublicKey, dict[str, Any], list[_Place]]:
+def _read(file: BinaryIO, path: Path) -> tuple[PublicKey, dict[str, Any], list[_Span]]:
     size = file.seek(0, os.SEEK_END)
     if size < len(_MAGIC) + _TRAILER:
         raise BundleError(f"{path} is no bundle: it is too short")
@@ -224,13 +224,13 @@ def _read(file: BinaryIO, path: Path) -> tuple[PublicKey, dict[str, Any], list[_
     return signer, *_parsed(text, path, end=begin)
 
 
-def _parsed(text: bytes, path: Path, *, end: int) -> tuple[dict[str, Any], list[_Place]]:
+def _parsed(text: bytes, path: Path, *, end: int) -> tuple[dict[str, Any], list[_Span]]:
     # Signed is not the same as sane: the signer may be anybody.
     try:
         manifest = json.loads(text)
         if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
             raise BundleError(f"{path} has format {manifest.get('format')!r}, and this version reads {_FORMAT}")
-        places: list[_Place] = []
+        places: list[_Span] = []
         position = len(_MAGIC)
         for size, digest in manifest["blobs"]:
             if type(size) is not int or type(digest) is not str or not 0 <= size <= end - position:

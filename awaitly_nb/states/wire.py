@@ -48,7 +48,7 @@ _ENTRY_FIELDS = frozenset({"key", "step_id", "at", "duration_s", "ok", "value", 
 _STATE_FIELDS = frozenset({"schema_version", "steps"})
 
 
-class _Place:
+class _StateKeyring:
     """The user's keyring, whose signatures hold for one step of one stored state: a pickle cannot be moved to another.
 
     Parameters
@@ -63,21 +63,21 @@ class _Place:
         self._place = (name, key)
 
     @property
-    def own(self) -> _Here:
+    def own(self) -> _StateSecret:
         """The secret that signs."""
         from awaitly_nb.codec import default_keyring
 
-        return _Here(default_keyring().own, self._place)
+        return _StateSecret(default_keyring().own, self._place)
 
-    def find(self, secret_id: str) -> _Here | None:
+    def find(self, secret_id: str) -> _StateSecret | None:
         """Return the secret of that id if it is trusted."""
         from awaitly_nb.codec import default_keyring
 
         secret = default_keyring().find(secret_id)
-        return None if secret is None else _Here(secret, self._place)
+        return None if secret is None else _StateSecret(secret, self._place)
 
 
-class _Here:
+class _StateSecret:
     """A secret that signs for one place."""
 
     def __init__(self, secret: Secret, place: tuple[str, str]) -> None:
@@ -95,7 +95,7 @@ class _Here:
 
 
 def _keyring_of(name: str, key: str) -> Keyring:
-    return cast("Keyring", _Place(name, key))
+    return cast("Keyring", _StateKeyring(name, key))
 
 
 def holds_pickle(data: Json) -> bool:

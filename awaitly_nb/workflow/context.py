@@ -42,7 +42,7 @@ class Deps:
         return f"Deps({', '.join(self.__dict__)})"
 
 
-class _Base:
+class _SpecMaker:
     """What both contexts share: the run, and how a call becomes a checked `StepSpec`."""
 
     def __init__(self, run: Run, *, cache_errors: CacheErrors, executor: object) -> None:
@@ -91,7 +91,7 @@ _OPTIONS: dict[str, Any] = {  # Any: each option has its own type
 }
 
 
-class Context(_Base):
+class Context(_SpecMaker):
     """What a plain body is given. Its steps block and return; it may be used from several threads."""
 
     def step(
@@ -209,7 +209,7 @@ class Context(_Base):
         return self._leave_or_value(self._attempt(spec))
 
 
-class AsyncContext(_Base):
+class AsyncContext(_SpecMaker):
     """What an `async def` body is given. Its steps are awaited; misuse is told at the call."""
 
     def step(

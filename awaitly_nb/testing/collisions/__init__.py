@@ -14,11 +14,11 @@ from awaitly_nb.testing.collisions.battery import Case, Group, define
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Case", "Group", "Outcome", "check", "define", "groups"]
+__all__ = ["Case", "Group", "Verdict", "check", "define", "groups"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Verdict:
     """What a fingerprint made of one pair.
 
     Attributes
@@ -56,7 +56,7 @@ def groups() -> list[Group]:
     return [found for part in (scalars, containers, objects, code, arrays, frames, tables) for found in part.groups()]
 
 
-def check(fingerprint: Callable[[object], str]) -> Iterator[Outcome]:
+def check(fingerprint: Callable[[object], str]) -> Iterator[Verdict]:
     """Yield what `fingerprint` makes of every pair whose packages are installed.
 
     Examples
@@ -71,7 +71,7 @@ def check(fingerprint: Callable[[object], str]) -> Iterator[Outcome]:
         for agree, cases in ((False, group.differ), (True, group.agree)):
             for name, left, right in cases:
                 keys, error = _keys(fingerprint, left, right)
-                yield Outcome(group.name, name, agree, *keys, error=error, versioned=group.versioned)
+                yield Verdict(group.name, name, agree, *keys, error=error, versioned=group.versioned)
 
 
 def _keys(

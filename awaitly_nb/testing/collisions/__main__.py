@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 
 from awaitly_nb.keys import fingerprint
-from awaitly_nb.testing.collisions import Outcome, check, groups
+from awaitly_nb.testing.collisions import Verdict, check, groups
 
 
 def main(arguments: list[str]) -> int:
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
 
-def table(outcomes: list[Outcome]) -> list[str]:
+def table(outcomes: list[Verdict]) -> list[str]:
     """Return the lines of the table: one per pair, its group before, the sums after."""
     lines: list[str] = []
     for group in groups():
@@ -38,7 +38,7 @@ def table(outcomes: list[Outcome]) -> list[str]:
     return lines
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: Verdict) -> str:
     verdict = "ok  " if outcome.passed else "FAIL"
     relation = "=" if outcome.agree else "#"
     return f"  {verdict} {relation} {outcome.name}{'  ' + outcome.error if outcome.error else ''}"

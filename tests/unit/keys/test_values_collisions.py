@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from awaitly_nb.keys import fingerprint
-from awaitly_nb.testing.collisions import Outcome, check, groups
+from awaitly_nb.testing.collisions import Verdict, check, groups
 from awaitly_nb.testing.collisions.__main__ import main, table
 from tests.benchmarks.known_faults import FOOLS, SOURCES
 
@@ -77,7 +77,7 @@ def test_the_table_names_every_pair_and_the_sums(outcomes):
     lines = table(outcomes)
     assert sum(line.startswith(("  ok ", "  FAIL")) for line in lines) == len(outcomes)
     assert f"must differ: {sum(not o.agree for o in outcomes)} of {sum(not o.agree for o in outcomes)} do" in lines
-    wrong = table([Outcome("numbers", "made up", False, "x", "x")])
+    wrong = table([Verdict("numbers", "made up", False, "x", "x")])
     assert "  FAIL # made up" in wrong
 
 

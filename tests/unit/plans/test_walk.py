@@ -8,7 +8,7 @@ import pytest
 
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import cell_parts, cell_reads, part_digest, tree_digest
-from awaitly_nb.plans.records import History, Record
+from awaitly_nb.plans.records import CellRecord, History
 from awaitly_nb.plans.statics import always_runs, read_statics
 from awaitly_nb.plans.walk import CellText, Checks, walk
 
@@ -64,7 +64,7 @@ def run(cells, records=()):
         left = {name: digest_of(name, names[name]) for name in read_statics(tree, source).bound if name in names}
         changed = {name for name in inputs if name in names and digest_of(name, names[name]) != before[name]}
         left.update({name: digest_of(name, names[name]) for name in changed})
-        made[parts.key] = Record(
+        made[parts.key] = CellRecord(
             name=f"c{index}",
             namespace="",
             key=parts.key,
@@ -226,7 +226,7 @@ def test_files_traces_age_and_variables_count():
 
 
 def test_an_explicit_key_and_its_template():
-    record = Record(name="c1", namespace="", key="model:3", variables=("m",), made={"m": "x"}, at=NOW)
+    record = CellRecord(name="c1", namespace="", key="model:3", variables=("m",), made={"m": "x"}, at=NOW)
     n = text_of(0, "n = 3")
     for key, state in (("model:3", "hit"), ("model:4", "run"), ("model:{n}", "hit"), ("model:{other}", "unknown")):
         plans, _ = walk([n, text_of(1, "m = fit()", key=key)], History([record]), checks())
