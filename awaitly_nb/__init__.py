@@ -22,14 +22,7 @@ from awaitly_nb.drawing import drawn_by
 
 if TYPE_CHECKING:
     from awaitly_nb import errors, events
-    from awaitly_nb.cache import (
-        Entry,
-        StepCache,
-        Stored,
-        create_disk_cache,
-        create_memory_cache,
-        create_shared_cache,
-    )
+    from awaitly_nb.cache import Entry, StepCache, Stored, create_disk_cache, create_memory_cache, create_shared_cache
     from awaitly_nb.config import configure
     from awaitly_nb.engine import Retry
     from awaitly_nb.errors import (
@@ -67,53 +60,25 @@ __version__ = "0.1.0"
 drawn_by("awaitly_nb.notebook.html")
 
 # Where each name lives; a name without a home is a module itself.
-_HOMES = {
-    "AwaitlyError": "errors",
-    "AwaitlyWarning": "errors",
-    "Entry": "cache",
-    "Err": "result",
-    "LeaseHeldError": "errors",
-    "MisuseError": "errors",
-    "Ok": "result",
-    "Result": "result",
-    "ResumeState": "states",
-    "Retry": "engine",
-    "StateStore": "states",
-    "StepCache": "cache",
-    "StepEntry": "states",
-    "StepTimeoutError": "errors",
-    "Stored": "cache",
-    "UnexpectedError": "errors",
-    "UnkeyableError": "errors",
-    "Workflow": "workflow",
-    "configure": "config",
-    "create_disk_cache": "cache",
-    "create_memory_cache": "cache",
-    "create_resume_state_collector": "states",
-    "create_shared_cache": "cache",
-    "create_workflow": "workflow",
-    "err": "result",
-    "errors": "",
-    "events": "",
-    "file": "keys",
-    "is_step_complete": "events",
-    "libsql": "states",
-    "load_ipython_extension": "notebook",
-    "mongo": "states",
-    "objects": "states",
-    "ok": "result",
-    "open_store": "states",
-    "panel": "notebook.panel",
-    "plan": "plans",
-    "postgres": "states",
-    "recent_runs": "workflow",
-    "redis": "states",
-    "register_key": "keys",
-    "register_state": "notebook",
-    "sqlite": "states",
-    "step": "workflow",
-    "unload_ipython_extension": "notebook",
+_NAMES = {
+    "": "errors events",
+    "cache": "Entry StepCache Stored create_disk_cache create_memory_cache create_shared_cache",
+    "config": "configure",
+    "engine": "Retry",
+    "errors": "AwaitlyError AwaitlyWarning LeaseHeldError MisuseError StepTimeoutError UnexpectedError UnkeyableError",
+    "events": "is_step_complete",
+    "keys": "file register_key",
+    "notebook": "load_ipython_extension register_state unload_ipython_extension",
+    "notebook.panel": "panel",
+    "plans": "plan",
+    "result": "Err Ok Result err ok",
+    "states": (
+        "ResumeState StateStore StepEntry create_resume_state_collector libsql mongo "
+        "objects open_store postgres redis sqlite"
+    ),
+    "workflow": "Workflow create_workflow recent_runs step",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "AwaitlyError",

@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["door"]
 
 
-def door(room: str, homes: Mapping[str, str]) -> Callable[[str], Any]:  # Any: whatever a module defines
+def door(room: str, modules: Mapping[str, str]) -> Callable[[str], Any]:  # Any: whatever a module defines
     """Return the `__getattr__` of the package `room`.
 
     Parameters
     ----------
     room
         The package's own `__name__`.
-    homes
-        The module inside the room that defines each public name.
+    modules
+        The public names that each module inside the room defines, with spaces between.
     """
+    homes = {name: module for module, names in modules.items() for name in names.split()}
 
     def get(name: str) -> Any:  # Any: as above
         if (home := homes.get(name)) is None:

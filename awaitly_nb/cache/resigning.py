@@ -18,8 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache.entry import SEPARATOR, number_of
 from awaitly_nb.cache.sealed import name_digest
-from awaitly_nb.codec import Encoded, EnvelopeError, check_buffers, open_envelope, read_head, reseal
-from awaitly_nb.codec import resign as resign_json
+from awaitly_nb.codec import (
+    Encoded,
+    EnvelopeError,
+    check_buffers,
+    open_envelope,
+    read_head,
+    reseal,
+    resign as resign_json,
+)
 from awaitly_nb.stores import DamagedRecordError
 
 if TYPE_CHECKING:

@@ -91,8 +91,7 @@ def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes:
     what the results tell of themselves (sources, paths, inputs as they are shown). The values are not looked into.
     """
     from awaitly_nb.cache import export_entries
-    from awaitly_nb.plans import plan as make_plan
-    from awaitly_nb.plans import read_notebook
+    from awaitly_nb.plans import plan as make_plan, read_notebook
     from awaitly_nb.share import Identity, exposed_in, pack
 
     if as_json and not yes:

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from awaitly_nb.executors.thread import THREAD as THREAD
-    from awaitly_nb.executors.thread import in_private_loop as in_private_loop
+    from awaitly_nb.executors.thread import THREAD as THREAD, in_private_loop as in_private_loop
 else:
-    __getattr__ = door(__name__, {"THREAD": "thread", "in_private_loop": "thread"})
+    __getattr__ = door(__name__, {"thread": "THREAD in_private_loop"})
 
 __all__ = [
     "THREAD",

@@ -7,33 +7,10 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
-    from awaitly_nb.locks.flights import (
-        FLIGHTS as FLIGHTS,
-    )
-    from awaitly_nb.locks.flights import (
-        Flight as Flight,
-    )
-    from awaitly_nb.locks.flights import (
-        led as led,
-    )
-    from awaitly_nb.locks.leased import (
-        LeasedFlight as LeasedFlight,
-    )
-    from awaitly_nb.locks.records import (
-        KernelFlight as KernelFlight,
-    )
-    from awaitly_nb.locks.records import (
-        RecordLocks as RecordLocks,
-    )
+    from awaitly_nb.locks.flights import FLIGHTS as FLIGHTS, Flight as Flight, led as led
+    from awaitly_nb.locks.leased import LeasedFlight as LeasedFlight
+    from awaitly_nb.locks.records import KernelFlight as KernelFlight, RecordLocks as RecordLocks
 else:
     __getattr__ = door(
-        __name__,
-        {
-            "FLIGHTS": "flights",
-            "Flight": "flights",
-            "KernelFlight": "records",
-            "LeasedFlight": "leased",
-            "RecordLocks": "records",
-            "led": "flights",
-        },
+        __name__, {"flights": "FLIGHTS Flight led", "leased": "LeasedFlight", "records": "KernelFlight RecordLocks"}
     )

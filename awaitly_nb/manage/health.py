@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from awaitly_nb import cache
-from awaitly_nb import config as configuration
+from awaitly_nb import cache, config as configuration
 from awaitly_nb.manage.entries import find
 from awaitly_nb.units import show_size
 

@@ -12,8 +12,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from awaitly_nb import events as ev
-from awaitly_nb import manage
+from awaitly_nb import events as ev, manage
 from awaitly_nb.errors import AwaitlyError, InvalidOptionError, MisuseError
 from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.plans import parse_cell_line, plan

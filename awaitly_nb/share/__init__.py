@@ -12,35 +12,27 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
-    from awaitly_nb.share.bundle import Bundle as Bundle
-    from awaitly_nb.share.bundle import BundleError as BundleError
-    from awaitly_nb.share.bundle import BundleWriter as BundleWriter
-    from awaitly_nb.share.exposed import Exposed as Exposed
-    from awaitly_nb.share.exposed import exposed_in as exposed_in
-    from awaitly_nb.share.identity import Identity as Identity
-    from awaitly_nb.share.identity import PublicKey as PublicKey
-    from awaitly_nb.share.identity import TrustedKeys as TrustedKeys
-    from awaitly_nb.share.identity import UntrustedSignerError as UntrustedSignerError
-    from awaitly_nb.share.packing import Package as Package
-    from awaitly_nb.share.packing import PackedEntry as PackedEntry
-    from awaitly_nb.share.packing import open_bundle as open_bundle
-    from awaitly_nb.share.packing import pack as pack
+    from awaitly_nb.share.bundle import Bundle as Bundle, BundleError as BundleError, BundleWriter as BundleWriter
+    from awaitly_nb.share.exposed import Exposed as Exposed, exposed_in as exposed_in
+    from awaitly_nb.share.identity import (
+        Identity as Identity,
+        PublicKey as PublicKey,
+        TrustedKeys as TrustedKeys,
+        UntrustedSignerError as UntrustedSignerError,
+    )
+    from awaitly_nb.share.packing import (
+        Package as Package,
+        PackedEntry as PackedEntry,
+        open_bundle as open_bundle,
+        pack as pack,
+    )
 else:
     __getattr__ = door(
         __name__,
         {
-            "Bundle": "bundle",
-            "BundleError": "bundle",
-            "BundleWriter": "bundle",
-            "Exposed": "exposed",
-            "Identity": "identity",
-            "Package": "packing",
-            "PackedEntry": "packing",
-            "PublicKey": "identity",
-            "TrustedKeys": "identity",
-            "UntrustedSignerError": "identity",
-            "exposed_in": "exposed",
-            "open_bundle": "packing",
-            "pack": "packing",
+            "bundle": "Bundle BundleError BundleWriter",
+            "exposed": "Exposed exposed_in",
+            "identity": "Identity PublicKey TrustedKeys UntrustedSignerError",
+            "packing": "Package PackedEntry open_bundle pack",
         },
     )

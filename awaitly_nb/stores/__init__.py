@@ -122,85 +122,42 @@ class Store(Protocol):
 
 
 if TYPE_CHECKING:
-    from awaitly_nb.stores.adapters import (
-        Address as Address,
-    )
-    from awaitly_nb.stores.adapters import (
-        reopenable as reopenable,
-    )
-    from awaitly_nb.stores.disk import (
-        DiskStore as DiskStore,
-    )
+    from awaitly_nb.stores.adapters import Address as Address, reopenable as reopenable
+    from awaitly_nb.stores.disk import DiskStore as DiskStore
     from awaitly_nb.stores.disk.database import (
         DATABASE as DATABASE,
-    )
-    from awaitly_nb.stores.disk.database import (
         DamagedDatabaseError as DamagedDatabaseError,
-    )
-    from awaitly_nb.stores.disk.database import (
         UnfilledDatabaseError as UnfilledDatabaseError,
-    )
-    from awaitly_nb.stores.disk.database import (
         is_network as is_network,
     )
     from awaitly_nb.stores.disk.salvage import (
         Stray as Stray,
-    )
-    from awaitly_nb.stores.disk.salvage import (
         is_made as is_made,
-    )
-    from awaitly_nb.stores.disk.salvage import (
         readable_rows as readable_rows,
-    )
-    from awaitly_nb.stores.disk.salvage import (
         sound as sound,
-    )
-    from awaitly_nb.stores.disk.salvage import (
         strays as strays,
     )
-    from awaitly_nb.stores.disk.store import (
-        process_token as process_token,
-    )
-    from awaitly_nb.stores.libsql import (
-        libsql_store as libsql_store,
-    )
-    from awaitly_nb.stores.mongo import (
-        MongoStore as MongoStore,
-    )
-    from awaitly_nb.stores.objects import (
-        object_store as object_store,
-    )
-    from awaitly_nb.stores.postgres import (
-        postgres_store as postgres_store,
-    )
-    from awaitly_nb.stores.redis import (
-        RedisStore as RedisStore,
-    )
-    from awaitly_nb.stores.sqlite import (
-        sqlite_store as sqlite_store,
-    )
+    from awaitly_nb.stores.disk.store import process_token as process_token
+    from awaitly_nb.stores.libsql import libsql_store as libsql_store
+    from awaitly_nb.stores.mongo import MongoStore as MongoStore
+    from awaitly_nb.stores.objects import object_store as object_store
+    from awaitly_nb.stores.postgres import postgres_store as postgres_store
+    from awaitly_nb.stores.redis import RedisStore as RedisStore
+    from awaitly_nb.stores.sqlite import sqlite_store as sqlite_store
 else:
     __getattr__ = door(
         __name__,
         {
-            "Address": "adapters",
-            "DATABASE": "disk.database",
-            "DamagedDatabaseError": "disk.database",
-            "DiskStore": "disk",
-            "MongoStore": "mongo",
-            "RedisStore": "redis",
-            "Stray": "disk.salvage",
-            "UnfilledDatabaseError": "disk.database",
-            "is_made": "disk.salvage",
-            "is_network": "disk.database",
-            "libsql_store": "libsql",
-            "object_store": "objects",
-            "postgres_store": "postgres",
-            "process_token": "disk.store",
-            "readable_rows": "disk.salvage",
-            "reopenable": "adapters",
-            "sound": "disk.salvage",
-            "sqlite_store": "sqlite",
-            "strays": "disk.salvage",
+            "adapters": "Address reopenable",
+            "disk": "DiskStore",
+            "disk.database": "DATABASE DamagedDatabaseError UnfilledDatabaseError is_network",
+            "disk.salvage": "Stray is_made readable_rows sound strays",
+            "disk.store": "process_token",
+            "libsql": "libsql_store",
+            "mongo": "MongoStore",
+            "objects": "object_store",
+            "postgres": "postgres_store",
+            "redis": "RedisStore",
+            "sqlite": "sqlite_store",
         },
     )

@@ -10,36 +10,18 @@ from awaitly_nb.engine import RECENT, RunSummary
 if TYPE_CHECKING:
     from awaitly_nb.workflow.decorator import (
         StepFunction as StepFunction,
-    )
-    from awaitly_nb.workflow.decorator import (
         run_step as run_step,
-    )
-    from awaitly_nb.workflow.decorator import (
         run_step_async as run_step_async,
-    )
-    from awaitly_nb.workflow.decorator import (
         standing_run as standing_run,
-    )
-    from awaitly_nb.workflow.decorator import (
         step as step,
     )
-    from awaitly_nb.workflow.workflows import (
-        Workflow as Workflow,
-    )
-    from awaitly_nb.workflow.workflows import (
-        create_workflow as create_workflow,
-    )
+    from awaitly_nb.workflow.workflows import Workflow as Workflow, create_workflow as create_workflow
 else:
     __getattr__ = door(
         __name__,
         {
-            "StepFunction": "decorator",
-            "Workflow": "workflows",
-            "create_workflow": "workflows",
-            "run_step": "decorator",
-            "run_step_async": "decorator",
-            "standing_run": "decorator",
-            "step": "decorator",
+            "decorator": "StepFunction run_step run_step_async standing_run step",
+            "workflows": "Workflow create_workflow",
         },
     )
 

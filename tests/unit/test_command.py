@@ -7,8 +7,7 @@ import threading
 
 import pytest
 
-from tests import __main__ as command
-from tests import selection, system
+from tests import __main__ as command, selection, system
 
 
 def outcome(name, *, ok, **counts):

@@ -8,8 +8,7 @@ import sys
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.keys import register_tracer
-from awaitly_nb.keys import traces as registry
+from awaitly_nb.keys import register_tracer, traces as registry
 
 
 @pytest.fixture

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
-    from awaitly_nb.notebook.ledger.book import Before as Before
-    from awaitly_nb.notebook.ledger.book import Changes as Changes
-    from awaitly_nb.notebook.ledger.book import Ledger as Ledger
-    from awaitly_nb.notebook.ledger.book import Watcher as Watcher
-    from awaitly_nb.notebook.ledger.book import register_state as register_state
-else:
-    __getattr__ = door(
-        __name__,
-        {"Before": "book", "Changes": "book", "Ledger": "book", "Watcher": "book", "register_state": "book"},
+    from awaitly_nb.notebook.ledger.book import (
+        Before as Before,
+        Changes as Changes,
+        Ledger as Ledger,
+        Watcher as Watcher,
+        register_state as register_state,
     )
+else:
+    __getattr__ = door(__name__, {"book": "Before Changes Ledger Watcher register_state"})

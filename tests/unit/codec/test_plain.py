@@ -11,8 +11,7 @@ from enum import Enum
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from awaitly_nb.codec import UndecodableError, from_json, to_json
 from awaitly_nb.errors import UnverifiedEntryError

@@ -13,8 +13,7 @@ import zlib
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb import cache as caches
-from awaitly_nb import events
+from awaitly_nb import cache as caches, events
 from awaitly_nb.codec import pack
 from awaitly_nb.engine.summary import Summariser
 from awaitly_nb.notebook import panel as panel_module

@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb import cache as caches
-from awaitly_nb import events
+from awaitly_nb import cache as caches, events
 from awaitly_nb.cache import Listing
 from awaitly_nb.frozen import replace
 from awaitly_nb.manage import middle_cut, show_computed, show_took, show_when

@@ -5,8 +5,7 @@ import contextlib
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.states import Session, StateStore, StepEntry
-from awaitly_nb.states import session as module
+from awaitly_nb.states import Session, StateStore, StepEntry, session as module
 from awaitly_nb.stores import sqlite_store
 from awaitly_nb.testing import FakeClock
 

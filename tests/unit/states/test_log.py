@@ -6,8 +6,7 @@ import json
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.states import StepEntry
-from awaitly_nb.states import log as module
+from awaitly_nb.states import StepEntry, log as module
 
 
 @dataclasses.dataclass

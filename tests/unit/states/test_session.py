@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.states import Session, leases
-from awaitly_nb.states import session as module
+from awaitly_nb.states import Session, leases, session as module
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
