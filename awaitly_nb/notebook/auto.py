@@ -40,6 +40,7 @@ AUTO_LINE = "%%awaitly --auto"
 _WORTH = 3.0
 """A result is worth storing when running takes more than this many times what key, store and load take."""
 _SLOWER = "from the cache it would take as long, so it runs from now on"
+_MUCH_LONGER = 3.0
 _SMALL_S = 0.1
 _FEW = 2000
 
@@ -62,6 +63,7 @@ class Auto:
         self._live_code: str | None = None
         self._live_name = ""
         self._live_began = 0.0
+        self._cold = True
 
     def __call__(self, lines: list[str]) -> list[str]:
         """Return the lines of a cell, with `%%awaitly --auto` before them where it is to be looked after."""
@@ -84,7 +86,9 @@ class Auto:
 
     def cell(self, source: str) -> AutoCell:
         """Return what automatic mode has to say on one cell; raises MisuseError for a comment that asks nonsense."""
-        return AutoCell(self, source, read_directive(source))
+        directive = read_directive(source)
+        cold, self._cold = self._cold, False
+        return AutoCell(self, source, directive, cold=cold)
 
     @property
     def notes(self) -> Notes:
@@ -103,7 +107,10 @@ class Auto:
         if self._live_code is not None:
             code, self._live_code = self._live_code, None
             if took_s >= settings().auto_min:
-                self.notes.add(code=code, name=self._live_name, seconds=took_s, at=datetime.now(UTC))
+                notes = self.notes
+                # Where it takes much longer than when it was judged, it is judged anew.
+                slower = notes.is_slower_cached(code) and took_s < _MUCH_LONGER * (notes.expected_s(code) or 0.0)
+                notes.add(code=code, name=self._live_name, seconds=took_s, at=datetime.now(UTC), slower=slower)
         self.live += 1
         self.took_s += took_s
         self.would_s += took_s
@@ -150,45 +157,50 @@ class AutoCell:
         The cell's text.
     directive
         What a comment in it asks for.
+    cold
+        Whether it is the first of its process, which waits for modules to be loaded and for the folder to be made. No
+        other cell does, so its own costs are measured a second time.
     """
 
     namespace = AUTO
 
-    def __init__(self, auto: Auto, source: str, directive: Directive) -> None:
+    def __init__(self, auto: Auto, source: str, directive: Directive, *, cold: bool = False) -> None:
         self._auto = auto
+        self._cold = cold
         self.directive = directive
         self.source = source
         self.why_not = ""
-        self._key_s = 0.0
         self._run_s = 0.0
         self.effects = _Effects()
 
+    def key_s(self, took_s: float, read: Callable[[], object]) -> float:
+        """Return how long the key of such a cell takes, of which one took `took_s`; `read` makes it once more."""
+        if not self._cold:
+            return took_s
+        began = time.perf_counter()
+        read()
+        return time.perf_counter() - began
+
     def worth(self, key_s: float, run_s: float) -> bool:
         """Tell whether the result of a run is to be stored."""
-        self._key_s, self._run_s = key_s, run_s
-        asked = self.directive.cache or self.directive.ttl_s is not None
-        if self.effects.seen and not asked:
+        self._run_s = run_s
+        if self.effects.seen and not self._asked:
             self.why_not = f"it {self.effects.seen}, which nobody can repeat; # awaitly: cache stores it all the same"
             return False
-        return asked or (run_s >= settings().auto_min and run_s > _WORTH * key_s)
+        return self._asked or (run_s >= settings().auto_min and run_s > _WORTH * key_s)
 
-    def finish(self, outcome: Outcome, *, name: str, made: Mapping[str, Any] | None) -> str:
+    def finish(self, outcome: Outcome, *, name: str, made: Callable[[], Mapping[str, Any] | None]) -> str:
         """Take note of how the cell went; return what is to be said, or "" for nothing."""
         run_s = self._run_s
-        tree = parsed(self.source)
-        code = "" if tree is None else tree_digest(tree.body)
         if outcome.stored:
-            cost_s = outcome.key_s + 2 * outcome.store_s  # loading takes about as long as storing
-            asked = self.directive.cache or self.directive.ttl_s is not None
-            if run_s <= _WORTH * cost_s and not asked:
-                open_default(AUTO).delete(outcome.key or "")
-                self._note(code, name, run_s, outcome, made, slower=True)
-                return f"computed in {show_duration(run_s)}; {_SLOWER}"
-            self._keep_budget(outcome.key or "")
-            return ""
+            if self._asked or run_s > _WORTH * self._cost_s(outcome):
+                self._keep_budget(outcome.key or "")
+                return ""
+            self._give_up(outcome, name, run_s, made())
+            return f"computed in {show_duration(run_s)}; {_SLOWER}"
         slow = run_s >= settings().auto_min
         slower = slow and outcome.error is None and not self.why_not
-        self._note(code, name, run_s, outcome, made, slower=slower)
+        self._note(name, run_s, outcome, made(), slower=slower)
         if slower:
             return f"computed in {show_duration(run_s)}; {_SLOWER}"
         if outcome.error is not None and slow:
@@ -196,6 +208,30 @@ class AutoCell:
         if self.why_not and slow:
             return f"computed in {show_duration(run_s)}, not stored: {self.why_not}"
         return ""
+
+    def finish_hit(self, outcome: Outcome, *, name: str, ran_s: float, made: Mapping[str, Any] | None) -> str:
+        """Remove an entry that took too long to load; return what is to be said, or "" for nothing."""
+        if self._asked or self._cold or ran_s > _WORTH * (outcome.key_s + outcome.lookup_s):
+            return ""
+        self._give_up(outcome, name, ran_s, made)
+        return _SLOWER
+
+    @property
+    def _asked(self) -> bool:
+        return self.directive.cache or self.directive.ttl_s is not None
+
+    def _cost_s(self, outcome: Outcome) -> float:
+        """Return what key, store and load take; loading takes about as long as storing."""
+        cost_s = outcome.key_s + 2 * outcome.store_s
+        if not self._cold or self._run_s > _WORTH * cost_s:
+            return cost_s
+        began = time.perf_counter()
+        open_default(AUTO).get(outcome.key or "")
+        return outcome.key_s + 2 * (time.perf_counter() - began)
+
+    def _give_up(self, outcome: Outcome, name: str, run_s: float, made: Mapping[str, Any] | None) -> None:
+        open_default(AUTO).delete(outcome.key or "")
+        self._note(name, run_s, outcome, made, slower=True)
 
     def tell(self, name: str, what: str) -> None:
         """Remember what became of this cell, for the status."""
@@ -208,15 +244,10 @@ class AutoCell:
             self._auto.tell(name, what)
 
     def _note(
-        self,
-        code: str,
-        name: str,
-        run_s: float,
-        outcome: Outcome,
-        made: Mapping[str, Any] | None,
-        *,
-        slower: bool = False,
+        self, name: str, run_s: float, outcome: Outcome, made: Mapping[str, Any] | None, *, slower: bool = False
     ) -> None:
+        tree = parsed(self.source)
+        code = "" if tree is None else tree_digest(tree.body)
         parts = None if outcome.parts is None else outcome.parts.to_data()
         self._auto.notes.add(
             code=code, name=name, seconds=run_s, at=datetime.now(UTC), parts=parts, made=made, slower=slower

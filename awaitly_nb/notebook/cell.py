@@ -112,7 +112,8 @@ class Cell:
         self._read = self._read_once()
         self.parts = None if self.options.key is not None else self._read.parts
         self.key = self.options.key or (None if self.parts is None else self.parts.key)
-        self._key_s = time.perf_counter() - self._began
+        took_s = time.perf_counter() - self._began
+        self._key_s = took_s if auto is None else auto.key_s(took_s, self._read_once)
         self._refused: str | None = None
         self._restored: Payload | None = None
         self._shown: list[object] = []
@@ -321,16 +322,17 @@ class Cell:
     def _finish_auto(self, auto: AutoCell, outcome: Outcome) -> None:
         """Tell of a cell that automatic mode looked after: a line where it was stored, none where it was too fast."""
         took_s = time.perf_counter() - self._began
-        name, made = self.options.name, None
-        if not outcome.stored and few(self._shell.user_ns, list(self.body.stores)):
-            made = self._made()
-        said = auto.finish(outcome, name=name, made=made)
+        name = self.options.name
+        said = auto.finish(outcome, name=name, made=self._made_by_few)
         if not said and outcome.stored:
             why = "" if outcome.reason in {"", "first run"} else f" ({outcome.reason})"
             said = f"computed in {show_duration(took_s)}, stored{why}"
         if said:
             show_badge(self._shell, f"{name}: {said}", title=outcome.key or "")
         auto.count(hit=False, took_s=took_s, would_s=outcome.run_s, name=name, what=said)
+
+    def _made_by_few(self) -> dict[str, Any] | None:  # Any: plain JSON data
+        return self._made() if few(self._shell.user_ns, list(self.body.stores)) else None
 
     def _finish_hit(self, outcome: Outcome) -> None:
         assert self._restored is not None
@@ -352,6 +354,9 @@ class Cell:
         ran_s, took_s = cell["seconds"], time.perf_counter() - self._began
         text = f"from cache, computed {when} in {show_duration(ran_s)}, {_saved(ran_s, took_s)}"
         if self._auto is not None:
+            made = None if mark is None or mark.made is None else dict(mark.made)
+            if slower := self._auto.finish_hit(outcome, name=self.options.name, ran_s=ran_s, made=made):
+                text += f"; {slower}"
             self._auto.count(hit=True, took_s=took_s, would_s=ran_s, name=self.options.name, what=text)
             text = f"{self.options.name}: {text}"
         show_badge(self._shell, text, title=outcome.key or "")

@@ -2,11 +2,14 @@
 
 import socket
 import threading
+from threading import Event
 
 import pytest
 
 from awaitly_nb import config, create_disk_cache
+from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.notebook.magics import mode_of
+from awaitly_nb.notebook.session import Watched
 from awaitly_nb.plans import plan
 
 
@@ -178,6 +181,43 @@ def test_what_is_slower_from_the_cache_runs_from_then_on(auto, monkeypatch):
     auto.run(slow("x = [1]", seconds=0.3))
     assert mode_of(auto.ip).computed == 1
     assert auto.displayed == []
+
+
+def test_what_the_first_cell_of_a_process_waits_for_is_no_cost_of_its_own(auto, monkeypatch):
+    mode, told = mode_of(auto.ip), Watched.told
+
+    def slow_once(*arguments):  # as the folder is made, and modules are loaded
+        monkeypatch.setattr(Watched, "told", told)
+        Event().wait(0.4)
+        return told(*arguments)
+
+    monkeypatch.setattr(Watched, "told", slow_once)
+    mode._cold = True
+    auto.run(slow("x = [1]"))
+    assert "stored" in badge(auto)
+    monkeypatch.setattr(Watched, "told", slow_once)
+    auto.run(slow("y = [1]"))
+    assert "so it runs from now on" in badge(auto)
+    told = plan(["import time\nfrom threading import Event", slow("x = [1]"), slow("y = [1]"), "z = sum(y)"], auto=True)
+    assert [cell.state for cell in told.cells] == ["live", "hit", "live", "new"], told
+
+
+def test_what_takes_as_long_to_load_as_to_run_runs_from_then_on(auto, monkeypatch):
+    auto.run(slow("x = [1]"))
+    accept = Cell._accept
+
+    def slow_accept(*arguments):
+        Event().wait(0.4)
+        return accept(*arguments)
+
+    monkeypatch.setattr(Cell, "_accept", slow_accept)
+    auto.run(slow("x = [1]"))
+    assert "from cache" in badge(auto)
+    assert "so it runs from now on" in badge(auto)
+    assert keys() == []
+    for _ in range(2):
+        auto.run(slow("x = [1]"))
+        assert auto.displayed == []
 
 
 def test_a_named_cell_keeps_its_own_word(auto):
