@@ -13,6 +13,7 @@ from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
     from awaitly_nb.engine.calls import (
+        Retry as Retry,
         call_of as call_of,
         unexpected as unexpected,
         without_machinery as without_machinery,
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.engine.interrupts import interruptible as interruptible, uninterrupted as uninterrupted
     from awaitly_nb.engine.lookup import Outcome as Outcome, Serve as Serve, look_up as look_up
-    from awaitly_nb.engine.run import KeyWatch as KeyWatch, Leave as Leave, Run as Run
-    from awaitly_nb.engine.spec import (
+    from awaitly_nb.engine.run import (
         CacheErrors as CacheErrors,
-        Retry as Retry,
+        KeyWatch as KeyWatch,
+        Leave as Leave,
+        Run as Run,
         StepSpec as StepSpec,
         check_step as check_step,
         parse_cache_errors as parse_cache_errors,
@@ -52,13 +54,12 @@ else:
     __getattr__ = door(
         __name__,
         {
-            "calls": "call_of unexpected without_machinery",
+            "calls": "Retry call_of unexpected without_machinery",
             "drive_async": "blocking end_tasks in_thread let_cancellation_in perform_async",
             "explain": "Why explain_hit explain_miss failure_line seen_parts",
             "interrupts": "interruptible uninterrupted",
             "lookup": "Outcome Serve look_up",
-            "run": "KeyWatch Leave Run",
-            "spec": "CacheErrors Retry StepSpec check_step parse_cache_errors",
+            "run": "CacheErrors KeyWatch Leave Run StepSpec check_step parse_cache_errors",
             "step": "perform",
             "summary": "RECENT RunSummary StepSummary Summariser",
         },

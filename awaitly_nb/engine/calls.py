@@ -9,6 +9,7 @@ caught, so that they look as the user's code makes them, and a step that ends we
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from awaitly_nb.cache import Recipe, Stored, holds_handles, loaded, recipe_of
 from awaitly_nb.codec import default_keyring
 from awaitly_nb.engine.effects import TIMED_OUT, Invoke, Pause
-from awaitly_nb.engine.spec import attempts
 from awaitly_nb.errors import (
     AwaitlyError,
     CacheUnusableWarning,
     ForeignSecretWarning,
+    InvalidOptionError,
     StepTimeoutError,
     UnexpectedError,
 )
@@ -33,16 +34,57 @@ from awaitly_nb.keys import joined, note_files, track_files, tracked_from
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from awaitly_nb.cache import StepCache
     from awaitly_nb.engine.effects import Results
-    from awaitly_nb.engine.run import Run
-    from awaitly_nb.engine.spec import StepSpec
+    from awaitly_nb.engine.run import Run, StepSpec
     from awaitly_nb.keys import FileTracker
     from awaitly_nb.result import Result
 
-__all__ = ["arrived", "as_called", "attempted", "call_of", "unexpected", "without_machinery"]
+__all__ = ["Retry", "arrived", "as_called", "attempted", "call_of", "unexpected", "without_machinery"]
+
+
+class Retry(Frozen):
+    """How often to try a step, and how long to wait between.
+
+    The waits grow from `delay_s` by `factor` up to `max_delay_s`, each with up to `jitter_s` added at random.
+
+    Parameters
+    ----------
+    attempts
+        How often at the most, the first try included.
+    delay_s, factor, max_delay_s, jitter_s
+        The waits, in seconds.
+    on
+        Which exceptions are tried again; a returned `Err` always is.
+
+    Examples
+    --------
+    >>> import awaitly_nb as aw
+    >>> aw.Retry(3, delay_s=0.5, on=(ConnectionError,)).attempts
+    3
+    """
+
+    attempts: int
+    delay_s: float = 0.1
+    factor: float = 2.0
+    max_delay_s: float = 30.0
+    jitter_s: float = 0.0
+    on: tuple[type[BaseException], ...] = (Exception,)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+            raise InvalidOptionError(f"retry: attempts={self.attempts!r} is no whole number of 1 or more")
+        for name in ("delay_s", "factor", "max_delay_s", "jitter_s"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:  # refuses NaN too
+                raise InvalidOptionError(f"retry: {name}={value!r} is no number of zero or more; waits are in seconds")
+        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
+        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+            raise InvalidOptionError(
+                f"retry: on={self.on!r} is no exception type, and no tuple of them: write on=(ConnectionError,)"
+            )
 
 
 def attempted(run: Run, spec: StepSpec) -> Results:
@@ -56,7 +98,7 @@ def attempted(run: Run, spec: StepSpec) -> Results:
             StepRetry, attempt=attempt, delay_s=delay_s, error=last.error if isinstance(last, Err) else None, **where
         )
 
-    schedule = attempts(spec.retry, on_retry=on_retry)
+    schedule = _schedule(spec.retry, on_retry=on_retry)
     answer: Result[Any, Any] | None = None
     made = 0
     while True:
@@ -74,6 +116,48 @@ def attempted(run: Run, spec: StepSpec) -> Results:
     if isinstance(final, Err) and made == spec.retry.attempts:
         run.emit(StepRetriesExhausted, attempts=made, error=final.error, **where)
     return final
+
+
+def _schedule(
+    retry: Retry, *, on_retry: Callable[[int, float, Result[Any, Any]], None]
+) -> Generator[float | None, Result[Any, Any] | None, Result[Any, Any]]:
+    """Run a retry schedule: yields None to ask for the next result, or seconds to wait; returns the last result.
+
+    tenacity decides; this only lets the caller do the calling and the waiting, so that both drivers share the schedule.
+    """
+    import tenacity
+
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(retry.attempts),
+        wait=tenacity.wait_exponential(multiplier=retry.delay_s, max=retry.max_delay_s, exp_base=retry.factor)
+        + tenacity.wait_random(0, retry.jitter_s),
+        retry=tenacity.retry_if_result(lambda result: _again(result, retry)),
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+    )
+    retrying.begin()
+    state = tenacity.RetryCallState(retry_object=retrying, fn=None, args=(), kwargs={})
+    last: Any = None  # Any: narrowed by tenacity to what was set
+    while True:
+        do = retrying.iter(retry_state=state)
+        if isinstance(do, tenacity.DoAttempt):
+            try:
+                last = yield None
+            except BaseException:  # told to tenacity, and raised again
+                state.set_exception(sys.exc_info())  # type: ignore[arg-type]
+                raise
+            state.set_result(last)
+        elif isinstance(do, tenacity.DoSleep):
+            on_retry(state.attempt_number + 1, float(do), last)
+            state.prepare_for_next_attempt()
+            yield float(do)
+        else:
+            return do  # type: ignore[no-any-return]
+
+
+def _again(result: object, retry: Retry) -> bool:
+    if not isinstance(result, Err):
+        return False
+    return not isinstance(result.cause, BaseException) or isinstance(result.cause, retry.on)
 
 
 def _attempt(spec: StepSpec) -> Results:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from awaitly_nb.engine.run import Run
-    from awaitly_nb.engine.spec import StepSpec
+    from awaitly_nb.engine.run import Run, StepSpec
 
 __all__ = ["blocking", "end_tasks", "in_thread", "let_cancellation_in", "perform_async"]
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from awaitly_nb.engine.lookup import Outcome
-    from awaitly_nb.engine.spec import StepSpec
+    from awaitly_nb.engine.run import StepSpec
     from awaitly_nb.result import Result
 
 __all__ = ["TIMED_OUT", "Effect", "Invoke", "Pause", "Results", "Save", "Steps", "Wait"]

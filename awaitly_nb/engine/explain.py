@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.cache import StepCache
     from awaitly_nb.engine.lookup import Compute, Serve
-    from awaitly_nb.engine.run import Run
-    from awaitly_nb.engine.spec import StepSpec
+    from awaitly_nb.engine.run import Run, StepSpec
     from awaitly_nb.keys import Change
     from awaitly_nb.result import Err
 

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from awaitly_nb.cache import StepCache
-    from awaitly_nb.engine.run import Run
-    from awaitly_nb.engine.spec import CacheErrors, StepSpec
+    from awaitly_nb.engine.run import CacheErrors, Run, StepSpec
     from awaitly_nb.keys import Parts
     from awaitly_nb.result import Result
 

@@ -1,4 +1,4 @@
-"""The state of one run: the results of its steps, whether it is being left, and where its events are emitted."""
+"""The steps of one run, each checked once at its call; what they share, and whether the run is being left."""
 
 from __future__ import annotations
 
@@ -6,22 +6,268 @@ import time
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from awaitly_nb.errors import AwaitlyWarning, CacheUnusableWarning, SharedKeyWarning, UnkeyableError, warn
+from awaitly_nb.engine.calls import Retry
+from awaitly_nb.errors import (
+    AwaitlyWarning,
+    CacheUnusableWarning,
+    InvalidOptionError,
+    MisuseError,
+    SharedKeyWarning,
+    UnkeyableError,
+    warn,
+)
+from awaitly_nb.executors import resolve
 from awaitly_nb.keys import code_mark, fingerprint, step_parts
+from awaitly_nb.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
+    from datetime import timedelta
 
     from awaitly_nb.cache import StepCache
-    from awaitly_nb.engine.spec import StepSpec
     from awaitly_nb.engine.summary import Summariser
     from awaitly_nb.events import Emitter, Event
+    from awaitly_nb.keys import Parts
     from awaitly_nb.result import Err, Result
     from awaitly_nb.states import ResumeState, Session
 
-__all__ = ["Course", "KeyWatch", "Leave", "Run", "identity_of"]
+__all__ = [
+    "CacheErrors",
+    "Course",
+    "KeyWatch",
+    "Leave",
+    "Run",
+    "StepSpec",
+    "check_step",
+    "identity_of",
+    "parse_cache_errors",
+]
+
+CacheErrors: TypeAlias = Literal["returned", "all", "none"]
+
+
+# Written out, because every hit makes one: a frozen record would take five times as long to make.
+class StepSpec:
+    """One call of a step, checked; nobody changes it.
+
+    Attributes
+    ----------
+    step_id, fn, args, kwargs
+        What to call.
+    key
+        Under which key; None runs every time and stores nothing.
+    parts
+        The named parts when the key is automatic, else None.
+    ttl_s, timeout_s
+        Seconds; None means for ever.
+    retry
+        None means one attempt.
+    error
+        What a raised exception becomes; None means `UnexpectedError`.
+    cache_errors
+        The policy for this step.
+    executor
+        Where the function runs.
+    force
+        Compute even if a result is cached, and replace it.
+    read_only
+        Never compute.
+    known_files
+        Stamps of files the key already names (see `keys.files`).
+    lazy
+        Return a handle (`Stored`) in place of the value.
+    call
+        What to call in another process in place of `fn`, where that is prepared for many steps at once.
+    quiet
+        Do not warn where the result cannot be stored: who made the step tells of it, from the `Outcome`.
+    reread
+        Makes the parts of the key once more, from what the arguments and globals are after the step.
+    key_s
+        Seconds that making the key took, for the `Outcome`.
+    made
+        Tells what the step left, as plain data, once it has run (see `Mark.made`).
+    worth
+        Tells, from the seconds that running took, whether the result is to be stored; None stores it.
+    accept
+        Is given a cached value before it is served, and says why that cannot be; None where it can.
+    """
+
+    __slots__ = (
+        "accept",
+        "args",
+        "cache_errors",
+        "call",
+        "error",
+        "executor",
+        "fn",
+        "force",
+        "key",
+        "key_s",
+        "known_files",
+        "kwargs",
+        "lazy",
+        "made",
+        "parts",
+        "quiet",
+        "read_only",
+        "reread",
+        "retry",
+        "step_id",
+        "timeout_s",
+        "ttl_s",
+        "worth",
+    )
+
+    def __init__(
+        self,
+        *,
+        step_id: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any],
+        key: str | None = None,
+        parts: Parts | None = None,
+        ttl_s: float | None = None,
+        timeout_s: float | None = None,
+        retry: Retry | None = None,
+        error: object = None,
+        cache_errors: CacheErrors = "returned",
+        executor: object = "inline",
+        force: bool = False,
+        read_only: bool = False,
+        known_files: tuple[Any, ...] = (),
+        lazy: bool = False,
+        call: Callable[..., Any] | None = None,
+        quiet: bool = False,
+        reread: Callable[[], Parts] | None = None,
+        key_s: float = 0.0,
+        made: Callable[[], Mapping[str, Any] | None] | None = None,
+        worth: Callable[[float], bool] | None = None,
+        accept: Callable[[Any], str | None] | None = None,
+    ) -> None:
+        self.step_id = step_id
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.key = key
+        self.parts = parts
+        self.ttl_s = ttl_s
+        self.timeout_s = timeout_s
+        self.retry = retry
+        self.error = error
+        self.cache_errors = cache_errors
+        self.executor = executor
+        self.force = force
+        self.read_only = read_only
+        self.known_files = known_files
+        self.lazy = lazy
+        self.call = call
+        self.quiet = quiet
+        self.reread = reread
+        self.key_s = key_s
+        self.made = made
+        self.worth = worth
+        self.accept = accept
+
+    def but(self, **changes: Any) -> StepSpec:  # Any: each field has its own type
+        """Return a spec like this one with some fields changed."""
+        for name in self.__slots__:
+            changes.setdefault(name, getattr(self, name))
+        return StepSpec(**changes)
+
+
+def check_step(
+    step_id: object,
+    fn: object,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    key: object,
+    ttl: float | timedelta | str | None,
+    retry: int | Retry | None,
+    timeout: float | timedelta | str | None,
+    error: object,
+    cache_errors: object,
+    executor: object,
+    lazy: bool = False,
+) -> StepSpec:
+    """Return the call as a `StepSpec`.
+
+    Raises
+    ------
+    MisuseError
+        The id, the key or the callable cannot be what was meant; a coroutine given by mistake is closed.
+    InvalidOptionError
+        A TTL, time-out or retry out of range, or an executor that is none.
+    """
+    if not isinstance(step_id, str) or not step_id:
+        _close(fn)
+        raise MisuseError(
+            f"the step id is {_shown(step_id)}, not a non-empty string: "
+            'write ctx.step("fetch_user", fetch_user, "1", key="user:1")'
+        )
+    if not callable(fn):
+        raise MisuseError(_not_callable(step_id, fn))
+    if key is not None and (not isinstance(key, str) or not key):
+        raise MisuseError(
+            f"step {step_id!r}: the key is {_shown(key)}, not a non-empty string: "
+            'write key=f"user:{user_id}", or leave key out to run every time'
+        )
+    if executor != "inline":
+        resolve(executor)
+    return StepSpec(
+        step_id=step_id,
+        fn=fn,
+        args=args,
+        kwargs=kwargs,
+        key=key,
+        ttl_s=None if ttl is None else parse_duration(ttl, name="ttl"),
+        timeout_s=None if timeout is None else parse_duration(timeout, name="timeout"),
+        retry=retry if retry is None or isinstance(retry, Retry) else Retry(retry),
+        error=error,
+        cache_errors=parse_cache_errors(cache_errors),
+        executor=executor,
+        lazy=lazy,
+    )
+
+
+def parse_cache_errors(value: object) -> CacheErrors:
+    """Return `value` as a policy for failures.
+
+    Raises
+    ------
+    InvalidOptionError
+        It is none of "returned", "all", "none".
+    """
+    match value:
+        case "returned" | "all" | "none":
+            return value
+    raise InvalidOptionError(f'cache_errors={value!r} is unknown; use "returned", "all" or "none"')
+
+
+def _not_callable(step_id: str, fn: object) -> str:
+    fix = f'pass the function itself: ctx.step("{step_id}", fetch, arg), or ctx.step("{step_id}", lambda: fetch(arg))'
+    if _close(fn):
+        return f"step {step_id!r} was given a coroutine, which is a call already made; {fix}"
+    return f"step {step_id!r} was given {_shown(fn)}, a value already computed; {fix}"
+
+
+def _close(value: object) -> bool:
+    """Close `value` if it is a coroutine, so that Python does not warn that it was never awaited."""
+    close = getattr(value, "close", None)
+    if hasattr(value, "cr_frame") and callable(close):
+        close()
+        return True
+    return False
+
+
+def _shown(value: object) -> str:
+    kind = type(value).__name__
+    if isinstance(value, str | int | float | bool | None):
+        return repr(value)
+    return f"a {kind}"
 
 
 class Leave(BaseException):

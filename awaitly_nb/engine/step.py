@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from awaitly_nb.engine.effects import Steps
-    from awaitly_nb.engine.run import Run
-    from awaitly_nb.engine.spec import StepSpec
+    from awaitly_nb.engine.run import Run, StepSpec
     from awaitly_nb.keys import FileTracker
     from awaitly_nb.result import Result
 

@@ -8,7 +8,7 @@ import pytest
 
 from awaitly_nb.cache import Missed
 from awaitly_nb.engine.lookup import Compute, Serve, decide, may_store
-from awaitly_nb.engine.spec import parse_cache_errors
+from awaitly_nb.engine.run import parse_cache_errors
 from awaitly_nb.errors import InvalidOptionError, StepTimeoutError, UnexpectedError
 from awaitly_nb.result import Mark, err, ok, with_mark
 
