@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from awaitly_nb import errors, events
     from awaitly_nb.cache import Entry, StepCache, Stored, create_disk_cache, create_memory_cache, create_shared_cache
     from awaitly_nb.config import configure
-    from awaitly_nb.engine import Retry
+    from awaitly_nb.engine import Retry, recent_runs
     from awaitly_nb.errors import (
         AwaitlyError,
         AwaitlyWarning,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         redis,
         sqlite,
     )
-    from awaitly_nb.workflow import Workflow, create_workflow, recent_runs, step
+    from awaitly_nb.workflow import Workflow, create_workflow, step
 
 __version__ = "0.1.0"
 
@@ -64,7 +64,7 @@ _NAMES = {
     "": "errors events",
     "cache": "Entry StepCache Stored create_disk_cache create_memory_cache create_shared_cache",
     "config": "configure",
-    "engine": "Retry",
+    "engine": "Retry recent_runs",
     "errors": "AwaitlyError AwaitlyWarning LeaseHeldError MisuseError StepTimeoutError UnexpectedError UnkeyableError",
     "events": "is_step_complete",
     "keys": "file register_key",
@@ -76,7 +76,7 @@ _NAMES = {
         "ResumeState StateStore StepEntry create_resume_state_collector libsql mongo "
         "objects open_store postgres redis sqlite"
     ),
-    "workflow": "Workflow create_workflow recent_runs step",
+    "workflow": "Workflow create_workflow step",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 

@@ -1,23 +1,21 @@
-"""What a run did, as frozen records, and the one rule of delivery: a listener never breaks a run.
+"""What a run did, as frozen records.
 
 A run is told as `workflow_start`, then its steps, then exactly one of `workflow_success`, `workflow_error` and
 `workflow_cancelled`. A fresh keyed step is `step_cache_miss`, `step_start`, `step_success` or `step_error`,
-`step_complete`; a hit is a single `step_cache_hit`. Only `engine` emits. Imports only `result` and `errors`.
+`step_complete`; a hit is a single `step_cache_hit`. Only `engine` emits. Imports only `result`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
 
-from awaitly_nb.errors import ListenerWarning, logger, warn
 from awaitly_nb.frozen import Frozen
 from awaitly_nb.result import Err, Ok, Result
 
 __all__ = [
-    "Emitter",
     "Event",
     "Listener",
     "PersistFailed",
@@ -47,7 +45,6 @@ __all__ = [
     "is_workflow_error",
     "is_workflow_start",
     "is_workflow_success",
-    "observe",
 ]
 
 AnyResult: TypeAlias = Result[Any, Any]  # Any: results of the user's steps
@@ -310,70 +307,6 @@ def is_step_waiting(event: object) -> TypeGuard[StepWaiting]:
 def is_persist_error(event: object) -> TypeGuard[PersistFailed]:
     """Tell whether `event` is a result that could not be stored."""
     return _guard(PersistFailed, event)
-
-
-_observers: list[Listener] = []
-
-
-def observe(listener: Listener) -> Callable[[], None]:
-    """Call `listener` with every event of every run in this process, as the panel does; return what ends that."""
-    _observers.append(listener)
-
-    def stop() -> None:
-        if listener in _observers:
-            _observers.remove(listener)
-
-    return stop
-
-
-class Emitter:
-    """Delivers the events of one run, until it is closed.
-
-    A listener that raises is reported once and then left out: it watches the run, it is no part of it.
-    """
-
-    __slots__ = ("_closed", "_listeners")
-
-    def __init__(self, listeners: Iterable[Listener]) -> None:
-        self._listeners = list(listeners)
-        self._closed = False
-
-    @property
-    def idle(self) -> bool:
-        """True when nobody listens, so that events need not be made."""
-        return self._closed or not (self._listeners or _observers)
-
-    @property
-    def observed(self) -> bool:
-        """True when somebody watches every run of the process, as a notebook does."""
-        return bool(_observers)
-
-    def emit(self, event: Event) -> None:
-        """Give `event` to every listener; do nothing once closed."""
-        if self._closed:
-            return
-        for listener in (*self._listeners, *_observers):
-            try:
-                listener(event)
-            except Exception as exc:  # noqa: BLE001 - the stranger is the user's listener
-                for listeners in (self._listeners, _observers):
-                    if listener in listeners:
-                        listeners.remove(listener)
-                _report(
-                    f"listener {listener!r} raised {type(exc).__name__}: {exc} on {event.type}; "
-                    "it is not called again, and the run goes on"
-                )
-
-    def close(self) -> None:
-        """Deliver nothing from now on."""
-        self._closed = True
-
-
-def _report(message: str) -> None:
-    try:
-        warn(message, ListenerWarning)
-    except ListenerWarning:  # where warnings are errors, a listener still does not break the run
-        logger(__name__).warning(message)
 
 
 _DEEPEST = 20  # a list that contains itself ends here too

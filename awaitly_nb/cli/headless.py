@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from awaitly_nb import events
 from awaitly_nb.config import settings
+from awaitly_nb.engine import observe
 from awaitly_nb.errors import MissingExtraError, MisuseError
 
 if TYPE_CHECKING:
@@ -345,7 +346,7 @@ def write_journal(path: str, *, compute: bool = True, budget_s: float | None = N
         if ends is not None and isinstance(event, events.StepCacheMiss):
             _check_budget(event, ends - time.monotonic())
 
-    events.observe(write)
+    observe(write)
 
 
 def _check_budget(event: events.StepCacheMiss, left_s: float) -> None:

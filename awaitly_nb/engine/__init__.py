@@ -33,6 +33,15 @@ if TYPE_CHECKING:
         seen_parts as seen_parts,
     )
     from awaitly_nb.engine.interrupts import interruptible as interruptible, uninterrupted as uninterrupted
+    from awaitly_nb.engine.listeners import (
+        RECENT as RECENT,
+        Emitter as Emitter,
+        RunSummary as RunSummary,
+        StepSummary as StepSummary,
+        Summariser as Summariser,
+        observe as observe,
+        recent_runs as recent_runs,
+    )
     from awaitly_nb.engine.lookup import Outcome as Outcome, Serve as Serve, look_up as look_up
     from awaitly_nb.engine.run import (
         CacheErrors as CacheErrors,
@@ -44,12 +53,6 @@ if TYPE_CHECKING:
         parse_cache_errors as parse_cache_errors,
     )
     from awaitly_nb.engine.step import perform as perform
-    from awaitly_nb.engine.summary import (
-        RECENT as RECENT,
-        RunSummary as RunSummary,
-        StepSummary as StepSummary,
-        Summariser as Summariser,
-    )
 else:
     __getattr__ = door(
         __name__,
@@ -58,9 +61,9 @@ else:
             "drive_async": "blocking end_tasks in_thread let_cancellation_in perform_async",
             "explain": "Why explain_hit explain_miss failure_line seen_parts",
             "interrupts": "interruptible uninterrupted",
+            "listeners": "Emitter RECENT RunSummary StepSummary Summariser observe recent_runs",
             "lookup": "Outcome Serve look_up",
             "run": "CacheErrors KeyWatch Leave Run StepSpec check_step parse_cache_errors",
             "step": "perform",
-            "summary": "RECENT RunSummary StepSummary Summariser",
         },
     )

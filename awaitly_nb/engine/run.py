@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from awaitly_nb.cache import StepCache
-    from awaitly_nb.engine.summary import Summariser
-    from awaitly_nb.events import Emitter, Event
+    from awaitly_nb.engine.listeners import Emitter, Summariser
+    from awaitly_nb.events import Event
     from awaitly_nb.keys import Parts
     from awaitly_nb.result import Err, Result
     from awaitly_nb.states import ResumeState, Session

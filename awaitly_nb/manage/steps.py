@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 from awaitly_nb.cache import open_default
 from awaitly_nb.config import cache_directory
 from awaitly_nb.drawing import html_of
+from awaitly_nb.engine import recent_runs
 from awaitly_nb.errors import NotCachedError
 from awaitly_nb.keys import Parts, diff, nearest
 from awaitly_nb.manage.entries import find, names
 from awaitly_nb.manage.terms import STATES, WORDS, show_took
 from awaitly_nb.units import did_you_mean, show_age, show_duration
-from awaitly_nb.workflow import recent_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -458,7 +458,7 @@ def _beginning(start: str, candidates: Iterable[str]) -> list[str]:
 
 
 def _names() -> list[str]:
-    from awaitly_nb.workflow import recent_runs
+    from awaitly_nb.engine import recent_runs
 
     ran = [step.step_id for run in reversed(recent_runs()) for step in run.steps]
     return list(dict.fromkeys([*ran, *manage.names()]))[:_MOST_COMPLETED]

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from awaitly_nb import events as ev, manage
+from awaitly_nb.engine import observe
 from awaitly_nb.errors import AwaitlyError, InvalidOptionError, MisuseError
 from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.plans import parse_cell_line, plan
@@ -245,7 +246,7 @@ class Lab:
         """Listen to the shell and to the engine; harmless once."""
         self._shell.events.register("pre_run_cell", self.before_cell)
         self._shell.events.register("post_run_cell", self.after_cell)
-        self._stop = ev.observe(self.handle_event)
+        self._stop = observe(self.handle_event)
         _attached.append(self)
 
     def detach(self) -> None:

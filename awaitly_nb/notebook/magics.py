@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
+from awaitly_nb.engine import observe
 from awaitly_nb.errors import InvalidOptionError, MisuseError, NotCachedError
-from awaitly_nb.events import observe
 from awaitly_nb.notebook import lab
 from awaitly_nb.notebook.auto import Auto
 from awaitly_nb.notebook.body import awaits

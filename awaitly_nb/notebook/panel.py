@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb import events
 from awaitly_nb.cache import Entry, as_step_cache
-from awaitly_nb.engine import RECENT, Summariser, seen_parts
+from awaitly_nb.engine import RECENT, Summariser, observe, seen_parts
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import Parts, diff
 from awaitly_nb.manage import Preview, counted, notebook_names, preview, show_computed
@@ -105,7 +105,7 @@ class Panel:
         self._seq = 0
         self._mine: list[str] | None = None
         self._watcher = FolderWatcher(self._look)
-        self._stop = events.observe(self._listen)
+        self._stop = observe(self._listen)
 
     # -- what happens in the kernel ---------------------------------------------------------------------------------
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb import events as ev
 from awaitly_nb.config import settings
+from awaitly_nb.engine import recent_runs
 from awaitly_nb.manage import expected_s
 from awaitly_nb.units import show_duration
-from awaitly_nb.workflow import recent_runs
 
 if TYPE_CHECKING:
     from contextvars import Context

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from awaitly_nb.doors import door
-from awaitly_nb.engine import RECENT, RunSummary
 
 if TYPE_CHECKING:
     from awaitly_nb.workflow.decorator import (
@@ -24,8 +23,3 @@ else:
             "workflows": "Workflow create_workflow",
         },
     )
-
-
-def recent_runs() -> list[RunSummary]:
-    """Return what the latest runs of this process did, the latest last."""
-    return RECENT.runs()

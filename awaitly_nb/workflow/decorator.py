@@ -14,6 +14,7 @@ from awaitly_nb.cache import as_step_cache, open_default
 from awaitly_nb.config import generation, settings
 from awaitly_nb.engine import (
     RECENT,
+    Emitter,
     Leave,
     Run,
     Serve,
@@ -26,7 +27,7 @@ from awaitly_nb.engine import (
     perform,
 )
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError, warn
-from awaitly_nb.events import Emitter, WorkflowCancelled
+from awaitly_nb.events import WorkflowCancelled
 from awaitly_nb.executors import is_async_function
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok, mark_of

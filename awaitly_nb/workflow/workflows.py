@@ -14,6 +14,7 @@ from awaitly_nb.config import settings
 from awaitly_nb.drawing import show_panel
 from awaitly_nb.engine import (
     RECENT,
+    Emitter,
     KeyWatch,
     Leave,
     Run,
@@ -33,7 +34,6 @@ from awaitly_nb.errors import (
     warn,
 )
 from awaitly_nb.events import (
-    Emitter,
     Listener,
     PersistFailed,
     WorkflowCancelled,

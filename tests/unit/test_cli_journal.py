@@ -8,6 +8,7 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb import events
 from awaitly_nb.cli.headless import Follower, WouldCompute, steps_of, write_journal
+from awaitly_nb.engine import listeners
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -78,8 +79,8 @@ def test_one_step_called_with_several_keys_and_in_several_runs():
 
 @pytest.fixture
 def observed(monkeypatch):
-    monkeypatch.setattr(events, "_observers", [])
-    return events.Emitter([])
+    monkeypatch.setattr(listeners, "_observers", [])
+    return listeners.Emitter([])
 
 
 def test_every_event_becomes_a_line_without_its_values(observed, tmp_path):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import awaitly_nb as aw
 from awaitly_nb import events
-from awaitly_nb.engine import Summariser, summary
+from awaitly_nb.engine import Summariser, listeners
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def test_more_cells_than_fifty_are_remembered():
 
 
 def test_a_function_with_many_keys_is_bounded_and_the_steps_of_a_run_are_not(monkeypatch):
-    monkeypatch.setattr(summary, "_MOST_KEYS", 5)
+    monkeypatch.setattr(listeners, "_MOST_KEYS", 5)
     seen = Summariser()
     for number in range(20):
         seen.handle_event(call_of("score", number))
@@ -47,7 +47,7 @@ def test_a_function_with_many_keys_is_bounded_and_the_steps_of_a_run_are_not(mon
 
 
 def test_all_names_together_are_bounded(monkeypatch):
-    monkeypatch.setattr(summary, "_MOST_RUNS", 10)
+    monkeypatch.setattr(listeners, "_MOST_RUNS", 10)
     seen = Summariser()
     for number in range(30):
         seen.handle_event(call_of(f"cell {number}"))

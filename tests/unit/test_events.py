@@ -12,8 +12,8 @@ from collections import OrderedDict
 import pytest
 
 from awaitly_nb import events
+from awaitly_nb.engine import Emitter, observe
 from awaitly_nb.errors import ListenerWarning
-from awaitly_nb.events import Emitter
 from awaitly_nb.result import err, ok
 
 AT = dt.datetime(2024, 2, 29, 12, tzinfo=dt.UTC)
@@ -188,7 +188,7 @@ def test_an_interrupt_in_a_listener_is_no_failure_of_the_listener():
 
 def test_observers_see_every_emitter_until_they_stop():
     seen = []
-    stop = events.observe(seen.append)
+    stop = observe(seen.append)
     try:
         Emitter([]).emit(SAMPLES[0])
         Emitter([]).emit(SAMPLES[1])
@@ -206,7 +206,7 @@ def test_an_observer_that_raises_is_left_out_of_every_emitter():
         calls.append(event)
         raise ValueError("observer bug")
 
-    stop = events.observe(broken)
+    stop = observe(broken)
     try:
         with pytest.warns(ListenerWarning):
             Emitter([]).emit(SAMPLES[0])
@@ -222,7 +222,7 @@ def test_an_emitter_without_listeners_is_idle():
     emitter = Emitter([print])
     emitter.close()
     assert emitter.idle
-    stop = events.observe(print)
+    stop = observe(print)
     try:
         assert not Emitter([]).idle
     finally:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.workflow import recent_runs
+from awaitly_nb.engine import recent_runs
 
 
 class Calls(list):

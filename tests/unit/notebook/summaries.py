@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from awaitly_nb.engine.summary import RunSummary, StepSummary
+from awaitly_nb.engine.listeners import RunSummary, StepSummary
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb.cache import as_step_cache
-from awaitly_nb.engine.summary import RunSummary, StepSummary
+from awaitly_nb.engine.listeners import RunSummary, StepSummary
 from awaitly_nb.manage import preview, show_computed
 from awaitly_nb.notebook.commands import TextTable
 from awaitly_nb.notebook.html import (

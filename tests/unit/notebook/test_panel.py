@@ -15,7 +15,8 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb import cache as caches, events
 from awaitly_nb.codec import pack
-from awaitly_nb.engine.summary import Summariser
+from awaitly_nb.engine import listeners
+from awaitly_nb.engine.listeners import Summariser
 from awaitly_nb.notebook import panel as panel_module
 from awaitly_nb.notebook.html import panel_html
 from awaitly_nb.notebook.panel import FolderWatcher, Panel, panel
@@ -455,11 +456,11 @@ def test_runs_from_before_the_panel_was_made_are_shown():
 
 
 def test_closing_stops_listening(shown):
-    count = len(events._observers)
+    count = len(listeners._observers)
     other = Panel(FolderKeys())
-    assert len(events._observers) == count + 1
+    assert len(listeners._observers) == count + 1
     other.close()
-    assert len(events._observers) == count
+    assert len(listeners._observers) == count
 
 
 # ---- outside of a notebook

@@ -10,7 +10,7 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb import config
-from awaitly_nb.events import observe
+from awaitly_nb.engine import observe
 from awaitly_nb.notebook import progress
 
 

@@ -1,4 +1,7 @@
-"""What runs did, without their values: the listener behind `workflow.last_run`, `%awaitly status` and the panel."""
+"""Who is told what a run does: its listeners, and the summary that `last_run`, `%awaitly status` and the panel show.
+
+The one rule of delivery: a listener never breaks a run. A summary holds no values.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,80 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from awaitly_nb import events as ev
 from awaitly_nb.drawing import html_of
 from awaitly_nb.engine.lookup import SOURCES, error_line
+from awaitly_nb.errors import ListenerWarning, logger, warn
 from awaitly_nb.frozen import Frozen, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-__all__ = ["RECENT", "RunSummary", "StepSummary", "Summariser"]
+    from awaitly_nb.events import Event, Listener
+
+__all__ = ["RECENT", "Emitter", "RunSummary", "StepSummary", "Summariser", "observe", "recent_runs"]
+
+_observers: list[Listener] = []
+
+
+def observe(listener: Listener) -> Callable[[], None]:
+    """Call `listener` with every event of every run in this process, as the panel does; return what ends that."""
+    _observers.append(listener)
+
+    def stop() -> None:
+        if listener in _observers:
+            _observers.remove(listener)
+
+    return stop
+
+
+class Emitter:
+    """Delivers the events of one run, until it is closed.
+
+    A listener that raises is reported once and then left out: it watches the run, it is no part of it.
+    """
+
+    __slots__ = ("_closed", "_listeners")
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners = list(listeners)
+        self._closed = False
+
+    @property
+    def idle(self) -> bool:
+        """True when nobody listens, so that events need not be made."""
+        return self._closed or not (self._listeners or _observers)
+
+    @property
+    def observed(self) -> bool:
+        """True when somebody watches every run of the process, as a notebook does."""
+        return bool(_observers)
+
+    def emit(self, event: Event) -> None:
+        """Give `event` to every listener; do nothing once closed."""
+        if self._closed:
+            return
+        for listener in (*self._listeners, *_observers):
+            try:
+                listener(event)
+            except Exception as exc:  # noqa: BLE001 - the stranger is the user's listener
+                for listeners in (self._listeners, _observers):
+                    if listener in listeners:
+                        listeners.remove(listener)
+                _report(
+                    f"listener {listener!r} raised {type(exc).__name__}: {exc} on {event.type}; "
+                    "it is not called again, and the run goes on"
+                )
+
+    def close(self) -> None:
+        """Deliver nothing from now on."""
+        self._closed = True
+
+
+def _report(message: str) -> None:
+    try:
+        warn(message, ListenerWarning)
+    except ListenerWarning:  # where warnings are errors, a listener still does not break the run
+        logger(__name__).warning(message)
+
 
 StepState: TypeAlias = Literal["running", "waiting", "hit", "computed", "failed", "replayed failure", "interrupted"]
 RunStatus: TypeAlias = Literal["running", "ok", "failed", "cancelled"]
@@ -297,3 +367,8 @@ _CANCELLED = {"KeyboardInterrupt": "interrupted by you", "CancelledError": "canc
 
 RECENT = Summariser()
 """What this process ran, for `%awaitly status`."""
+
+
+def recent_runs() -> list[RunSummary]:
+    """Return what the latest runs of this process did, the latest last."""
+    return RECENT.runs()
