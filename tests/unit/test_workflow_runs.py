@@ -10,6 +10,7 @@ import time
 import pytest
 
 import awaitly_nb as aw
+from awaitly_nb.testing import FakeClock
 
 
 def one_step(fn, **options):
@@ -288,15 +289,33 @@ def test_a_workflow_has_a_readable_repr():
     assert repr(aw.create_workflow("report", None, cache=None)) == "<workflow 'report'>"
 
 
-def test_a_step_that_is_cheaper_to_run_than_to_load_says_so(mode, tmp_path):
+class Takes:
+    """A value that takes some seconds to make and some to load, by the clock that the test turns."""
+
+    def __init__(self, clock, run_s, load_s):
+        clock.advance(run_s)
+        self.load_s = load_s
+
+    def __reduce__(self):
+        return load, (self.load_s,)
+
+
+def load(seconds):
+    time.perf_counter.advance(seconds)
+
+
+def test_a_step_that_is_cheaper_to_run_than_to_load_says_so(mode, tmp_path, monkeypatch):
     workflow = aw.create_workflow("w", None, cache=aw.create_disk_cache(tmp_path))
+    clock = FakeClock(at=100)
 
     def body(ctx):
-        yield ctx.step("cheap", lambda: [0] * 2_000_000, key="cheap")
-        yield ctx.step("dear", lambda: time.sleep(0.2), key="dear")
+        yield ctx.step("cheap", lambda: Takes(clock, 0.01, 0.02), key="cheap")
+        yield ctx.step("dear", lambda: Takes(clock, 2, 0.02), key="dear")
 
-    mode.run(workflow, body)
-    mode.run(workflow, body)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "perf_counter", clock)
+        mode.run(workflow, body)
+        mode.run(workflow, body)
     cheap, dear = workflow.last_run.steps
     assert cheap.reason == "from the cache, cheaper to run than to load"
     assert dear.reason == "from the cache"
