@@ -162,6 +162,7 @@ def report(one: RunReport) -> None:
 
 
 _MOST_ROWS = 50
+_MOST_NAMES = 1_000  # a terminal takes a tenth of a millisecond for each
 
 
 def entries(found: Sequence[Entry], *, everything: bool = False) -> None:
@@ -248,12 +249,13 @@ def removal(done: Removal, *, dry_run: bool = False) -> None:
 
 
 def statuses(found: Sequence[NameStatus]) -> None:
-    """Show one line for each name."""
+    """Show one line for each name, of very many the latest thousand."""
     out = console()
     if not found:
         out.print("nothing is cached yet: begin a cell with %%awaitly NAME, or decorate a function with @aw.step")
         return
     now = datetime.now(UTC)
+    shown = found[-_MOST_NAMES:]
     rows = [
         (
             one.state,
@@ -264,15 +266,15 @@ def statuses(found: Sequence[NameStatus]) -> None:
             f"{one.keys:,}",
             "" if one.at is None else show_age(one.at, now),
         )
-        for one in found
+        for one in shown
     ]
     columns = ("state", "step", "took", "size", "saved", "keys", "age")
     _lines(columns, rows, flexible=(1,), styles={"failed": "red", "stored": "green"})
     saved_s, size = sum(one.saved_s for one in found), sum(one.size_bytes or 0 for one in found)
     keys = sum(one.keys for one in found)
-    out.print(
-        f"{counted(len(found), 'name')}, {counted(keys, 'key')}, {show_size(size)}, {show_duration(saved_s)} saved"
-    )
+    more = f"; {counted(len(found) - len(shown), 'name')} more with --json" if len(shown) < len(found) else ""
+    saved = f"{show_duration(saved_s)} saved{more}"
+    out.print(f"{counted(len(found), 'name')}, {counted(keys, 'key')}, {show_size(size)}, {saved}")
 
 
 def plan(found: Plan) -> None:

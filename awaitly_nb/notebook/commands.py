@@ -29,6 +29,7 @@ __all__ = ["COMMANDS", "Command", "TextTable", "ValueView", "complete", "perform
 
 _NONE: Final = "-"
 _MOST_ROWS: Final = 50
+_MOST_NAMES: Final = 1_000
 _WIDTH: Final = 80
 
 
@@ -122,13 +123,14 @@ def _status() -> TextTable:
             _NONE if one.at is None else show_age(one.at, now),
             one.why,
         )
-        for one in found
+        for one in found[-_MOST_NAMES:]
     )
     saved_s = sum(one.saved_s for one in found)
-    title = f"{counted(len(rows), 'name')}" + (f", {show_duration(saved_s)} saved" if saved_s else "")
+    title = f"{counted(len(found), 'name')}" + (f", {show_duration(saved_s)} saved" if saved_s else "")
+    more = f"{counted(len(found) - len(rows), 'name')} more, which ran before these" if len(rows) < len(found) else ""
     if not rows:
         title = "nothing has run in this kernel yet: begin a cell with %%awaitly NAME; %awaitly help tells the rest"
-    return TextTable(title, ("state", "step", "took", "size", "saved", "age", "why"), rows, flexible=(1, 6))
+    return TextTable(title, ("state", "step", "took", "size", "saved", "age", "why"), rows, (1, 6), more)
 
 
 def _keys(glob: str = "*", *, everything: bool = False) -> TextTable:
