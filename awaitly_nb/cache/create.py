@@ -15,7 +15,7 @@ from awaitly_nb.units import parse_size
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
     from awaitly_nb.cache.entry import Entry, StepCache
@@ -191,10 +191,18 @@ def folder_delete(pattern: str) -> int:
     return folder.delete([name for name in names if matches is None or matches(name.partition(SEPARATOR)[2])])
 
 
-def recorded(directory: str | os.PathLike[str], namespace: str) -> list[tuple[str, Mark, int]]:
-    """Return key, mark and size in bytes of the live successes of a namespace that verify; decodes no value."""
-    cache = create_disk_cache(directory, namespace=namespace)
-    return list(cache.recorded()) if isinstance(cache, StoredCache) else []
+def recorded(directory: str | os.PathLike[str], *namespaces: str) -> Iterator[tuple[str, str, Mark, int]]:
+    """Yield namespace, key, mark and size in bytes of the live successes that verify, oldest first of each namespace.
+
+    Decodes no value.
+    """
+    from awaitly_nb.config import settings
+
+    cache = create_disk_cache(directory)
+    rows = open_folder(directory, mmap=settings().mmap).heads_of([space + SEPARATOR for space in namespaces])
+    for name, mark, size_bytes in cache.recorded(rows) if isinstance(cache, StoredCache) else ():
+        namespace, _, key = name.partition(SEPARATOR)
+        yield namespace, key, mark, size_bytes
 
 
 def doctor(directory: str | os.PathLike[str] | None = None, *, fix: bool = False) -> Report:

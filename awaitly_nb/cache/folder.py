@@ -214,6 +214,11 @@ class Folder:
         self.flush_hits()
         return self._guard(self.store.heads, prefix)
 
+    def heads_of(self, prefixes: Sequence[str]) -> list[tuple[str, str, int]]:
+        """Return as `heads` the records of several prefixes, each with few of all."""
+        self._guard(self.store.database.fresh)
+        return self._guard(self.store.heads_of, prefixes)
+
     def swap(
         self,
         name: str,

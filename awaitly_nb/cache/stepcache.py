@@ -314,9 +314,12 @@ class StoredCache:
         except (StoreError, EnvelopeError):
             return  # no more is known; whoever serves the entry tells why
 
-    def recorded(self) -> Iterator[tuple[str, Mark, int]]:
-        """Yield key, mark and size in bytes of the live successes that verify here; decodes no value."""
-        for name, head, _ in live_heads(self.store.heads(self._prefix), self._clock()):
+    def recorded(self, rows: Iterable[tuple[str, str, int]]) -> Iterator[tuple[str, Mark, int]]:
+        """Yield name, mark and size in bytes of those of these heads that are live successes and verify here.
+
+        Decodes no value.
+        """
+        for name, head, _ in live_heads(rows, self._clock()):
             if head.get("ok", True) is not True:
                 continue
             try:
@@ -324,7 +327,7 @@ class StoredCache:
             except (StoreError, EnvelopeError):
                 continue  # who serves the entry tells why it cannot be
             if sealed is not None:
-                yield name[len(self._prefix) :], sealed.mark, sealed.mark.size_bytes or sealed.size_bytes
+                yield name, sealed.mark, sealed.mark.size_bytes or sealed.size_bytes
 
     def size_of(self, key: str) -> int | None:
         """Return the size of the cached value in bytes, or None where that is not known without asking."""

@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from awaitly_nb.errors import AwaitlyError
@@ -29,6 +30,8 @@ _COMMAND = re.compile(r"^(\s*)!(.*)$")
 _HELP = re.compile(r"^\s*\??\??[\w.]+\?{0,2}\s*$")
 
 
+# A page asks for the plan of all cells at each pause of the typing, and all but one are as they were.
+@lru_cache(maxsize=2048)
 def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | None = None) -> CellText:
     """Return a code cell as the walk needs it.
 
@@ -56,9 +59,11 @@ def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | N
         name = source.lstrip().split()[0]
         statics = Statics(dynamic=f"the magic {name} may bind any name")
         return CellText(index=cell.index, cell_id=cell.cell_id, name=name, cached=False, live=name, statics=statics)
-    python, has_magics = (
-        (transform(source), "get_ipython()" in transform(source)) if transform else without_magics(source)
-    )
+    if transform is None:
+        python, has_magics = without_magics(source)
+    else:
+        python = transform(source)
+        has_magics = "get_ipython()" in python
     tree = parsed(python)
     directive, told = _directive(source)
     statics = read_statics(tree, python) if tree is not None else Statics(dynamic="it cannot be read without a kernel")

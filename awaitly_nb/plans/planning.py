@@ -123,9 +123,8 @@ def _cells_of(notebook: object) -> tuple[list[CodeCell], Path | None]:
 def _records(home: Path, namespaces: Iterable[str]) -> Iterator[CellRecord]:
     if not home.exists():
         return
-    for namespace in namespaces:
-        for key, mark, size_bytes in recorded(home, namespace):
-            yield _record(namespace, key, mark, size_bytes)
+    for namespace, key, mark, size_bytes in recorded(home, *namespaces):
+        yield _record(namespace, key, mark, size_bytes)
 
 
 def _record(namespace: str, key: str, mark: Mark, size_bytes: int) -> CellRecord:

@@ -179,6 +179,13 @@ class DiskStore:
             sql = f"SELECT key, tag, access_count FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - constants
             return _listed(reader, sql, values)
 
+    def heads_of(self, prefixes: Iterable[str]) -> list[tuple[str, str, int]]:
+        """Return as `heads` the records of several prefixes, each with few of all; over one connection."""
+        where, _ = _named("")
+        sql = f"SELECT key, tag, access_count FROM Cache WHERE {where} ORDER BY rowid"  # noqa: S608 - constants
+        with self.database.explained(), self.database.reader() as reader:
+            return [row for prefix in prefixes for row in _listed(reader, sql, _named(prefix)[1])]
+
     def sizes(self) -> list[tuple[str, str, int]]:
         """Return name, head and bytes on disk of every record, oldest first."""
         where, values = _named("", scan=True)

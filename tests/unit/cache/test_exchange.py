@@ -57,7 +57,7 @@ def test_values_and_what_their_keys_are_made_of_arrive(users):
     cache = aw.create_disk_cache(theirs, namespace="w", verify="strict")
     for key, value in VALUES.items():
         np.testing.assert_equal(cache.get(key).value, value)
-    told = {key: mark for key, mark, _ in recorded(theirs, "w")}
+    told = {key: mark for _, key, mark, _ in recorded(theirs, "w")}
     assert {key: [*map(tuple, mark.parts["parts"])] for key, mark in told.items()} == {
         key: [*map(tuple, PARTS["parts"])] for key in VALUES
     }
@@ -128,7 +128,7 @@ def test_a_stage_holds_no_value_and_goes_away(users):
     fill(users("ann"), **VALUES)
     entries = exported(users("ann"), *VALUES)
     with staged(entries) as folder:
-        sizes = {key: size for key, _, size in recorded(folder, "w")}
+        sizes = {key: size for _, key, _, size in recorded(folder, "w")}
         assert sizes["array"] >= 4_000_000
         assert sum(path.stat().st_size for path in folder.rglob("*")) < 1_000_000
     assert not folder.exists()
