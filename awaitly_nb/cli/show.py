@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from awaitly_nb.cli.headless import RunReport
     from awaitly_nb.cli.state import StateDetails
     from awaitly_nb.cli.travel import Contents
+    from awaitly_nb.codec import PublicKey
     from awaitly_nb.config import Setting
     from awaitly_nb.manage import EntryDetails, Explanation, Finding, NameStatus, Removal, Trusted, Vouched
     from awaitly_nb.plans import Plan
-    from awaitly_nb.share import Package, PublicKey
+    from awaitly_nb.share import Package
     from awaitly_nb.states import Lease, SavedState
 
 __all__ = [

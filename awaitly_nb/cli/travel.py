@@ -20,7 +20,7 @@ import click
 
 from awaitly_nb.cli import show
 from awaitly_nb.cli.options import as_json
-from awaitly_nb.config import cache_directory, identity_path, settings, trusted_keys_path
+from awaitly_nb.config import cache_directory, identity_path, settings
 from awaitly_nb.errors import CacheError, MisuseError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.cache import Exported
     from awaitly_nb.plans import CellPlan, CodeCell, Plan
-    from awaitly_nb.share import Exposed, Package, PublicKey
+    from awaitly_nb.share import Exposed, Package
     from awaitly_nb.stores import Body
 
 __all__ = ["Contents", "open_command", "pack_command"]
@@ -91,8 +91,9 @@ def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes:
     what the results tell of themselves (sources, paths, inputs as they are shown). The values are not looked into.
     """
     from awaitly_nb.cache import export_entries
+    from awaitly_nb.codec import Identity
     from awaitly_nb.plans import plan as make_plan, read_notebook
-    from awaitly_nb.share import Identity, exposed_in, pack
+    from awaitly_nb.share import exposed_in, pack
 
     if as_json and not yes:
         raise click.UsageError("--json does not ask: give --yes")
@@ -158,11 +159,12 @@ def open_command(*, file: Path, into: Path, trusted: bool, as_json: bool) -> Non
     nothing is unpickled before a cell is run.
     """
     from awaitly_nb.cache import import_entry
+    from awaitly_nb.codec import signer_name
     from awaitly_nb.share import open_bundle
 
     if as_json and not trusted:
         raise click.UsageError("--json does not ask: give --trust")
-    with open_bundle(file, _name_of) as package:
+    with open_bundle(file, signer_name) as package:
         into = into.absolute()
         target = into / package.notebook_name
         content = package.notebook()
@@ -199,15 +201,6 @@ def open_command(*, file: Path, into: Path, trusted: bool, as_json: bool) -> Non
             f"wrote {show.inert(str(target))}; {imported} entries are cached"
             + (f", {already} were already there" if already else "")
         )
-
-
-def _name_of(key: PublicKey) -> str | None:
-    from awaitly_nb.share import Identity, TrustedKeys
-
-    # Opening makes no key pair: who has none has signed nothing.
-    if identity_path().exists() and Identity.own(identity_path()).public == key:
-        return "you"
-    return TrustedKeys(trusted_keys_path()).name_of(key)
 
 
 def _incoming(package: Package) -> Iterator[tuple[str, str, str, Body]]:

@@ -16,8 +16,8 @@ from awaitly_nb.config import identity_path, trusted_keys_path
 from awaitly_nb.errors import AwaitlyError
 
 if TYPE_CHECKING:
+    from awaitly_nb.codec import TrustedKeys
     from awaitly_nb.manage import Vouched
-    from awaitly_nb.share import TrustedKeys
 
 __all__ = ["trust_group"]
 
@@ -85,7 +85,7 @@ def trust_key(*, as_json: bool) -> None:
 
     Who trusts it opens what you pack, and cannot sign anything in your name.
     """
-    from awaitly_nb.share import Identity
+    from awaitly_nb.codec import Identity
 
     public = Identity.own(identity_path()).public
     if as_json:
@@ -116,7 +116,7 @@ def trust_add(*, what: tuple[str, ...], name: str, as_json: bool) -> None:
     A public key is what `awaitly-nb trust key` prints: compare its six words with its owner. A secret is what
     `awaitly-nb trust export` prints; standard input keeps it out of the shell's history.
     """
-    from awaitly_nb.share import PublicKey
+    from awaitly_nb.codec import PublicKey
 
     text = " ".join(what)
     if not text.startswith(PublicKey.PREFIX):
@@ -155,7 +155,7 @@ def trust_remove(*, what: str, as_json: bool) -> None:
 
 
 def _keys() -> TrustedKeys:
-    from awaitly_nb.share import TrustedKeys
+    from awaitly_nb.codec import TrustedKeys
 
     return TrustedKeys(trusted_keys_path())
 

@@ -1,7 +1,8 @@
 """Values, failures and JSON to bytes and back; signed, so that nothing is unpickled that somebody else wrote.
 
 Pickle is imported in this package only, in `pickling`. `envelope` is the layout of an entry: a readable head that is
-signed, and a body of one pickle stream and its buffers. `secrets` holds the per-user key of the signatures. Modules are
+signed, and a body of one pickle stream and its buffers. `secrets` holds the per-user key of the signatures, and
+`identity` the key pair that signs what leaves the machine, so that whoever can check it cannot forge it. Modules are
 loaded when something of theirs is asked for: a first hit in a fresh process needs few of them.
 """
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
         seal as seal,
     )
     from awaitly_nb.codec.failures import failure_from_data as failure_from_data, failure_to_data as failure_to_data
+    from awaitly_nb.codec.identity import (
+        Identity as Identity,
+        PublicKey as PublicKey,
+        TrustedKeys as TrustedKeys,
+        UntrustedSignerError as UntrustedSignerError,
+        signer_name as signer_name,
+    )
     from awaitly_nb.codec.pickling import (
         Encoded as Encoded,
         Shape as Shape,
@@ -51,6 +59,7 @@ else:
             "by_value": "from_bytes is_travelling to_bytes",
             "envelope": "EnvelopeError Opened check_buffers open_envelope read_head reseal seal",
             "failures": "failure_from_data failure_to_data",
+            "identity": "Identity PublicKey TrustedKeys UntrustedSignerError signer_name",
             "pickling": (
                 "Encoded Shape UndecodableError copied copied_if_light decode decode_plain encode is_heavy "
                 "is_used_up refuse_used_up"

@@ -19,15 +19,15 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from awaitly_nb.codec import PublicKey
 from awaitly_nb.errors import AwaitlyError
-from awaitly_nb.share.identity import PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
-    from awaitly_nb.share.identity import Identity
+    from awaitly_nb.codec import Identity
 
 __all__ = ["Bundle", "BundleError", "BundleWriter"]
 

@@ -15,15 +15,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from awaitly_nb.codec import PublicKey, UntrustedSignerError
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.share.bundle import Bundle, BundleError, BundleWriter
-from awaitly_nb.share.identity import PublicKey, UntrustedSignerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from awaitly_nb.share.identity import Identity
+    from awaitly_nb.codec import Identity
 
 __all__ = ["Outgoing", "Package", "PackedEntry", "open_bundle", "pack"]
 

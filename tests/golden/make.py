@@ -73,7 +73,8 @@ def write_bundle(file):
 
     from awaitly_nb.cache import export_entries
     from awaitly_nb.cache.folder import forget_folders
-    from awaitly_nb.share import Identity, pack
+    from awaitly_nb.codec import Identity
+    from awaitly_nb.share import pack
 
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder, "cache"))

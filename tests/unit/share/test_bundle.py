@@ -7,7 +7,8 @@ import tracemalloc
 
 import pytest
 
-from awaitly_nb.share import Bundle, BundleError, BundleWriter, Identity
+from awaitly_nb.codec import Identity
+from awaitly_nb.share import Bundle, BundleError, BundleWriter
 
 IDENTITY = Identity(bytes(range(32)))
 BLOBS = [b"notebook", b"", b"x" * 3000, os.urandom(70_000)]

@@ -10,15 +10,14 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb.cache import import_entry
 from awaitly_nb.cache.folder import forget_folders
+from awaitly_nb.codec import Identity, UntrustedSignerError
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.result import mark_of
 from awaitly_nb.share import (
     Bundle,
     BundleError,
     BundleWriter,
-    Identity,
     PackedEntry,
-    UntrustedSignerError,
     open_bundle,
     pack,
 )

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.cli.app import app
-from awaitly_nb.share import BundleWriter, Identity, TrustedKeys
+from awaitly_nb.codec import Identity, TrustedKeys
+from awaitly_nb.share import BundleWriter
 
 CELLS = [
     "import numpy as np\nimport pandas as pd",

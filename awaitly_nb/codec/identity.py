@@ -20,7 +20,7 @@ from awaitly_nb.errors import AwaitlyError, MissingExtraError, MisuseError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Identity", "PublicKey", "TrustedKeys", "UntrustedSignerError"]
+__all__ = ["Identity", "PublicKey", "TrustedKeys", "UntrustedSignerError", "signer_name"]
 
 _PREFIX = "awaitly-ed25519"
 _SIZE = 32
@@ -217,6 +217,16 @@ class TrustedKeys:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(text + "\n")
         temporary.replace(self._path)
+
+
+def signer_name(key: PublicKey) -> str | None:
+    """Return the name under which the user who runs this process trusts a key, "you" for their own; else None."""
+    from awaitly_nb.config import identity_path, trusted_keys_path
+
+    # Asking makes no key pair: who has none has signed nothing.
+    if identity_path().exists() and Identity.own(identity_path()).public == key:
+        return "you"
+    return TrustedKeys(trusted_keys_path()).name_of(key)
 
 
 def _create(path: Path) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from awaitly_nb import MisuseError
-from awaitly_nb.share import Identity, PublicKey, TrustedKeys
+from awaitly_nb.codec import Identity, PublicKey, TrustedKeys
 
 # RFC 8032, section 7.1, test 2: a private key, its public key, a message and its signature.
 PRIVATE = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
