@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from awaitly_nb.errors import InvalidOptionError, MissingExtraError, MisuseError, StoreError
 from awaitly_nb.states.state_store import StateStore
-from awaitly_nb.stores import reopenable
+from awaitly_nb.stores import at_address, reopenable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,24 +78,17 @@ def open_store(url: str | Path, **options: Unpack[StoreOptions]) -> StateStore:
     >>> saved
     <ResumeState of 1 step>
     """
-    scheme, separator, rest = str(url).partition("://")
-    if not separator or scheme == "sqlite":
-        # As SQLAlchemy writes it: three slashes before a relative path, four before an absolute one.
-        path = Path(rest.removeprefix("/") if separator else url).expanduser()
-        return objects(path, **options) if path.is_dir() else sqlite(path, **options)
-    make = _SCHEMES.get(scheme.lower())
-    if make is None:
-        known = ", ".join(f"{name}://" for name in ("postgresql", "mongodb", "libsql", "redis", "s3"))
-        raise MisuseError(f"no store has addresses that begin with {scheme[:20]!r}; give a path, or {known}")
-    try:
-        return make(str(url), **options)
-    except (MissingExtraError, InvalidOptionError):
-        raise
-    except (StoreError, ValueError):  # whatever cannot be parsed may be a part of the password
-        raise InvalidOptionError(
-            f"the address that begins with {scheme}:// cannot be read; are @, / and : in its password written as %40, "
-            "%2F and %3A?"
-        ) from None
+    return at_address(
+        url,
+        {
+            "sqlite": lambda place: sqlite(place, **options),
+            "postgres": lambda place: postgres(str(place), **options),
+            "mongo": lambda place: mongo(str(place), **options),
+            "libsql": lambda place: libsql(place, **options),
+            "redis": lambda place: redis(str(place), **options),
+            "objects": lambda place: objects(place, **options),
+        },
+    )
 
 
 def sqlite(path: str | Path, **options: Unpack[StoreOptions]) -> StateStore:
@@ -315,15 +307,6 @@ def objects(
     from awaitly_nb.stores import object_store
 
     return _store(object_store, url, storage_options=storage_options, options=options)
-
-
-_SCHEMES: dict[str, Callable[..., StateStore]] = {
-    **dict.fromkeys(("postgres", "postgresql"), postgres),
-    **dict.fromkeys(("mongodb", "mongodb+srv"), mongo),
-    **dict.fromkeys(("libsql", "https", "http"), libsql),
-    **dict.fromkeys(("redis", "rediss", "unix"), redis),
-    **dict.fromkeys(("s3", "s3a", "gcs", "gs", "az", "abfs", "file"), objects),
-}
 
 
 def _store(make: Callable[..., Any], place: object, *, options: StoreOptions, **own: Any) -> StateStore:
