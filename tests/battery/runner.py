@@ -44,13 +44,13 @@ class Result:
 
 
 class Parent:
-    """A process that forks for each run."""
+    """A process that forks for each run; `loaded` is a module that every child begins with."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, *, loaded="sys"):
         self._count = 0
         env = {**os.environ, "PYTHONHASHSEED": str(seed), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from tests.battery.runner import serve; serve()"],
+            [sys.executable, "-c", f"import {loaded}; from tests.battery.runner import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
