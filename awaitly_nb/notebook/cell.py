@@ -27,8 +27,7 @@ from awaitly_nb.manage import show_when
 from awaitly_nb.notebook.auto import few
 from awaitly_nb.notebook.body import read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
-from awaitly_nb.notebook.recorder import Recorder, flush_figures
-from awaitly_nb.notebook.replay import replay, show_badge
+from awaitly_nb.notebook.outputs import Recorder, flush_figures, replay, show_badge
 from awaitly_nb.notebook.session import (
     CELL,
     CannotRestoreError,

@@ -1,8 +1,10 @@
-"""What a cell shows while it runs, recorded beside being shown.
+"""What a cell shows: recorded while it runs, beside being shown, and shown again on a hit, with a quiet line below it.
 
 The shell's own streams, publisher and displayhook stay in place, with some methods of these objects shadowed, so that
 whoever holds one of them already (a logging handler, a progress bar) is recorded too. The recording is stored as the
-notebook would store it: what `clear_output` removed is gone, and a display that was updated holds its last content.
+notebook would store it: what `clear_output` removed is gone, and a display that was updated holds its last content. A
+widget becomes static HTML, because its model dies with its kernel: text, progress bars, the value of a control, and
+boxes of these. A frontend never gets the widget's own view type, which would show "model not found".
 """
 
 from __future__ import annotations
@@ -10,17 +12,16 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
+from html import escape
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from awaitly_nb.notebook.snapshots import without_widgets
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from awaitly_nb.notebook.shell import Shell
 
-__all__ = ["Output", "Recorder", "flush_figures"]
+__all__ = ["Output", "Recorder", "flush_figures", "replay", "show_badge", "without_widgets"]
 
 Output: TypeAlias = "dict[str, Any]"
 """One thing shown, as plain data; its `kind` is one of those that `Recorder.outputs` tells."""
@@ -207,3 +208,91 @@ def _finished(output: Output) -> Output:
     if output["kind"] == "error":
         return output
     return {**output, "data": without_widgets(output["data"])}
+
+
+_QUIET = "font-size:.8em;color:var(--jp-ui-font-color2,#757575)"
+_MISSING = object()
+
+
+def replay(shell: Shell, outputs: Iterable[Output], *, result: Any = _MISSING) -> None:
+    """Show recorded outputs, as the cell itself would have.
+
+    Parameters
+    ----------
+    shell
+        Whose streams, publisher and displayhook are used.
+    outputs
+        What a `Recorder` recorded.
+    result
+        The value behind the last `execute_result`, which becomes `_` and `Out[n]`; absent where it was not stored.
+    """
+    for output in outputs:
+        match output["kind"]:
+            case "stream":
+                stream = getattr(sys, output["name"])
+                stream.write(output["text"])
+                stream.flush()
+            case "result":
+                _show_result(shell, output, result)
+            case "error":
+                kind = type(output["name"], (Exception,), {})
+                shell._showtraceback(kind, kind(output["value"]), output["lines"])  # noqa: SLF001 - see the recorder
+            case kind:
+                transient = {"display_id": output["display_id"]} if output["display_id"] else None
+                shell.display_pub.publish(
+                    output["data"], output["metadata"], transient=transient, update=kind == "update"
+                )
+
+
+def show_badge(shell: Shell, text: str, *, title: str = "") -> None:
+    """Show one quiet line; `title` is what hovering over it tells."""
+    html = f'<div class="awaitly-badge" style="{_QUIET}" title="{escape(title)}">{escape(text)}</div>'
+    shell.display_pub.publish({"text/plain": text, "text/html": html}, {})
+
+
+def _show_result(shell: Shell, output: Output, value: Any) -> None:  # Any: the user's value
+    hook = shell.displayhook
+    hook.start_displayhook()
+    hook.write_output_prompt()
+    if value is not _MISSING:
+        hook.update_user_ns(value)
+        hook.fill_exec_result(value)
+    hook.write_format_data(output["data"], output["metadata"])
+    hook.log_output(output["data"])
+    hook.finish_displayhook()
+
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def without_widgets(data: dict[str, Any]) -> dict[str, Any]:  # Any: a MIME bundle's values
+    """Return a MIME bundle in which a widget view is replaced by HTML of its state now; other bundles as they are."""
+    if VIEW not in data:
+        return data
+    rest = {mime: content for mime, content in data.items() if mime != VIEW}
+    widget = _widget(data[VIEW].get("model_id", ""))
+    if "text/html" not in rest:
+        rest["text/html"] = _drawn(widget) if widget is not None else escape(str(rest.get("text/plain", "widget")))
+    return rest
+
+
+def _widget(model_id: str) -> Any:  # Any: an ipywidgets widget, or None
+    module = sys.modules.get("ipywidgets.widgets.widget")
+    return None if module is None else module._instances.get(model_id)  # noqa: SLF001 - no public way to look one up
+
+
+def _drawn(widget: Any) -> str:  # Any: an ipywidgets widget of any class
+    kind = type(widget).__name__
+    label = escape(str(getattr(widget, "description", "") or ""))
+    if children := getattr(widget, "children", None):
+        direction = "column" if kind in {"VBox", "Accordion", "Tab", "Stack"} else "row"
+        inner = "".join(_drawn(child) for child in children)
+        return f'<div style="display:flex;flex-direction:{direction};gap:.5em;align-items:baseline">{inner}</div>'
+    value: Any = getattr(widget, "value", None)
+    if kind in {"HTML", "HTMLMath"}:
+        return f"<span>{label} {value}</span>"  # markup by its own definition, shown as markup live, too
+    if kind in {"IntProgress", "FloatProgress"}:
+        return f'<label>{label} <progress max="{float(widget.max):g}" value="{float(value):g}"></progress></label>'
+    if value is None:
+        return f"<code>{escape(kind)}</code>"
+    return f"<span>{label} {escape(str(value))}</span>"

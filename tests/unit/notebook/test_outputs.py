@@ -8,8 +8,7 @@ import threading
 
 import pytest
 
-from awaitly_nb.notebook.recorder import Recorder
-from awaitly_nb.notebook.replay import replay, show_badge
+from awaitly_nb.notebook.outputs import Recorder, replay, show_badge
 
 
 def record(shell, source):
