@@ -21,7 +21,7 @@ from awaitly_nb.cache import open_default
 from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import tree_digest
-from awaitly_nb.notebook.shell import is_typed
+from awaitly_nb.notebook.body import is_typed
 from awaitly_nb.plans import AUTO, Directive, always_runs, called, notes_of, parsed, read_directive, without_magics
 from awaitly_nb.units import show_duration
 

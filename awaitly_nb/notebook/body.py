@@ -1,7 +1,12 @@
-"""The code of a cell as IPython understands it: what it binds and reads, whether it awaits, and how to run it.
+"""The code of a cell as IPython understands it: what it binds and reads, whether it awaits, and how to run and stop it.
 
 Runs the statements itself instead of nesting `shell.run_cell`, because a nested cell shows and swallows its exception,
 and counts as a cell of its own in the history and in the events.
+
+While a cell awaits, ipykernel answers SIGINT by asking the loop to cancel the cell, and the loop cannot do so before
+blocking code on its thread ends. So every stretch of the cell that runs without giving way to the loop is made
+interruptible, as the engine does for blocking steps; in between, ipykernel's own handler cancels what is awaited. That
+handler does not wake a loop that sleeps (on 7.4, Stop during `await asyncio.sleep(8)` took 8 s), so it is woken.
 """
 
 from __future__ import annotations
@@ -9,22 +14,34 @@ from __future__ import annotations
 import ast
 import linecache
 import re
+import signal
 import warnings
 from dataclasses import dataclass
 from inspect import CO_COROUTINE
 from keyword import iskeyword
+from types import coroutine
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.engine import interruptible
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.notebook.shell import transformed
-from awaitly_nb.notebook.stop import interruptible, stoppable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+    from types import TracebackType
 
     from awaitly_nb.notebook.shell import Shell
 
-__all__ = ["Body", "awaits", "read_body", "register_lines"]
+__all__ = [
+    "Body",
+    "awaits",
+    "hide_handler",
+    "is_typed",
+    "read_body",
+    "register_lines",
+    "stoppable",
+    "transformed",
+    "wake_on_stop",
+]
 
 _SHELL_LINES = frozenset({"sx", "system", "pip", "conda", "mamba", "micromamba", "uv"})
 _SHELL_CELLS = frozenset(
@@ -201,6 +218,23 @@ def read_body(shell: Shell, first_line: str | None, source: str) -> Body:
     )
 
 
+_reading: list[str] = []
+
+
+def transformed(shell: Shell, source: str) -> str:
+    """Return a cell's text as IPython turns it into Python, when nobody runs it: automatic mode leaves it alone."""
+    _reading.append(source)
+    try:
+        return shell.transform_cell(source)
+    finally:
+        _reading.pop()
+
+
+def is_typed() -> bool:
+    """Tell whether the text that is being transformed is a cell that will run, and not one that is only read."""
+    return not _reading
+
+
 def register_lines(filename: str, source: str) -> None:
     """Let `inspect` and tracebacks find the lines of a cell that ran in an earlier kernel."""
     if filename not in linecache.cache:
@@ -343,3 +377,54 @@ def _parse(text: str) -> ast.Module | None:
         return ast.parse(text)
     except (SyntaxError, ValueError):
         return None
+
+
+def wake_on_stop() -> None:
+    """Let ipykernel's handler for an awaiting cell wake the event loop; does nothing where that is not in force.
+
+    Called when a cell begins. ipykernel puts its own handler of before back when the cell ends.
+    """
+    import asyncio
+
+    previous = signal.getsignal(signal.SIGINT)
+    if not callable(previous) or "_cancel_on_sigint" not in getattr(previous, "__qualname__", ""):
+        return
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+
+    def handler(signum: int, frame: Any) -> None:  # Any: the interpreter's frame
+        previous(signum, frame)
+        loop.call_soon_threadsafe(lambda: None)
+
+    signal.signal(signal.SIGINT, handler)
+
+
+def hide_handler(traceback: TracebackType | None) -> None:
+    """Cut the signal handler off the end of an interrupt's traceback, so that it ends where the user's code was."""
+    while traceback is not None and traceback.tb_next is not None:
+        if traceback.tb_next.tb_frame.f_globals.get("__name__") == interruptible.__module__:
+            traceback.tb_next = None
+        traceback = traceback.tb_next
+
+
+@coroutine
+def stoppable(coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:  # Any: what passes between task and loop
+    """Drive `coro`, with SIGINT raising `KeyboardInterrupt` in it whenever it is not waiting for the loop."""
+    resume: Callable[[Any], Any] = coro.send
+    argument: Any = None
+    while True:
+        try:
+            with interruptible():
+                awaited = resume(argument)
+        except StopIteration as end:
+            return end.value
+        try:
+            argument = yield awaited
+            resume = coro.send
+        except GeneratorExit:
+            coro.close()
+            raise
+        except BaseException as exc:  # noqa: BLE001 - handed to the coroutine, which raises it on
+            resume, argument = coro.throw, exc.with_traceback(None)  # as if the loop had spoken to it directly

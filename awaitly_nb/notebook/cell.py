@@ -1,7 +1,7 @@
 """One `%%awaitly` cell, from its first line to its badge.
 
 A cell is a step without arguments: its key is made of its code and of what it reads, its value is what it leaves in the
-session (`session`, `ledger`) and what it showed (`recorder`). The engine decides whether it runs. A hit is accepted
+session (`session`, `ledger`) and what it showed (`outputs`). The engine decides whether it runs. A hit is accepted
 once the session is restored; what cannot be restored runs, with the reason on its badge.
 """
 
@@ -25,7 +25,7 @@ from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, Unc
 from awaitly_nb.keys import cell_parts, changed_files, literal_files, read_cell, track_files
 from awaitly_nb.manage import show_when
 from awaitly_nb.notebook.auto import few
-from awaitly_nb.notebook.body import read_body, register_lines
+from awaitly_nb.notebook.body import hide_handler, read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
 from awaitly_nb.notebook.outputs import Recorder, flush_figures, replay, show_badge
 from awaitly_nb.notebook.session import (
@@ -38,7 +38,6 @@ from awaitly_nb.notebook.session import (
     make_placeholders_before_cells,
     restore,
 )
-from awaitly_nb.notebook.stop import hide_handler
 from awaitly_nb.plans import called, parse_cell_line
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration

@@ -14,12 +14,10 @@ from awaitly_nb.engine import observe
 from awaitly_nb.errors import InvalidOptionError, MisuseError, NotCachedError
 from awaitly_nb.notebook import lab
 from awaitly_nb.notebook.auto import Auto
-from awaitly_nb.notebook.body import awaits
+from awaitly_nb.notebook.body import awaits, transformed, wake_on_stop
 from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.notebook.commands import complete, perform
 from awaitly_nb.notebook.progress import Progress
-from awaitly_nb.notebook.shell import transformed
-from awaitly_nb.notebook.stop import wake_on_stop
 from awaitly_nb.plans import CELL_FLAGS, CELL_VALUES
 
 if TYPE_CHECKING:

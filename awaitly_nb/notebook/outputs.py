@@ -236,7 +236,7 @@ def replay(shell: Shell, outputs: Iterable[Output], *, result: Any = _MISSING) -
                 _show_result(shell, output, result)
             case "error":
                 kind = type(output["name"], (Exception,), {})
-                shell._showtraceback(kind, kind(output["value"]), output["lines"])  # noqa: SLF001 - see the recorder
+                shell._showtraceback(kind, kind(output["value"]), output["lines"])  # noqa: SLF001 - as above
             case kind:
                 transient = {"display_id": output["display_id"]} if output["display_id"] else None
                 shell.display_pub.publish(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from awaitly_nb.errors import MisuseError, UnkeyableError
 from awaitly_nb.keys import part_digest
+from awaitly_nb.notebook.body import transformed
 from awaitly_nb.notebook.html import Html, cell, document, heading, paragraph, table
-from awaitly_nb.notebook.shell import transformed
 from awaitly_nb.plans import Plan, plan
 from awaitly_nb.units import show_duration, show_size
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-__all__ = ["Compiler", "DisplayHook", "Publisher", "Shell", "current_shell", "is_typed", "transformed"]
+__all__ = ["Compiler", "DisplayHook", "Publisher", "Shell", "current_shell"]
 
 
 class Publisher(Protocol):
@@ -109,20 +109,3 @@ def current_shell() -> Shell | None:
     ipython = sys.modules.get("IPython")
     found: Shell | None = None if ipython is None else ipython.get_ipython()
     return found
-
-
-_reading: list[str] = []
-
-
-def transformed(shell: Shell, source: str) -> str:
-    """Return a cell's text as IPython turns it into Python, when nobody runs it: automatic mode leaves it alone."""
-    _reading.append(source)
-    try:
-        return shell.transform_cell(source)
-    finally:
-        _reading.pop()
-
-
-def is_typed() -> bool:
-    """Tell whether the text that is being transformed is a cell that will run, and not one that is only read."""
-    return not _reading

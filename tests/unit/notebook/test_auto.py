@@ -240,7 +240,7 @@ def test_off_is_off_and_the_status_sums_up(auto):
 
 
 def test_reading_a_cell_is_not_running_it(auto):
-    from awaitly_nb.notebook.shell import transformed
+    from awaitly_nb.notebook.body import transformed
 
     assert auto.ip.transform_cell("x = sum([1])") != "x = sum([1])\n"
     assert transformed(auto.ip, "x = sum([1])") == "x = sum([1])\n"

@@ -8,9 +8,8 @@ import signal
 import pytest
 
 from awaitly_nb.errors import InvalidOptionError, MisuseError
-from awaitly_nb.notebook.body import awaits, read_body, register_lines
+from awaitly_nb.notebook.body import awaits, read_body, register_lines, stoppable, wake_on_stop
 from awaitly_nb.notebook.outputs import without_widgets
-from awaitly_nb.notebook.stop import stoppable, wake_on_stop
 from awaitly_nb.plans.cell_line import CELL_USAGE, parse_cell_line
 
 
