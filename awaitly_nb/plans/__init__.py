@@ -1,6 +1,6 @@
 """A plan before running: what will hit, what will run, why, and what it costs, without a kernel.
 
-Reads the notebook's text (`notebook_file`, `cell_line`, `cell_text`, `statics`, `naming`) and the heads of entries
+Reads the notebook's text (`notebook_file`, `cell_line`, `cell_text`, `statics`) and the heads of entries
 (`records`, `notes`), and walks the cells from fingerprint to fingerprint (`walk`). Unpickles nothing and runs no user
 code.
 """
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
         CELL_FLAGS as CELL_FLAGS,
         CELL_VALUES as CELL_VALUES,
         CellOptions as CellOptions,
+        Directive as Directive,
+        called as called,
         parse_cell_line as parse_cell_line,
+        read_directive as read_directive,
     )
     from awaitly_nb.plans.cell_text import parsed as parsed, without_magics as without_magics
     from awaitly_nb.plans.graph import Graph as Graph
-    from awaitly_nb.plans.naming import Directive as Directive, called as called, read_directive as read_directive
     from awaitly_nb.plans.notebook_file import (
         CodeCell as CodeCell,
         code_cells as code_cells,
@@ -36,10 +38,9 @@ else:
     __getattr__ = door(
         __name__,
         {
-            "cell_line": "CELL_FLAGS CELL_VALUES CellOptions parse_cell_line",
+            "cell_line": "CELL_FLAGS CELL_VALUES CellOptions Directive called parse_cell_line read_directive",
             "cell_text": "parsed without_magics",
             "graph": "Graph",
-            "naming": "Directive called read_directive",
             "notebook_file": "CodeCell code_cells read_notebook",
             "notes": "Notes",
             "planning": "notes_of plan",

@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from awaitly_nb import MisuseError
-from awaitly_nb.plans.naming import Directive, called, read_directive
+from awaitly_nb.plans.cell_line import Directive, called, read_directive
 
 
 @pytest.mark.parametrize(
