@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from awaitly_nb.notebook.session.live import CannotRestoreError
-from awaitly_nb.notebook.session.namespace import CELL, Left, Payload, Watched, restore
-from awaitly_nb.notebook.session.placeholders import (
+from awaitly_nb.notebook.session.namespace import (
+    CELL,
+    Left,
+    Payload,
     Placeholder,
     PlaceholderError,
+    Watched,
     make_placeholders,
     make_placeholders_before_cells,
+    restore,
 )
 
 __all__ = [
