@@ -1,12 +1,19 @@
-"""Both ends of a call in another process: it is run there, and what came of it, printed and read, is told here."""
+"""Worker processes on this machine, through loky, and both ends of a call in another process.
+
+loky and not `ProcessPoolExecutor`: that one runs an unguarded script again in each worker, and stays broken for good
+once a worker was killed. Functions of a notebook travel by value; what came of a call, printed and read, is told here.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
+import uuid
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
@@ -14,12 +21,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.codec import from_bytes, to_bytes
+from awaitly_nb.errors import MissingExtraError
 from awaitly_nb.keys import note_files, track_files, tracked_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["RelayFuture", "answer", "interrupt_here", "interruptible", "work"]
+__all__ = ["PROCESS", "ProcessExecutor", "RelayFuture", "answer", "interrupt_here", "interruptible", "work"]
+
+_IDLE_S = 300
+"""Seconds after which idle workers end."""
+
+
+class ProcessExecutor:
+    """Runs each call in one of as many worker processes as there are processors."""
+
+    tells_files = True
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls run at once."""
+        return os.cpu_count() or 1
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Start `fn(*args, **kwargs)` in a worker, and return its future; cancelling it interrupts the worker."""
+        try:
+            from loky import get_reusable_executor
+        except ImportError as exc:
+            raise MissingExtraError("loky", "process") from exc
+
+        token = uuid.uuid4().hex
+        pid_file = Path(tempfile.gettempdir()) / f"awaitly-worker-{token}"
+        future = RelayFuture(lambda: _interrupt(pid_file))
+        pool = get_reusable_executor(max_workers=self.concurrency, timeout=_IDLE_S)
+        inner = pool.submit(work, to_bytes((fn, args, kwargs)), token, str(pid_file), future.home)
+
+        def ended(done: Future[bytes]) -> None:
+            pid_file.unlink(missing_ok=True)  # a worker that was killed leaves it behind
+            future.take(done.result)
+
+        inner.add_done_callback(ended)
+        return future
+
+
+def _interrupt(pid_file: Path) -> None:
+    # No file: the call has not begun, or is over.
+    with suppress(FileNotFoundError, ProcessLookupError, ValueError):
+        os.kill(int(pid_file.read_text(encoding="ascii")), signal.SIGINT)
+
+
+PROCESS = ProcessExecutor()
+
 
 _threads: dict[str, int] = {}
 _local = threading.local()
