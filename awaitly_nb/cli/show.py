@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from awaitly_nb.manage import counted, fit_width, middle_cut, show_took, shown_key, shown_text
-from awaitly_nb.units import show_age, show_duration, show_size
+from awaitly_nb.manage import shown_key, shown_text
+from awaitly_nb.units import counted, fit_width, middle_cut, show_age, show_duration, show_size, show_took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -37,17 +37,6 @@ if TYPE_CHECKING:
         status as status,
         why as why,
     )
-    from awaitly_nb.manage.terms import (
-        STATES as STATES,
-        WORDS as WORDS,
-        counted as counted,
-        fit_width as fit_width,
-        middle_cut as middle_cut,
-        short_key as short_key,
-        show_computed as show_computed,
-        show_took as show_took,
-        show_when as show_when,
-    )
     from awaitly_nb.manage.vouching import (
         Trusted as Trusted,
         Vouched as Vouched,
@@ -69,7 +58,6 @@ else:
             "health": "Finding config doctor",
             "previews": "Preview preview shown_text",
             "steps": "Explanation NameStatus expected_s notebook_names status why",
-            "terms": "STATES WORDS counted fit_width middle_cut short_key show_computed show_took show_when",
             "vouching": "Trusted Vouched distrust export_secret trust_secret trusted untrusted vouch",
         },
     )

@@ -25,8 +25,7 @@ from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import NotCachedError, StoreError
 from awaitly_nb.keys import Parts
 from awaitly_nb.manage.previews import Preview, preview, shown_text
-from awaitly_nb.manage.terms import counted, short_key
-from awaitly_nb.units import did_you_mean, show_duration
+from awaitly_nb.units import counted, did_you_mean, short_key, show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

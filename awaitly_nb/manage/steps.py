@@ -22,8 +22,7 @@ from awaitly_nb.engine import recent_runs
 from awaitly_nb.errors import NotCachedError
 from awaitly_nb.keys import Parts, diff, nearest
 from awaitly_nb.manage.entries import find, names
-from awaitly_nb.manage.terms import STATES, WORDS, show_took
-from awaitly_nb.units import did_you_mean, show_age, show_duration
+from awaitly_nb.units import STATES, WORDS, did_you_mean, show_age, show_duration, show_took
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

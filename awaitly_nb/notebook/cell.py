@@ -23,7 +23,6 @@ from awaitly_nb.config import settings
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
 from awaitly_nb.keys import cell_parts, changed_files, literal_files, read_cell, track_files
-from awaitly_nb.manage import show_when
 from awaitly_nb.notebook.auto import few
 from awaitly_nb.notebook.body import hide_handler, read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
@@ -40,7 +39,7 @@ from awaitly_nb.notebook.session import (
 )
 from awaitly_nb.plans import called, parse_cell_line
 from awaitly_nb.result import mark_of
-from awaitly_nb.units import show_duration
+from awaitly_nb.units import show_duration, show_when
 from awaitly_nb.workflow import run_step, run_step_async, standing_run
 
 if TYPE_CHECKING:

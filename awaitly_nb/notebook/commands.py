@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb import manage
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.manage import counted, fit_width, middle_cut, show_took, shown_key, shown_text
+from awaitly_nb.manage import shown_key, shown_text
 from awaitly_nb.notebook.html import document, heading, preview_html, table
 from awaitly_nb.notebook.shell import current_shell
-from awaitly_nb.units import did_you_mean, show_age, show_duration, show_size
+from awaitly_nb.units import counted, did_you_mean, fit_width, middle_cut, show_age, show_duration, show_size, show_took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

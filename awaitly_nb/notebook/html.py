@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.drawing import register_html, register_panel
-from awaitly_nb.manage import (
-    WORDS,
-    Preview,
-    counted,
-    middle_cut,
-    preview,
-    short_key,
-    show_computed,
-    show_took,
-    show_when,
-    shown_key,
-)
+from awaitly_nb.manage import Preview, preview, shown_key
 from awaitly_nb.notebook.panel_rows import grouped, sections
 from awaitly_nb.result import Err, mark_of
-from awaitly_nb.units import show_duration, show_size
+from awaitly_nb.units import (
+    WORDS,
+    counted,
+    middle_cut,
+    short_key,
+    show_computed,
+    show_duration,
+    show_size,
+    show_took,
+    show_when,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -20,13 +20,13 @@ from awaitly_nb.cache import Entry, as_step_cache
 from awaitly_nb.engine import RECENT, Summariser, observe, seen_parts
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import Parts, diff
-from awaitly_nb.manage import Preview, counted, notebook_names, preview, show_computed
+from awaitly_nb.manage import Preview, notebook_names, preview
 from awaitly_nb.notebook.html import PANEL_ENTRIES, panel_html
 from awaitly_nb.notebook.panel_display import Displays, kernel_shell, panel_text
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList, key_columns
 from awaitly_nb.notebook.panel_rows import changes, invalidated, key_row, sections
 from awaitly_nb.result import mark_of
-from awaitly_nb.units import show_size
+from awaitly_nb.units import counted, show_computed, show_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping

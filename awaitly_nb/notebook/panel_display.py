@@ -11,8 +11,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.manage import WORDS, show_took
-from awaitly_nb.units import show_duration, show_size
+from awaitly_nb.units import WORDS, show_duration, show_size, show_took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

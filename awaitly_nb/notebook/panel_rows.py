@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from awaitly_nb.manage import STATES, WORDS, short_key
+from awaitly_nb.units import STATES, WORDS, short_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ import pytest
 import awaitly_nb as aw
 from awaitly_nb.cache import as_step_cache
 from awaitly_nb.engine.listeners import RunSummary, StepSummary
-from awaitly_nb.manage import preview, show_computed
+from awaitly_nb.manage import preview
 from awaitly_nb.notebook.commands import TextTable
 from awaitly_nb.notebook.html import (
     Html,
@@ -29,6 +29,7 @@ from awaitly_nb.notebook.html import (
 )
 from awaitly_nb.notebook.panel_rows import sections
 from awaitly_nb.result import Err, Mark, Ok
+from awaitly_nb.units import show_computed
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"

@@ -14,12 +14,12 @@ import awaitly_nb as aw
 from awaitly_nb import cache as caches, events
 from awaitly_nb.cache import Listing
 from awaitly_nb.frozen import replace
-from awaitly_nb.manage import middle_cut, show_computed, show_took, show_when
 from awaitly_nb.notebook.html import run_html
 from awaitly_nb.notebook.panel import Pace
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList, key_columns
 from awaitly_nb.notebook.panel_rows import changes, sections
 from awaitly_nb.result import Err, Ok
+from awaitly_nb.units import middle_cut, show_computed, show_took, show_when
 from tests.unit.notebook.summaries import NOW, run, states, step
 
 # ---- rows
