@@ -124,6 +124,11 @@ class Server:
         for pid in processes:
             os.kill(pid, signal.SIGSTOP)
         try:
+            # On a busy machine a thread may still answer a while after the signal was sent.
+            limit = time.monotonic() + START_LIMIT_S
+            while not all(_is_stopped(pid) for pid in processes):
+                assert time.monotonic() < limit, "the server does not stop"
+                self._pause()
             yield
         finally:
             for pid in processes:
@@ -156,6 +161,11 @@ class Server:
     def _pause(self):
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(0.05)
+
+
+def _is_stopped(pid):
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state in "TtZX" for state in states)
 
 
 class Postgres(Server):
