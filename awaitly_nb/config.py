@@ -73,6 +73,10 @@ class Settings(Frozen, kw_only=True):
         Seconds that a plain cell must take to be worth storing.
     auto_budget
         Bytes that automatic mode may store; None means a fifth of what is free on the disk.
+    remote
+        Address of a store behind the default cache, whose entries are served where their signer is trusted.
+    remote_write
+        Who writes to it: `"never"`, `"push"` (`awaitly-nb push`), or `"always"`, as CI does.
     """
 
     cache_dir: Path | None = None
@@ -87,6 +91,8 @@ class Settings(Frozen, kw_only=True):
     auto: bool = False
     auto_min: float = 1.0
     auto_budget: int | None = None
+    remote: str | None = None
+    remote_write: Literal["never", "push", "always"] = "never"
 
 
 class Setting(Frozen):
@@ -119,6 +125,8 @@ def configure(
     auto: bool | EllipsisType | None = ...,
     auto_min: float | timedelta | str | EllipsisType | None = ...,
     auto_budget: int | str | EllipsisType | None = ...,
+    remote: str | EllipsisType | None = ...,
+    remote_write: Literal["never", "push", "always"] | EllipsisType | None = ...,
     **unknown: Never,
 ) -> None:
     """Set defaults for this process; they win over the environment and over every file.
@@ -151,6 +159,11 @@ def configure(
         Seconds that a plain cell must take to be worth storing.
     auto_budget
         Bytes that automatic mode may store; None means a fifth of what is free on the disk.
+    remote
+        Address of a store behind the default cache, such as `"s3://bucket/prefix"`: what is missing here is taken from
+        there where its signer is trusted.
+    remote_write
+        Who writes to it: `"never"`, `"push"` (`awaitly-nb push`), or `"always"`, as CI does.
     **unknown
         Any other name is refused, and the nearest setting is named.
 
@@ -180,6 +193,8 @@ def configure(
         "auto": auto,
         "auto_min": auto_min,
         "auto_budget": auto_budget,
+        "remote": remote,
+        "remote_write": remote_write,
     }
     for name in unknown:
         raise MisuseError(
@@ -214,7 +229,15 @@ def settings() -> Settings:
 
 def explain() -> list[Setting]:
     """Return every setting with its value and where that came from."""
-    return [Setting(name, *found) for name, found in _resolve().items()]
+    return [Setting(name, _shown(name, value), source) for name, (value, source) in _resolve().items()]
+
+
+def _shown(name: str, value: object) -> object:
+    """Return a value as people may see it: an address without its password."""
+    if name != "remote" or not isinstance(value, str) or "://" not in value:
+        return value
+    scheme, _, rest = value.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def cache_directory(start: Path | None = None) -> Path:
@@ -348,9 +371,12 @@ def _from_file(path: Path, table: dict[str, Any], source: str) -> dict[str, tupl
 def _from_project(path: Path) -> dict[str, tuple[Any, str]]:
     table = _table(path).get("tool", {}).get(_APP, {})
     source = _source_of(path)
-    # Whoever wrote the folder's files wrote its cache too: it may ask for more care, never for less.
-    if _SECRETS & table.keys() or table.get("verify", "strict") != "strict":
-        refused = ", ".join(sorted(_SECRETS & table.keys())) or f"verify = {table['verify']!r}"
+    # Whoever wrote the folder's files wrote its cache too: it may ask for more care, never for less. It may name a
+    # remote to read from, since of that only what a trusted signer signed is used; what is sent there is not its word.
+    least = {"verify": "strict", "remote_write": "never"}
+    loose = [name for name, word in least.items() if table.get(name, word) != word]
+    if _SECRETS & table.keys() or loose:
+        refused = ", ".join([*sorted(_SECRETS & table.keys()), *(f"{name} = {table[name]!r}" for name in loose)])
         raise InvalidOptionError(
             f"{source}: {refused} may not come from a project; set it in {_user_file()}, "
             "by an AWAITLY_NB_* variable, or by aw.configure()"
@@ -383,6 +409,12 @@ def _path(value: object, name: str, folder: Path) -> Path:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise InvalidOptionError(f"{name}={value!r} is no folder; give a path")
     return folder.absolute() / Path(value).expanduser()
+
+
+def _address(value: object, name: str, folder: Path) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidOptionError(f"{name} is no address of a store; give a path, or s3://bucket/prefix")
+    return value if "://" in value else str(_path(value, name, folder))
 
 
 def _duration(value: Any, name: str, folder: Path) -> float:  # noqa: ARG001 - parsers share one signature
@@ -437,5 +469,7 @@ _PARSERS: Final[dict[str, Callable[[Any, str, Path], Any]]] = {  # Any: each set
     "auto": _switch,
     "auto_min": _duration,
     "auto_budget": _size,
+    "remote": _address,
+    "remote_write": _one_of("never", "push", "always"),
 }
 _VARIABLES: Final = tuple(f"AWAITLY_NB_{name.upper()}" for name in _PARSERS)

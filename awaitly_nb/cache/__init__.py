@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         folder_delete as folder_delete,
         folder_entries as folder_entries,
         open_default as open_default,
+        open_remote as open_remote,
         recorded as recorded,
     )
     from awaitly_nb.cache.entry import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         Exported as Exported,
         export_entries as export_entries,
         import_entry as import_entry,
+        made_here as made_here,
         staged as staged,
     )
     from awaitly_nb.cache.folder import Folder as Folder, open_folder as open_folder
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         recipe_of as recipe_of,
     )
     from awaitly_nb.cache.listing import Listing as Listing, folder_listing as folder_listing
+    from awaitly_nb.cache.published import Offer as Offer, Published as Published, Signers as Signers
     from awaitly_nb.cache.resigning import (
         Foreign as Foreign,
         Resigned as Resigned,
@@ -63,13 +66,14 @@ else:
         {
             "create": (
                 "as_step_cache create_disk_cache create_memory_cache create_shared_cache doctor folder_delete "
-                "folder_entries open_default recorded"
+                "folder_entries open_default open_remote recorded"
             ),
             "entry": "Entry Missed SEPARATOR StepCache entries_for entry_of key_begun_by",
-            "exchange": "Exported export_entries import_entry staged",
+            "exchange": "Exported export_entries import_entry made_here staged",
             "folder": "Folder open_folder",
             "handle": "Recipe Stored glance handle_of holds_handles loaded look_up_in recipe_of",
             "listing": "Listing folder_listing",
+            "published": "Offer Published Signers",
             "resigning": "Foreign Resigned foreign objections resign",
             "sealed": "open_sealed",
         },

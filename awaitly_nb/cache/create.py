@@ -10,7 +10,7 @@ from awaitly_nb.cache.entry import SEPARATOR, entry_of, literal_of, live_heads, 
 from awaitly_nb.cache.folder import SizeLimit, open_folder
 from awaitly_nb.cache.stepcache import StoredCache, Verify
 from awaitly_nb.codec import default_keyring
-from awaitly_nb.errors import MisuseError
+from awaitly_nb.errors import CacheUnusableWarning, InvalidOptionError, MissingExtraError, MisuseError, warn
 from awaitly_nb.units import parse_size
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from awaitly_nb.cache.entry import Entry, StepCache
     from awaitly_nb.cache.folder import Folder
+    from awaitly_nb.cache.published import Published
+    from awaitly_nb.cache.remote import Source
     from awaitly_nb.cache.repair import Report
+    from awaitly_nb.config import Settings
     from awaitly_nb.result import Mark
     from awaitly_nb.stores import Store
 
@@ -33,6 +36,7 @@ __all__ = [
     "folder_delete",
     "folder_entries",
     "open_default",
+    "open_remote",
 ]
 
 _VERBS = ("get", "set", "has", "delete", "clear", "keys", "entries")
@@ -170,10 +174,54 @@ def open_default(namespace: str) -> StepCache:
         cache = _defaults[key] = create_disk_cache(
             directory, namespace=namespace, ttl=chosen.ttl, size_limit=chosen.size_limit, verify=chosen.verify
         )
+        if chosen.remote is not None and isinstance(cache, StoredCache):
+            _put_remote_behind(cache, open_folder(directory, mmap=chosen.mmap), chosen)
     return cache
 
 
 _defaults: dict[object, StepCache] = {}
+_sources: dict[str, Source | None] = {}
+
+
+def _put_remote_behind(cache: StoredCache, folder: Folder, chosen: Settings) -> None:
+    from awaitly_nb.cache.remote import Remote
+    from awaitly_nb.codec import Identity
+    from awaitly_nb.config import identity_path
+
+    if chosen.remote is not None and (source := _source_at(chosen.remote)) is not None:
+        cache.store = Remote(
+            cache.store,
+            folder,
+            source,
+            always=chosen.remote_write == "always",
+            size_limit=chosen.size_limit,
+            identity=lambda: Identity.own(identity_path()),
+        )
+
+
+def _source_at(url: str) -> Source | None:
+    """Return the remote at an address, the same one for all caches of a process; None where it cannot be opened."""
+    from awaitly_nb.cache.remote import Source
+
+    if url not in _sources:
+        try:
+            _sources[url] = Source(open_remote(url))
+        except (MissingExtraError, MisuseError, InvalidOptionError) as exc:
+            _sources[url] = None
+            warn(f"the remote of the settings cannot be used, so steps are computed: {exc}", CacheUnusableWarning)
+    return _sources[url]
+
+
+def open_remote(url: str) -> Published:
+    """Return what is published at an address; raises as `stores.at_address`.
+
+    Its signers are trusted as the user's own list says.
+    """
+    from awaitly_nb.cache.published import Published
+    from awaitly_nb.codec import signer_name
+    from awaitly_nb.stores import store_at
+
+    return Published(store_at(url), signer_name)
 
 
 def folder_entries(pattern: str = "*") -> list[Entry]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -19,19 +20,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from awaitly_nb.cache.entry import SEPARATOR
-from awaitly_nb.cache.folder import open_folder
+from awaitly_nb.cache.folder import SizeLimit, open_folder
 from awaitly_nb.cache.sealed import name_digest, part_digest
-from awaitly_nb.codec import Encoded, EnvelopeError, Secret, check_buffers, open_envelope, read_head, reseal
+from awaitly_nb.codec import (
+    SCHEMA,
+    Encoded,
+    EnvelopeError,
+    Opened,
+    Secret,
+    check_buffers,
+    open_envelope,
+    read_head,
+    reseal,
+)
 from awaitly_nb.stores import DamagedRecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from awaitly_nb.cache.folder import Folder
-    from awaitly_nb.codec import Opened
     from awaitly_nb.stores import Body
 
-__all__ = ["Exported", "export_entries", "import_entry", "staged"]
+__all__ = ["Exported", "export_entries", "import_entry", "made_here", "staged"]
 
 
 class Exported(NamedTuple):
@@ -93,7 +103,14 @@ def export_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[str
 
 
 def import_entry(
-    directory: str | os.PathLike[str], namespace: str, key: str, head: str, body: Body, *, value: bool = True
+    directory: str | os.PathLike[str],
+    namespace: str,
+    key: str,
+    head: str,
+    body: Body,
+    *,
+    size_limit: int | None = None,
+    came: dict[str, Any] | None = None,  # Any: plain JSON data
 ) -> bool:
     """Store an entry that `export_entries` made, signed with the secret that signs here.
 
@@ -105,8 +122,10 @@ def import_entry(
         Where to store it.
     head, body
         The entry, from somebody whom the user trusts, and checked to be what they sent.
-    value
-        False stores what its head and its notes tell, and no value: enough for a plan.
+    size_limit
+        Bytes that the folder may hold; what is cheapest to compute again goes first.
+    came
+        From whom it came, and what it was made with there; its head tells it from then on.
 
     Returns
     -------
@@ -117,6 +136,8 @@ def import_entry(
     ------
     EnvelopeError
         It is not whole, or belongs under another key; nothing was written.
+    CacheError
+        It alone is larger than `size_limit`.
     StoreError
         The folder cannot be written.
     """
@@ -127,10 +148,23 @@ def import_entry(
     check_buffers(opened)
     if _is_served(folder, name):
         return False
-    if not value:
-        opened = opened._replace(stream=memoryview(b""), buffers=(), head={**opened.head, "shapes": []})
+    bound = None if size_limit is None else SizeLimit(folder, size_limit)
+    if bound is not None:
+        bound.refuse(key, memoryview(body).nbytes)
+    if came is not None:
+        opened = opened._replace(head={**opened.head, "came": came})
     folder.swap(name, *_sealed_anew(name, opened, folder.keyring.own))
+    folder.restore(name)
+    if bound is not None:
+        bound.enforce(spare=name)
     return True
+
+
+def made_here() -> dict[str, Any]:  # Any: plain JSON data
+    """Return what entries of this process are made with, as it is told to whoever takes them in elsewhere."""
+    from importlib import metadata
+
+    return {"awaitly_nb": metadata.version("awaitly-nb"), "python": platform.python_version()}
 
 
 @contextmanager
@@ -140,18 +174,29 @@ def staged(entries: Iterable[tuple[str, str, str, Body]]) -> Iterator[Path]:
     Parameters
     ----------
     entries
-        Namespace, key, head and body of each, as for `import_entry`.
+        Namespace, key, head of each, and the beginning of its body at least: its notes.
     """
     directory = Path(tempfile.mkdtemp(prefix="awaitly-"))
     try:
         for entry in entries:
-            import_entry(directory, *entry, value=False)
+            _import_notes(directory, *entry)
         yield directory
     finally:
         folder = open_folder(directory)
         folder.withdraw()
         folder.close()
         shutil.rmtree(directory)
+
+
+def _import_notes(directory: Path, namespace: str, key: str, head: str, body: Body) -> None:
+    name, folder = _name_of(namespace, key), open_folder(directory)
+    members = read_head(head) or {}
+    length = members.get("notes_bytes", 0)
+    if members.get("schema") != SCHEMA or type(length) is not int or not 0 <= length <= memoryview(body).nbytes:
+        raise EnvelopeError("its head does not tell the lengths of its parts", reason="damaged")
+    opened = Opened({**members, "shapes": []}, memoryview(body)[:length], memoryview(b""))
+    _check(name, opened, whole=False)
+    folder.swap(name, *_sealed_anew(name, opened, folder.keyring.own))
 
 
 def _sealed_anew(name: str, opened: Opened, secret: Secret) -> tuple[str, tuple[Body, ...]]:
@@ -195,14 +240,14 @@ def _name_of(namespace: str, key: str) -> str:
     return name
 
 
-def _check(name: str, opened: Opened) -> None:
+def _check(name: str, opened: Opened, *, whole: bool = True) -> None:
     """Raise EnvelopeError for what `export_entries` would not have made."""
     head = opened.head
     if head["schema"] == 1 or head.get("ok", True) is not True:
         raise EnvelopeError("only successes of the present format travel", reason="damaged")
     if head.get("name") != name_digest(name):
         raise EnvelopeError("it was written under another key", reason="unverified")
-    if head.get("size_bytes") != len(opened.stream) + sum(map(len, opened.buffers)):
+    if whole and head.get("size_bytes") != len(opened.stream) + sum(map(len, opened.buffers)):
         raise EnvelopeError("it has not the size that was written", reason="damaged")
 
 

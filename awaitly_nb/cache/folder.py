@@ -20,6 +20,7 @@ from awaitly_nb.cache.entry import SEPARATOR, number_of
 from awaitly_nb.cache.sealed import open_sealed, part_digest
 from awaitly_nb.cache.tier import Tier
 from awaitly_nb.codec import default_keyring, read_head
+from awaitly_nb.config import settings
 from awaitly_nb.errors import CacheError, EvictedWarning, StoreError, warn
 from awaitly_nb.locks import RecordLocks
 from awaitly_nb.stores import ABSENT, ANY, process_token
@@ -41,6 +42,8 @@ _FILE_FROM: Final = 2**15
 """From this size a body goes into a file of its own, and this process leaves its note first."""
 
 _WRITER_NOTE: Final = "cache.db-writer-"
+_GONE: Final = "\x1egone\x1f"
+"""Begins the name of a record that says what was removed here on purpose, so that no remote is asked for it."""
 PART: Final = "\x1epart\x1f"
 """Begins the name of a record that is no entry: a part of keys that many entries share."""
 _MOSTPARTS: Final = 10_000
@@ -253,21 +256,39 @@ class Folder:
             lambda: self._guard(lambda: self.store.swap(name, head, body, expect=expect, written_at=written_at))
         )
 
-    def delete(self, names: Iterable[str], *, version: Version | None = None) -> int:
+    def delete(self, names: Iterable[str], *, version: Version | None = None, for_good: bool = True) -> int:
         """Remove these records, only where they have `version` if one is given; return how many there were.
 
-        An interrupt meanwhile waits until their files are gone too.
+        An interrupt meanwhile waits until their files are gone too. What is removed for good is not taken from a remote
+        again: whoever removes a result wants it computed.
         """
         names = list(names)
         if not self._settled:
             self._guard(self.store.database.connection)
         self.tier.drop(*names)
-        if version is None and len(self.removed) < _MOST_REMOVED:
-            self.removed.update(names)
+        if version is None and for_good:
+            self._remember_removed(names)
         try:
             return uninterrupted(lambda: self._guard(lambda: self.store.delete(names, version=version)))
         finally:
             self.tier.drop(*names)
+
+    def _remember_removed(self, names: list[str]) -> None:
+        if len(self.removed) < _MOST_REMOVED:
+            self.removed.update(names)
+        if settings().remote is not None:
+            for name in names:
+                self.write(_GONE + name, "{}", [])
+
+    def is_removed(self, name: str) -> bool:
+        """Tell whether an entry was removed for good here, by this process or another."""
+        return name in self.removed or self.version(_GONE + name) is not None
+
+    def restore(self, name: str) -> None:
+        """Forget that an entry was removed: there is one again."""
+        self.removed.discard(name)
+        if self.version(_GONE + name) is not None:
+            self._guard(self.store.delete, [_GONE + name])
 
     def flush_hits(self) -> None:
         """Write down how often entries were served since the last time, if the database that served them is there."""
@@ -484,7 +505,7 @@ class SizeLimit:
                 flight.release()
                 chosen.append(name)
                 freed += size
-        removed = folder.delete(chosen) if chosen else 0
+        removed = folder.delete(chosen, for_good=False) if chosen else 0
         if removed:
             keys = ", ".join(repr(name.partition(SEPARATOR)[2]) for name in chosen[:_NAMED])
             more = f" and {removed - _NAMED} more" if removed > _NAMED else ""

@@ -408,7 +408,7 @@ def _about_entries(
     problems += [f"{_key_of(name)!r} cannot be served: {why}" for name, why in bad.items()]
     problems += [f"{_key_of(name.decode(errors='replace'))!r} cannot be served: {why}" for _, name, why in planted]
     if bad and fix:
-        fixed.append(f"{folder.delete(bad)} entries that cannot be served were removed")
+        fixed.append(f"{folder.delete(bad, for_good=False)} entries that cannot be served were removed")
         entries -= len(bad)
     if planted and fix:
         fixed.append(f"{remove_strays(folder, planted)} rows that awaitly_nb did not write were removed")

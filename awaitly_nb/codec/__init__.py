@@ -15,6 +15,7 @@ from awaitly_nb.doors import door
 if TYPE_CHECKING:
     from awaitly_nb.codec.by_value import from_bytes as from_bytes, is_travelling as is_travelling, to_bytes as to_bytes
     from awaitly_nb.codec.envelope import (
+        SCHEMA as SCHEMA,
         EnvelopeError as EnvelopeError,
         Opened as Opened,
         check_buffers as check_buffers,
@@ -57,7 +58,7 @@ else:
         __name__,
         {
             "by_value": "from_bytes is_travelling to_bytes",
-            "envelope": "EnvelopeError Opened check_buffers open_envelope read_head reseal seal",
+            "envelope": "SCHEMA EnvelopeError Opened check_buffers open_envelope read_head reseal seal",
             "failures": "failure_from_data failure_to_data",
             "identity": "Identity PublicKey TrustedKeys UntrustedSignerError signer_name",
             "pickling": (

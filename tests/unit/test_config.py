@@ -146,11 +146,24 @@ def test_sizes_and_paths_that_are_none_are_refused(value):
 # --- a project is a stranger ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", ['verify = "off"', 'verify = "on"', 'secret = "x"', 'trusted_secrets = ["x"]'])
+@pytest.mark.parametrize(
+    "line", ['verify = "off"', 'verify = "on"', 'secret = "x"', 'trusted_secrets = ["x"]', 'remote_write = "always"']
+)
 def test_security_settings_never_come_from_the_project_folder(project, line):
     project(f"[tool.awaitly_nb]\n{line}\n")
     with pytest.raises(InvalidOptionError, match="may not come from a project"):
         config.settings()
+
+
+def test_a_remote_is_shown_without_its_password_and_a_project_may_name_one(project, tmp_path, monkeypatch):
+    project('[tool.awaitly_nb]\nremote = "warm"\nremote_write = "never"\n')
+    assert config.settings().remote == str(tmp_path / "project" / "warm")
+    monkeypatch.setenv("AWAITLY_NB_REMOTE", "postgresql://ada:hun@ter2@db.example/runs?password=x")
+    assert config.settings().remote.startswith("postgresql://ada:hun@ter2@")
+    assert {s.name: s.value for s in config.explain()}["remote"] == "postgresql://db.example/runs"
+    for value in (5, "", b"x"):
+        with pytest.raises(InvalidOptionError, match="remote"):
+            config.configure(remote=value)
 
 
 def test_a_project_may_ask_for_more_care(project):
