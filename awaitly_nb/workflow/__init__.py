@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
+    from awaitly_nb.workflow.context import AsyncContext as AsyncContext, Context as Context
     from awaitly_nb.workflow.decorator import (
         StepFunction as StepFunction,
         run_step as run_step,
@@ -19,6 +20,7 @@ else:
     __getattr__ = door(
         __name__,
         {
+            "context": "AsyncContext Context",
             "decorator": "StepFunction run_step run_step_async standing_run step",
             "workflows": "Workflow create_workflow",
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from awaitly_nb.engine import Retry, StepSpec, check_step, perform
 from awaitly_nb.errors import MisuseError, UncachedWarning, UnkeyableError, warn
@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
     from datetime import timedelta
 
+    from awaitly_nb.cache import Stored
     from awaitly_nb.engine import CacheErrors, Run
     from awaitly_nb.result import Result
 
 __all__ = ["AsyncContext", "Context", "Deps", "awaited"]
+
+T = TypeVar("T")
+Duration: TypeAlias = "float | timedelta | str | None"
+_Later: TypeAlias = "Coroutine[Any, Any, T]"
+_Tells: TypeAlias = "Callable[..., Coroutine[Any, Any, Result[T, Any]] | Result[T, Any]]"
+_Awaits: TypeAlias = "Callable[..., Coroutine[Any, Any, T]]"
+_Gives: TypeAlias = "Callable[..., T]"
 
 
 class Deps:
@@ -94,6 +102,32 @@ _OPTIONS: dict[str, Any] = {  # Any: each option has its own type
 class Context(_SpecMaker):
     """What a plain body is given. Its steps block and return; it may be used from several threads."""
 
+    @overload
+    def step(
+        self, id: str, fn: Callable[..., Any], /, *args: Any, lazy: Literal[True], **kwargs: Any,
+    ) -> Stored: ...  # fmt: skip
+
+    @overload
+    def step(
+        self, id: str, fn: _Tells[T], /, *args: Any, key: str | None = ..., ttl: Duration = ...,
+        retry: int | Retry | None = ..., timeout: Duration = ..., error: object = ...,
+        cache_errors: CacheErrors | None = ..., executor: object = ..., lazy: Literal[False] = ..., **kwargs: Any,
+    ) -> T: ...  # fmt: skip
+
+    @overload
+    def step(
+        self, id: str, fn: _Awaits[T], /, *args: Any, key: str | None = ..., ttl: Duration = ...,
+        retry: int | Retry | None = ..., timeout: Duration = ..., error: object = ...,
+        cache_errors: CacheErrors | None = ..., executor: object = ..., lazy: Literal[False] = ..., **kwargs: Any,
+    ) -> T: ...  # fmt: skip
+
+    @overload
+    def step(
+        self, id: str, fn: _Gives[T], /, *args: Any, key: str | None = ..., ttl: Duration = ...,
+        retry: int | Retry | None = ..., timeout: Duration = ..., error: object = ...,
+        cache_errors: CacheErrors | None = ..., executor: object = ..., lazy: Literal[False] = ..., **kwargs: Any,
+    ) -> T: ...  # fmt: skip
+
     def step(
         self,
         id: str,  # noqa: A002 - the name of the design
@@ -153,9 +187,58 @@ class Context(_SpecMaker):
             )
         )  # fmt: skip
 
+    @overload
+    def attempt(
+        self, id: str, fn: Callable[..., Any], /, *args: Any, lazy: Literal[True], **kwargs: Any
+    ) -> Result[Stored, Any]: ...  # fmt: skip
+
+    @overload
+    def attempt(self, id: str, fn: _Tells[T], /, *args: Any, **kwargs: Any) -> Result[T, Any]: ...
+
+    @overload
+    def attempt(self, id: str, fn: _Awaits[T], /, *args: Any, **kwargs: Any) -> Result[T, Any]: ...
+
+    @overload
+    def attempt(self, id: str, fn: _Gives[T], /, *args: Any, **kwargs: Any) -> Result[T, Any]: ...
+
     def attempt(self, id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Result[Any, Any]:  # noqa: A002
         """Do as `step`, with the same arguments, but return the `Result` and stay in the workflow."""
         return self._attempt(self._check(id, fn, args, kwargs))
+
+    @overload
+    def map(
+        self, id: str, fn: Callable[..., Any], items: Iterable[Any], /, *args: Any, lazy: Literal[True], **kwargs: Any
+    ) -> list[Any]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Tells[T], items: Iterable[Any], /, *args: Any, on_error: Literal["collect"], **kwargs: Any
+    ) -> list[Result[T, Any]]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Awaits[T], items: Iterable[Any], /, *args: Any, on_error: Literal["collect"], **kwargs: Any
+    ) -> list[Result[T, Any]]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Gives[T], items: Iterable[Any], /, *args: Any, on_error: Literal["collect"], **kwargs: Any
+    ) -> list[Result[T, Any]]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Tells[T], items: Iterable[Any], /, *args: Any, **kwargs: Any
+    ) -> list[T]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Awaits[T], items: Iterable[Any], /, *args: Any, **kwargs: Any
+    ) -> list[T]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Gives[T], items: Iterable[Any], /, *args: Any, **kwargs: Any
+    ) -> list[T]: ...  # fmt: skip
 
     def map(
         self,
@@ -212,6 +295,32 @@ class Context(_SpecMaker):
 class AsyncContext(_SpecMaker):
     """What an `async def` body is given. Its steps are awaited; misuse is told at the call."""
 
+    @overload
+    def step(
+        self, id: str, fn: Callable[..., Any], /, *args: Any, lazy: Literal[True], **kwargs: Any,
+    ) -> _Later[Stored]: ...  # fmt: skip
+
+    @overload
+    def step(
+        self, id: str, fn: _Tells[T], /, *args: Any, key: str | None = ..., ttl: Duration = ...,
+        retry: int | Retry | None = ..., timeout: Duration = ..., error: object = ...,
+        cache_errors: CacheErrors | None = ..., executor: object = ..., lazy: Literal[False] = ..., **kwargs: Any,
+    ) -> _Later[T]: ...  # fmt: skip
+
+    @overload
+    def step(
+        self, id: str, fn: _Awaits[T], /, *args: Any, key: str | None = ..., ttl: Duration = ...,
+        retry: int | Retry | None = ..., timeout: Duration = ..., error: object = ...,
+        cache_errors: CacheErrors | None = ..., executor: object = ..., lazy: Literal[False] = ..., **kwargs: Any,
+    ) -> _Later[T]: ...  # fmt: skip
+
+    @overload
+    def step(
+        self, id: str, fn: _Gives[T], /, *args: Any, key: str | None = ..., ttl: Duration = ...,
+        retry: int | Retry | None = ..., timeout: Duration = ..., error: object = ...,
+        cache_errors: CacheErrors | None = ..., executor: object = ..., lazy: Literal[False] = ..., **kwargs: Any,
+    ) -> _Later[T]: ...  # fmt: skip
+
     def step(
         self,
         id: str,  # noqa: A002 - the name of the design
@@ -236,6 +345,22 @@ class AsyncContext(_SpecMaker):
         )  # fmt: skip
         return self._run_automatic(spec)
 
+    @overload
+    def attempt(
+        self, id: str, fn: Callable[..., Any], /, *args: Any, lazy: Literal[True], **kwargs: Any
+    ) -> _Later[Result[Stored, Any]]: ...  # fmt: skip
+
+    @overload
+    def attempt(self, id: str, fn: _Tells[T], /, *args: Any, **kwargs: Any) -> _Later[Result[T, Any]]: ...
+
+    @overload
+    def attempt(
+        self, id: str, fn: _Awaits[T], /, *args: Any, **kwargs: Any
+    ) -> _Later[Result[T, Any]]: ...  # fmt: skip
+
+    @overload
+    def attempt(self, id: str, fn: _Gives[T], /, *args: Any, **kwargs: Any) -> _Later[Result[T, Any]]: ...
+
     def attempt(
         self,
         id: str,  # noqa: A002 - the name of the design
@@ -246,6 +371,41 @@ class AsyncContext(_SpecMaker):
     ) -> Coroutine[Any, Any, Result[Any, Any]]:
         """Do as `step`, with the same arguments, but come to the `Result` and stay in the workflow."""
         return self._attempt(self._check(id, fn, args, kwargs))
+
+    @overload
+    def map(
+        self, id: str, fn: Callable[..., Any], items: Iterable[Any], /, *args: Any, lazy: Literal[True], **kwargs: Any
+    ) -> _Later[list[Any]]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Tells[T], items: Iterable[Any], /, *args: Any, on_error: Literal["collect"], **kwargs: Any
+    ) -> _Later[list[Result[T, Any]]]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Awaits[T], items: Iterable[Any], /, *args: Any, on_error: Literal["collect"], **kwargs: Any
+    ) -> _Later[list[Result[T, Any]]]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Gives[T], items: Iterable[Any], /, *args: Any, on_error: Literal["collect"], **kwargs: Any
+    ) -> _Later[list[Result[T, Any]]]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Tells[T], items: Iterable[Any], /, *args: Any, **kwargs: Any
+    ) -> _Later[list[T]]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Awaits[T], items: Iterable[Any], /, *args: Any, **kwargs: Any
+    ) -> _Later[list[T]]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, id: str, fn: _Gives[T], items: Iterable[Any], /, *args: Any, **kwargs: Any
+    ) -> _Later[list[T]]: ...  # fmt: skip
 
     def map(
         self,

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from awaitly_nb.cache import as_step_cache, open_default
 from awaitly_nb.config import settings
@@ -73,23 +73,28 @@ ABSENT: Final[Any] = _Absent()  # Any: stands where any option may stand
 
 AnyContext = TypeVar("AnyContext", bound="AsyncContext | Context")
 
-_OVERRIDES = (
-    "cache",
-    "resume_state",
-    "deps",
-    "on_event",
-    "cache_errors",
-    "executor",
-    "run_id",
-    "store",
-    "id",
-    "on_persist_error",
-)
+
+class RunOptions(TypedDict, total=False):
+    """What may differ from the workflow's own for one run; see `Workflow.run`."""
+
+    cache: StepCache | Mapping[str, Any] | None
+    resume_state: Any  # Any: a state, plain data, or a factory of either
+    deps: Mapping[str, Callable[..., Any]]
+    on_event: Listener | Iterable[Listener] | None
+    cache_errors: CacheErrors | None
+    executor: object
+    run_id: str | None
+    store: StateStore | None
+    id: str | None
+    on_persist_error: Literal["warn", "raise"] | None
 
 
 _WATCHES: dict[tuple[str, Hashable], KeyWatch] = {}
 
-Body = Callable[[Any], Any]  # Any: either context in, whatever the user returns out
+T = TypeVar("T")
+Body: TypeAlias = Callable[[Any], Any]  # Any: either context in, whatever the user returns out
+_AsyncBody: TypeAlias = "Callable[[AsyncContext], Coroutine[Any, Any, T]]"
+_PlainBody: TypeAlias = "Callable[[Context], T]"
 
 
 class Workflow:
@@ -131,7 +136,19 @@ class Workflow:
         """What the last run did, without its values; None before the first."""
         return None if self._last_run is None else self._last_run()
 
-    async def run(self, body: Body, **overrides: Any) -> Result[Any, Any]:
+    @overload
+    async def run(self, body: _AsyncBody[Result[T, Any]], **overrides: Unpack[RunOptions]) -> Result[T, Any]: ...
+
+    @overload
+    async def run(self, body: _AsyncBody[T], **overrides: Unpack[RunOptions]) -> Result[T, Any]: ...
+
+    @overload
+    async def run(self, body: _PlainBody[Result[T, Any]], **overrides: Unpack[RunOptions]) -> Result[T, Any]: ...
+
+    @overload
+    async def run(self, body: _PlainBody[T], **overrides: Unpack[RunOptions]) -> Result[T, Any]: ...
+
+    async def run(self, body: Body, **overrides: Unpack[RunOptions]) -> Result[Any, Any]:
         """Run `body` and return its result.
 
         Parameters
@@ -206,7 +223,19 @@ class Workflow:
             failure = exc
         return running.end(value, failure)
 
-    def run_sync(self, body: Body, **overrides: Any) -> Result[Any, Any]:
+    @overload
+    def run_sync(self, body: _AsyncBody[Result[T, Any]], **overrides: Unpack[RunOptions]) -> Result[T, Any]: ...
+
+    @overload
+    def run_sync(self, body: _AsyncBody[T], **overrides: Unpack[RunOptions]) -> Result[T, Any]: ...
+
+    @overload
+    def run_sync(self, body: _PlainBody[Result[T, Any]], **overrides: Unpack[RunOptions]) -> Result[T, Any]: ...
+
+    @overload
+    def run_sync(self, body: _PlainBody[T], **overrides: Unpack[RunOptions]) -> Result[T, Any]: ...
+
+    def run_sync(self, body: Body, **overrides: Unpack[RunOptions]) -> Result[Any, Any]:
         """Do as `run`, from any code: a script, a thread, a cell. A plain body touches no event loop.
 
         Examples
@@ -251,7 +280,27 @@ class Workflow:
                 running.close_session()
         return running.end(value, failure)
 
-    async def run_with_state(self, body: Body, **overrides: Any) -> tuple[Result[Any, Any], ResumeState]:
+    @overload
+    async def run_with_state(
+        self, body: _AsyncBody[Result[T, Any]], **overrides: Unpack[RunOptions]
+    ) -> tuple[Result[T, Any], ResumeState]: ...
+
+    @overload
+    async def run_with_state(
+        self, body: _AsyncBody[T], **overrides: Unpack[RunOptions]
+    ) -> tuple[Result[T, Any], ResumeState]: ...
+
+    @overload
+    async def run_with_state(
+        self, body: _PlainBody[Result[T, Any]], **overrides: Unpack[RunOptions]
+    ) -> tuple[Result[T, Any], ResumeState]: ...
+
+    @overload
+    async def run_with_state(
+        self, body: _PlainBody[T], **overrides: Unpack[RunOptions]
+    ) -> tuple[Result[T, Any], ResumeState]: ...
+
+    async def run_with_state(self, body: Body, **overrides: Unpack[RunOptions]) -> tuple[Result[Any, Any], ResumeState]:
         """Run `body`; return its result and the resume state of what finished, replayed steps included."""
         collector = create_resume_state_collector()
         overrides["on_event"] = [collector.handle_event, *_listeners_of(overrides.get("on_event"))]
@@ -350,8 +399,9 @@ class _RunOf:
             raise MisuseError(
                 "run() was given a generator function, of which a call runs nothing: return a value in place of `yield`"
             )
-        if unknown := set(overrides) - set(_OVERRIDES):
-            raise MisuseError(f"run() knows no {', '.join(sorted(unknown))}; it takes {', '.join(_OVERRIDES)}")
+        known = RunOptions.__annotations__
+        if unknown := set(overrides) - set(known):
+            raise MisuseError(f"run() knows no {', '.join(sorted(unknown))}; it takes {', '.join(known)}")
         self._workflow = workflow
         given = overrides.get
         self._run_id = given("run_id") or _new_run_id()
