@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.cache.exchange import (
         Exported as Exported,
+        check_entry as check_entry,
         export_entries as export_entries,
         import_entry as import_entry,
         made_here as made_here,
@@ -69,7 +70,7 @@ else:
                 "folder_entries open_default open_remote recorded"
             ),
             "entry": "Entry Missed SEPARATOR StepCache entries_for entry_of key_begun_by",
-            "exchange": "Exported export_entries import_entry made_here staged",
+            "exchange": "Exported check_entry export_entries import_entry made_here staged",
             "folder": "Folder open_folder",
             "handle": "Recipe Stored glance handle_of holds_handles loaded look_up_in recipe_of",
             "listing": "Listing folder_listing",

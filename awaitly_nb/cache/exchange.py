@@ -29,6 +29,7 @@ from awaitly_nb.codec import (
     Opened,
     Secret,
     check_buffers,
+    default_keyring,
     open_envelope,
     read_head,
     reseal,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from awaitly_nb.cache.folder import Folder
     from awaitly_nb.stores import Body
 
-__all__ = ["Exported", "export_entries", "import_entry", "made_here", "staged"]
+__all__ = ["Exported", "check_entry", "export_entries", "import_entry", "made_here", "staged"]
 
 
 class Exported(NamedTuple):
@@ -142,10 +143,7 @@ def import_entry(
         The folder cannot be written.
     """
     folder = open_folder(directory)
-    name = _name_of(namespace, key)
-    opened = open_envelope(name, head, body, folder.keyring, verify=False)
-    _check(name, opened)
-    check_buffers(opened)
+    name, opened = check_entry(namespace, key, head, body)
     if _is_served(folder, name):
         return False
     bound = None if size_limit is None else SizeLimit(folder, size_limit)
@@ -158,6 +156,21 @@ def import_entry(
     if bound is not None:
         bound.enforce(spare=name)
     return True
+
+
+def check_entry(namespace: str, key: str, head: str, body: Body) -> tuple[str, Opened]:
+    """Return the name of an entry and its parts, if it is what `export_entries` made of an entry under this key.
+
+    Raises
+    ------
+    EnvelopeError
+        It is not whole, or belongs under another key.
+    """
+    name = _name_of(namespace, key)
+    opened = open_envelope(name, head, body, default_keyring(), verify=False)
+    _check(name, opened)
+    check_buffers(opened)
+    return name, opened
 
 
 def made_here() -> dict[str, Any]:  # Any: plain JSON data

@@ -208,6 +208,14 @@ def _incoming(package: Package) -> Iterator[tuple[str, str, str, Body]]:
         yield entry.namespace, entry.key, entry.head, package.body(number)
 
 
+def _checked(entries: Iterable[tuple[str, str, str, Body]]) -> Iterator[tuple[str, str, str, Body]]:
+    from awaitly_nb.cache import check_entry
+
+    for entry in entries:
+        check_entry(*entry)
+        yield entry
+
+
 def _plan_there(package: Package, content: bytes | bytearray, into: Path) -> Plan:
     from awaitly_nb.cache import staged
     from awaitly_nb.plans import plan as make_plan
@@ -219,7 +227,7 @@ def _plan_there(package: Package, content: bytes | bytearray, into: Path) -> Pla
         notebook = None
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise BundleError(f"{package.notebook_name} in it is no notebook of format 4")
-    with staged(_incoming(package)) as folder:
+    with staged(_checked(_incoming(package))) as folder:
         return make_plan(notebook, auto=package.made.get("auto") is True, directory=folder, place=into)
 
 
