@@ -77,6 +77,8 @@ class Settings(Frozen, kw_only=True):
         Address of a store behind the default cache, whose entries are served where their signer is trusted.
     remote_write
         Who writes to it: `"never"`, `"push"` (`awaitly-nb push`), or `"always"`, as CI does.
+    remote_wait
+        Seconds that it has for an answer; one that does not answer is left alone for a while.
     """
 
     cache_dir: Path | None = None
@@ -93,6 +95,7 @@ class Settings(Frozen, kw_only=True):
     auto_budget: int | None = None
     remote: str | None = None
     remote_write: Literal["never", "push", "always"] = "never"
+    remote_wait: float = 0.5
 
 
 class Setting(Frozen):
@@ -127,6 +130,7 @@ def configure(
     auto_budget: int | str | EllipsisType | None = ...,
     remote: str | EllipsisType | None = ...,
     remote_write: Literal["never", "push", "always"] | EllipsisType | None = ...,
+    remote_wait: float | timedelta | str | EllipsisType | None = ...,
     **unknown: Never,
 ) -> None:
     """Set defaults for this process; they win over the environment and over every file.
@@ -164,6 +168,8 @@ def configure(
         there where its signer is trusted.
     remote_write
         Who writes to it: `"never"`, `"push"` (`awaitly-nb push`), or `"always"`, as CI does.
+    remote_wait
+        How long it has to answer; one that does not is left alone for a while.
     **unknown
         Any other name is refused, and the nearest setting is named.
 
@@ -195,6 +201,7 @@ def configure(
         "auto_budget": auto_budget,
         "remote": remote,
         "remote_write": remote_write,
+        "remote_wait": remote_wait,
     }
     for name in unknown:
         raise MisuseError(
@@ -471,5 +478,6 @@ _PARSERS: Final[dict[str, Callable[[Any, str, Path], Any]]] = {  # Any: each set
     "auto_budget": _size,
     "remote": _address,
     "remote_write": _one_of("never", "push", "always"),
+    "remote_wait": _duration,
 }
 _VARIABLES: Final = tuple(f"AWAITLY_NB_{name.upper()}" for name in _PARSERS)

@@ -188,7 +188,7 @@ def _put_remote_behind(cache: StoredCache, folder: Folder, chosen: Settings) -> 
     from awaitly_nb.codec import Identity
     from awaitly_nb.config import identity_path
 
-    if chosen.remote is not None and (source := _source_at(chosen.remote)) is not None:
+    if chosen.remote is not None and (source := _source_at(chosen.remote, chosen.remote_wait)) is not None:
         cache.store = Remote(
             cache.store,
             folder,
@@ -199,13 +199,13 @@ def _put_remote_behind(cache: StoredCache, folder: Folder, chosen: Settings) -> 
         )
 
 
-def _source_at(url: str) -> Source | None:
+def _source_at(url: str, wait_s: float) -> Source | None:
     """Return the remote at an address, the same one for all caches of a process; None where it cannot be opened."""
     from awaitly_nb.cache.remote import Source
 
     if url not in _sources:
         try:
-            _sources[url] = Source(open_remote(url))
+            _sources[url] = Source(open_remote(url), wait_s=wait_s)
         except (MissingExtraError, MisuseError, InvalidOptionError) as exc:
             _sources[url] = None
             warn(f"the remote of the settings cannot be used, so steps are computed: {exc}", CacheUnusableWarning)

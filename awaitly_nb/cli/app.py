@@ -22,6 +22,7 @@ from awaitly_nb.cli.options import (
     complete_names,
     duration,
 )
+from awaitly_nb.cli.remote import pull_command, push_command
 from awaitly_nb.cli.state import state_group
 from awaitly_nb.cli.travel import open_command, pack_command
 from awaitly_nb.cli.trust import trust_group
@@ -52,6 +53,8 @@ app.add_command(state_group)
 app.add_command(trust_group)
 app.add_command(pack_command)
 app.add_command(open_command)
+app.add_command(push_command)
+app.add_command(pull_command)
 
 
 @app.command()

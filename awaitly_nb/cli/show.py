@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from awaitly_nb.cache import Entry
     from awaitly_nb.cli.demo import Demo, DemoRow
     from awaitly_nb.cli.headless import RunReport
+    from awaitly_nb.cli.remote import Moved
     from awaitly_nb.cli.state import StateDetails
     from awaitly_nb.cli.travel import Contents
     from awaitly_nb.codec import PublicKey
@@ -48,6 +49,7 @@ __all__ = [
     "explanation",
     "findings",
     "inert",
+    "moved",
     "package",
     "plan",
     "progress",
@@ -472,6 +474,20 @@ def package(found: Package, there: Plan, *, differing: Sequence[tuple[str, str, 
     for name, version, here in differing:
         out.print(inert(f"{_clean(name)}: {_clean(version)} there, {here} here"))
     plan(there)
+
+
+def moved(found: Moved) -> None:
+    """Show what a push or a pull moved, and what it did not and why."""
+    out = console()
+    total = sum(size for _, size in found.entries)
+    already = f", {found.already:,} already there" if found.already else ""
+    told = f"{found.verb} {counted(len(found.entries), 'cached result')}, {show_size(total)}{already}; {found.remote}"
+    out.print(inert(told), soft_wrap=True)
+    for one in found.skipped:
+        out.print(inert(f"skipped {_clean(one.name)}: {_clean(one.why)}", "red" if one.failed else ""), soft_wrap=True)
+    for exposed in found.exposed:
+        told = f"warning: {_clean(exposed.what)} in {_clean(exposed.where)}: {_clean(exposed.sample)}"
+        out.print(inert(told, "yellow"), soft_wrap=True)
 
 
 # -- progress ---------------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes:
     """
     from awaitly_nb.cache import export_entries
     from awaitly_nb.codec import Identity
-    from awaitly_nb.plans import plan as make_plan, read_notebook
+    from awaitly_nb.plans import cell_codes, notes_of, plan as make_plan
     from awaitly_nb.share import exposed_in, pack
 
     if as_json and not yes:
@@ -103,11 +103,13 @@ def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes:
     directory = cache_directory(notebook.absolute().parent)
     cells = {(one.namespace, one.key): one.name for one in found.cells if one.state == "hit" and one.key is not None}
     content = notebook.read_bytes()
+    notes = notes_of(directory).of_codes(cell_codes(notebook, auto=automatic))
     entries, exposed = [], list(exposed_in(content.decode("utf-8", "replace"), notebook.name))
     for entry in export_entries(directory, cells):
         name = cells[entry.namespace, entry.key]
         entries.append((name, entry.size_bytes))
         exposed += exposed_in(entry.text, f"the entry of {name}")
+    exposed += exposed_in(json.dumps(notes), "what is remembered of cells that are not stored")
     told = Contents(
         file=file,
         notebook=notebook,
@@ -119,13 +121,7 @@ def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes:
         show.contents(told)
     if not yes:
         click.confirm(f"{'Replace' if file.exists() else 'Write'} {show.inert(str(file))}?", abort=True)
-    made = {
-        "awaitly_nb": metadata.version("awaitly-nb"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": _versions(read_notebook(notebook)),
-        "auto": automatic,
-    }
+    made = {**what_it_was_made_with(notebook), "auto": automatic, "notes": notes}
 
     def leaving() -> Iterator[tuple[str, Exported]]:
         for entry in export_entries(directory, cells):
@@ -159,7 +155,8 @@ def open_command(*, file: Path, into: Path, trusted: bool, as_json: bool) -> Non
     nothing is unpickled before a cell is run.
     """
     from awaitly_nb.cache import import_entry
-    from awaitly_nb.codec import signer_name
+    from awaitly_nb.codec import EnvelopeError, signer_name
+    from awaitly_nb.plans import cell_codes, notes_of
     from awaitly_nb.share import open_bundle
 
     if as_json and not trusted:
@@ -179,10 +176,19 @@ def open_command(*, file: Path, into: Path, trusted: bool, as_json: bool) -> Non
             verb, count = "Replace" if replaces else "Write", len(package.entries)
             click.echo(f"What {show.inert(package.signer)} cached can run code on this machine when a cell uses it.")
             click.confirm(str(show.inert(f"{verb} {target}, and take {count} entries into {directory}?")), abort=True)
-        imported = 0
+        too_large: list[str] = []
+        imported, automatic = 0, package.made.get("auto") is True
+        came = {"signer": package.signer, **{name: package.made.get(name) for name in ("python", "packages")}}
+        notes = notes if isinstance(notes := package.made.get("notes"), list) else []
         for entry in _incoming(package):
-            imported += import_entry(directory, *entry)
+            try:
+                imported += import_entry(directory, *entry, size_limit=settings().size_limit, came=came)
+            except EnvelopeError:
+                raise
+            except CacheError as exc:
+                too_large.append(str(exc))
         _write(target, content)
+        notes_of(directory).take(notes, cell_codes(target, auto=automatic))
     if as_json:
         show.data(
             {
@@ -190,13 +196,16 @@ def open_command(*, file: Path, into: Path, trusted: bool, as_json: bool) -> Non
                 "words": package.key.words,
                 "notebook": str(target),
                 "imported": imported,
-                "already_there": len(package.entries) - imported,
+                "already_there": len(package.entries) - imported - len(too_large),
+                "too_large": too_large,
                 "made": package.made,
                 "plan": found.to_dict(),
             }
         )
     else:
-        already = len(package.entries) - imported
+        already = len(package.entries) - imported - len(too_large)
+        for why in too_large:
+            click.echo(show.inert(f"not taken: {why}"))
         click.echo(
             f"wrote {show.inert(str(target))}; {imported} entries are cached"
             + (f", {already} were already there" if already else "")
@@ -218,7 +227,7 @@ def _checked(entries: Iterable[tuple[str, str, str, Body]]) -> Iterator[tuple[st
 
 def _plan_there(package: Package, content: bytes | bytearray, into: Path) -> Plan:
     from awaitly_nb.cache import staged
-    from awaitly_nb.plans import plan as make_plan
+    from awaitly_nb.plans import cell_codes, notes_of, plan as make_plan
     from awaitly_nb.share import BundleError
 
     try:
@@ -227,8 +236,11 @@ def _plan_there(package: Package, content: bytes | bytearray, into: Path) -> Pla
         notebook = None
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise BundleError(f"{package.notebook_name} in it is no notebook of format 4")
+    automatic = package.made.get("auto") is True
     with staged(_checked(_incoming(package))) as folder:
-        return make_plan(notebook, auto=package.made.get("auto") is True, directory=folder, place=into)
+        notes = package.made.get("notes")
+        notes_of(folder).take(notes if isinstance(notes, list) else [], cell_codes(notebook, auto=automatic))
+        return make_plan(notebook, auto=automatic, directory=folder, place=into)
 
 
 def _write(target: Path, content: bytes | bytearray) -> None:
@@ -240,6 +252,18 @@ def _write(target: Path, content: bytes | bytearray) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def what_it_was_made_with(notebook: Path) -> dict[str, Any]:  # Any: plain JSON data
+    """Return versions here of what a notebook's results are made with, for whoever gets them elsewhere."""
+    from awaitly_nb.plans import read_notebook
+
+    return {
+        "awaitly_nb": metadata.version("awaitly-nb"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": _versions(read_notebook(notebook)),
+    }
 
 
 def _versions(cells: Iterable[CodeCell]) -> dict[str, str]:

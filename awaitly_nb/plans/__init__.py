@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         read_notebook as read_notebook,
     )
     from awaitly_nb.plans.notes import Notes as Notes
-    from awaitly_nb.plans.planning import notes_of as notes_of, plan as plan
+    from awaitly_nb.plans.planning import cell_codes as cell_codes, notes_of as notes_of, plan as plan
     from awaitly_nb.plans.records import AUTO as AUTO
     from awaitly_nb.plans.result import Plan as Plan
     from awaitly_nb.plans.statics import always_runs as always_runs
@@ -43,7 +43,7 @@ else:
             "graph": "Graph",
             "notebook_file": "CodeCell code_cells read_notebook",
             "notes": "Notes",
-            "planning": "notes_of plan",
+            "planning": "cell_codes notes_of plan",
             "records": "AUTO",
             "result": "Plan",
             "statics": "always_runs",

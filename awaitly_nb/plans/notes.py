@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.plans.records import AUTO, CellRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["Notes"]
@@ -72,12 +72,39 @@ class Notes:
             note["made"] = dict(made)
         if slower:
             note["slower"] = True
-        line = json.dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n"
+        self._append([note])
+
+    def of_codes(self, codes: Collection[str]) -> list[dict[str, Any]]:  # Any: plain JSON data
+        """Return the notes of cells of these codes, the latest of each code and inputs, as they may travel."""
+        latest = {
+            json.dumps([note["code"], [row[:3] for row in note.get("parts", ())]]): note
+            for note in _lines(self._path, 0)
+            if note["code"] in codes
+        }
+        return list(latest.values())
+
+    def take(self, notes: Iterable[Any], codes: Collection[str]) -> int:  # Any: as anybody may have written
+        """Remember what somebody else's notes tell of cells of these codes; return how many notes were taken.
+
+        What is no note is left out, and so is what is known here already.
+        """
+        known = {json.dumps(note, sort_keys=True) for note in _lines(self._path, 0)}
+        new = [
+            note
+            for note in notes
+            if is_note(note) and note["code"] in codes and json.dumps(note, sort_keys=True) not in known
+        ]
+        self._append(new)
+        return len(new)
+
+    def _append(self, notes: Iterable[Mapping[str, Any]]) -> None:
+        lines = [json.dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n" for note in notes]
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(descriptor, line.encode("utf-8", "surrogatepass"))
+                for line in lines:
+                    os.write(descriptor, line.encode("utf-8", "surrogatepass"))
             finally:
                 os.close(descriptor)
             if self._path.stat().st_size > _MOST_BYTES:
@@ -159,9 +186,44 @@ def _lines(path: Path, begin: int) -> Iterator[dict[str, Any]]:
     for line in data.splitlines():
         try:
             note = json.loads(line)
-            sound = isinstance(note["code"], str) and isinstance(note["name"], str)
-            sound = sound and isinstance(note["s"], int | float) and isinstance(note["at"], int | float)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError):
             continue
-        if sound:
+        if is_note(note):
             yield note
+
+
+_LATEST_AT = 32_503_680_000.0  # the year 3000
+
+
+def is_note(note: object) -> bool:
+    """Tell whether this is a note as `Notes.add` writes one; anybody may have written it."""
+    if not isinstance(note, dict) or not all(isinstance(note.get(name), str) for name in ("code", "name")):
+        return False
+    times = [note.get("s"), note.get("at")]
+    if any(isinstance(time, bool) or not isinstance(time, int | float) for time in times):
+        return False
+    if not (0 <= note["s"] < _LATEST_AT and 0 <= note["at"] < _LATEST_AT):
+        return False
+    rows = note.get("parts", [])
+    if not isinstance(rows, list) or not all(map(_is_row, rows)):
+        return False
+    return "made" not in note or _is_made(note["made"])
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, list) and 3 <= len(row) <= 4 and all(isinstance(part, str) for part in row[:3])  # noqa: PLR2004
+
+
+def _is_made(made: object) -> bool:
+    if not isinstance(made, dict):
+        return False
+    tables = all(_is_table(made.get(name, {})) for name in ("vars", "generators"))
+    return tables and all(_is_names(made.get(name, [])) for name in ("unknown", "deleted", "changed"))
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(digest, str) for digest in value.values())
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)

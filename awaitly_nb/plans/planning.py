@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.result import Mark
 
-__all__ = ["notes_of", "plan"]
+__all__ = ["cell_codes", "notes_of", "plan"]
 
 _NOTES = "notes.jsonl"
 
@@ -38,6 +38,7 @@ def plan(
     *,
     auto: bool | None = None,
     directory: str | os.PathLike[str] | None = None,
+    also: str | os.PathLike[str] | None = None,
     known: Callable[[str], str | None] | None = None,
     transform: Callable[[str], str] | None = None,
     place: str | os.PathLike[str] | None = None,
@@ -54,6 +55,8 @@ def plan(
         Whether cells without `%%awaitly` are looked after; None means as the settings say.
     directory
         The cache folder; None means that of the notebook.
+    also
+        A second folder, whose entries count as if they were in the first.
     known
         What is there before the first cell: returns the digest of a variable, or None.
     transform
@@ -86,7 +89,9 @@ def plan(
     automatic = settings().auto if auto is None else auto
     texts = [read_cell(cell, auto=automatic, transform=transform) for cell in cells]
     home = Path(directory) if directory is not None else cache_directory(beside)
-    records = [*_records(home, {text.namespace for text in texts if text.cached}), *notes_of(home).records()]
+    namespaces = {text.namespace for text in texts if text.cached}
+    homes = [home] if also is None else [home, Path(also)]
+    records = [record for home in homes for record in (*_records(home, namespaces), *notes_of(home).records())]
     folder = beside or Path.cwd()
     checks = Checks(
         digest=part_digest,
@@ -100,6 +105,11 @@ def plan(
     plans, edges = walk(texts, History(records), checks, start)
     name = str(notebook) if isinstance(notebook, str | os.PathLike) else ""
     return Plan(notebook=name, cells=tuple(plans), edges=tuple(edges))
+
+
+def cell_codes(notebook: str | os.PathLike[str] | Mapping[str, Any], *, auto: bool) -> set[str]:
+    """Return the digests of the code of a notebook's cells, by which notes tell of them."""
+    return {code for cell in _cells_of(notebook)[0] if (code := read_cell(cell, auto=auto).code)}
 
 
 def notes_of(directory: Path) -> Notes:

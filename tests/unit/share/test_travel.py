@@ -1,96 +1,15 @@
 """`awaitly-nb pack` and `open`: another user, with another home, path and secret, opens it and computes nothing."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from awaitly_nb.cache.folder import forget_folders
-from awaitly_nb.cli.app import app
 from awaitly_nb.codec import Identity, TrustedKeys
 from awaitly_nb.share import BundleWriter
-
-CELLS = [
-    "import numpy as np\nimport pandas as pd",
-    "n = 200_000",
-    "def scaled(values, by):\n    return values * by",
-    "%%awaitly load\nraw = pd.read_csv('in.csv')\nprint('read', len(raw))",
-    "%%awaitly model\narray = scaled(np.arange(n, dtype=float), 2) + raw['a'].sum()",
-    "%%awaitly total\ntotal = float(array.sum())\ntotal",
-    "print('total', total)",
-]
-RUN = """
-import contextlib, io, json, sys
-from IPython.core.displaypub import CapturingDisplayPublisher
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
-config = Config()
-config.HistoryManager.enabled = False
-ip = InteractiveShell.instance(config=config)
-ip.display_pub = CapturingDisplayPublisher(shell=ip)
-badges = []
-out = io.StringIO()
-with contextlib.redirect_stdout(out):
-    ip.run_line_magic("load_ext", "awaitly_nb")
-    for cell in json.load(open(sys.argv[1]))["cells"]:
-        ip.display_pub.outputs.clear()
-        ip.run_cell(cell["source"]).raise_error()
-        badges += [shown["data"]["text/plain"] for shown in ip.display_pub.outputs][-1:]
-print(json.dumps([badges, out.getvalue(), ip.user_ns["total"], float(ip.user_ns["array"][-1])]))
-"""
-
-
-class User:
-    """Somebody with a home, a configuration, a secret and a folder of work of their own."""
-
-    def __init__(self, home):
-        self.home = home
-        self.work = home / "work"
-        self.work.mkdir(parents=True)
-        (self.work / ".git").mkdir()
-        dropped = ("AWAITLY_NB_", "XDG_")
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-        self.environment |= {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "OMP_NUM_THREADS": "1"}
-
-    @property
-    def cache(self):
-        return self.work / ".awaitly"
-
-    def run_all(self):
-        """Run the notebook's cells in a shell of a new process: badges, what was printed, and two values."""
-        command = [sys.executable, "-c", RUN, "n.ipynb"]
-        done = subprocess.run(
-            command, cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    def awaitly(self, *arguments, code=0, stdin=None):
-        """Run a command as this user, and return what it says."""
-        forget_folders()
-        environment = {"AWAITLY_NB_CACHE_DIR": str(self.cache), "XDG_CONFIG_HOME": str(self.home / "config")}
-        environment["HOME"] = str(self.home)
-        runner = CliRunner(env={**environment, "AWAITLY_NB_SECRET": None})
-        done = runner.invoke(app, [str(argument) for argument in arguments], input=stdin, catch_exceptions=False)
-        forget_folders()
-        assert done.exit_code == code, done.output
-        return done.output
-
-    def data(self, *arguments, **options):
-        return json.loads(self.awaitly(*arguments, "--json", **options))
-
-    def trust(self, other):
-        self.awaitly("trust", "add", other.data("trust", "key")["key"], "--name", "ann")
-
-    def files(self):
-        """Everything that is there and is no configuration."""
-        return sorted(str(path.relative_to(self.work)) for path in self.work.rglob("*"))
+from tests.unit.share.people import CELLS, User
 
 
 @pytest.fixture(scope="module")
