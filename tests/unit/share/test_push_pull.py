@@ -66,7 +66,7 @@ def test_what_ci_pushed_a_fresh_clone_elsewhere_pulls_and_computes_nothing(ran, 
 
 def test_run_all_reads_through_without_a_pull(ran, ci, laptop):
     ci.awaitly("push", ci.work / "n.ipynb")
-    laptop.environment["AWAITLY_NB_REMOTE"] = laptop.more["AWAITLY_NB_REMOTE"]
+    laptop.environment |= {"AWAITLY_NB_REMOTE": laptop.more["AWAITLY_NB_REMOTE"], "AWAITLY_NB_REMOTE_WAIT": "60"}
     badges, *values = laptop.run_all()
     assert all(badge.startswith("from cache") for badge in badges)
     assert values == ran[1][1:]
