@@ -11,6 +11,7 @@ import click
 from click.shell_completion import add_completion_class, get_completion_class
 
 from awaitly_nb.cli import show
+from awaitly_nb.cli.documents import keys_document, run_document, schema, status_document, why_document
 from awaitly_nb.cli.options import (
     FAILED,
     INTERRUPTED,
@@ -131,7 +132,7 @@ def run(
             notebook, compute=not check, only=places, budget_s=budget, output=output, on_event=progress.run_event
         )
     if as_json:
-        show.data(report.to_dict())
+        show.data(run_document(report))
     else:
         show.report(report)
     if report.ending != "ok":
@@ -209,7 +210,7 @@ def status(*, as_json: bool) -> None:
 
     found = manage.status()
     if as_json:
-        show.data([one.to_dict() for one in found])
+        show.data(status_document(found))
     else:
         show.statuses(found)
 
@@ -228,7 +229,7 @@ def keys(*, glob: str, everything: bool, as_json: bool) -> None:
 
     found = manage.listed(glob)
     if as_json:
-        show.data([manage.entry_data(entry) for entry in found])
+        show.data(keys_document(found))
     else:
         show.entries(found, everything=everything)
 
@@ -259,7 +260,7 @@ def why(*, name: str, as_json: bool) -> None:
 
     found = manage.why(name)
     if as_json:
-        show.data(found.to_dict())
+        show.data(why_document(found))
     else:
         show.explanation(found)
 
@@ -388,6 +389,23 @@ def lab(*, link: bool, as_json: bool) -> None:
         click.echo(f"linked {place}; reload the page of JupyterLab")
     else:
         click.echo(f"{place}; a wheel installs it, after pip install -e: awaitly-nb lab --link")
+
+
+@app.command("schema")
+def show_schema() -> None:
+    """Write the JSON Schema of what plan, why, status, keys and run write with --json."""
+    show.data(schema())
+
+
+@app.command()
+def mcp() -> None:
+    """Serve agents over standard input and output, by the Model Context Protocol; needs the extra mcp.
+
+    Tools: plan(notebook), why(cell), status(), invalidate(glob, dry_run=true), run(notebook, budget_s=60).
+    """
+    from awaitly_nb.cli.agents import server
+
+    server().run(transport="stdio")
 
 
 @app.command("help")

@@ -12,10 +12,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +28,8 @@ from awaitly_nb.engine import observe
 from awaitly_nb.errors import MissingExtraError, MisuseError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    import subprocess
+    from collections.abc import Collection, Iterable, Iterator
 
     from nbclient import NotebookClient
 
@@ -146,7 +149,8 @@ def run_notebook(
     only
         Places of the cells to run, from 0; None runs all.
     budget_s
-        Stop before a step that is expected to take longer than what is left of these seconds; None means no bound.
+        Stop before a step that is expected to take longer than what is left of these seconds, and in one that nobody
+        has timed when they are over; None means no bound.
     environment
         The kernel's environment; by default this process's.
     output
@@ -186,14 +190,15 @@ def run_notebook(
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        with Follower(folder / _JOURNAL, follow) as follower:
+        with Follower(folder / _JOURNAL, follow) as follower, _bounded(client, follower, budget_s) as bound:
             try:
                 _run_cells(
                     client, folder, f"compute={compute}, budget_s={budget_s}", only=only, environment=environment
                 )
             except CellExecutionError as exc:
-                ending = _STOPS.get(exc.ename, "cell failed")
-                error = str(exc) if ending == "cell failed" else exc.evalue
+                ending = "over budget" if bound.stopped else _STOPS.get(exc.ename, "cell failed")
+                error = str(exc) if ending == "cell failed" else bound.stopped or exc.evalue
+                died_at = time.time() if bound.stopped else None
                 if _FORGOTTEN.search(str(exc.evalue)):
                     error = f"{_LOAD_EXT}\n\n{error}"
             except DeadKernelError:
@@ -237,11 +242,60 @@ def _run_cells(
                 client.execute_cell(cell, index)
 
 
+class _Bound:
+    """Stops a kernel, as the Stop button does, in something that nobody has timed, once the budget is over.
+
+    What is expected to end in time may end: it was begun because it would.
+    """
+
+    def __init__(self, client: NotebookClient, follower: Follower, budget_s: float) -> None:
+        self.stopped = ""
+        self._client = client
+        self._follower = follower
+        self._budget_s = budget_s
+
+    def watch(self, ended: threading.Event) -> None:
+        """Wait for the budget to be over; runs in a thread of its own."""
+        while not ended.wait(_LOOK_AGAIN_S):
+            events = self._follower.events
+            if not events or time.time() < events[0]["at"] + self._budget_s:
+                continue  # the first line says when the kernel was ready
+            latest = events[-1]
+            is_timed = latest["type"] == "step_start" and latest.get("expected_s") is not None
+            process = _process_of(self._client)
+            if is_timed or time.time() - latest["at"] < _LOOK_AGAIN_S or process is None:
+                continue
+            what = f"step {latest['step_id']!r}" if latest["type"] == "step_start" else "a cell"
+            self.stopped = f"{what} ran when the budget was over, and nobody knows how long it takes; it was stopped"
+            process.send_signal(signal.SIGINT)  # the manager's own way is a coroutine of the loop that waits
+
+
+_LOOK_AGAIN_S = 1.0
+
+
+@contextmanager
+def _bounded(client: NotebookClient, follower: Follower, budget_s: float | None) -> Iterator[_Bound]:
+    bound, ended = _Bound(client, follower, budget_s or 0.0), threading.Event()
+    thread = threading.Thread(target=bound.watch, args=(ended,), name="awaitly-nb-budget", daemon=True)
+    if budget_s is not None:
+        thread.start()
+    try:
+        yield bound
+    finally:
+        ended.set()
+        if budget_s is not None:
+            thread.join()
+
+
 def _kill(client: NotebookClient) -> None:
     # SIGKILL, and not km.shutdown_kernel(): the kernel gets no chance to finish anything.
-    provisioner = client.km and client.km.provisioner
-    if (process := getattr(provisioner, "process", None)) is not None:
+    if (process := _process_of(client)) is not None:
         process.kill()
+
+
+def _process_of(client: NotebookClient) -> subprocess.Popen[bytes] | None:
+    provisioner = client.km and client.km.provisioner
+    return getattr(provisioner, "process", None)
 
 
 def steps_of(lines: Iterable[Mapping[str, Any]], *, until: float | None = None) -> list[RunStep]:
@@ -328,12 +382,15 @@ def write_journal(path: str, *, compute: bool = True, budget_s: float | None = N
         Seconds from now; a step that is expected to take longer than what is left of them ends the run.
     """
     from awaitly_nb.engine import failure_line
+    from awaitly_nb.manage import expected_s
 
     ends = None if budget_s is None else time.monotonic() + budget_s
 
     def write(event: Any) -> None:  # Any: one of the event types
         line = {"type": event.type, "at": event.at.timestamp()}
         line |= {name: value for name in _FIELDS if (value := getattr(event, name, None)) is not None}
+        if ends is not None and isinstance(event, events.StepStart):
+            line["expected_s"] = expected_s(event.workflow, event.step_id)
         if (result := getattr(event, "result", None)) is not None:
             line["ok"] = result.ok
             if not result.ok:
@@ -346,6 +403,8 @@ def write_journal(path: str, *, compute: bool = True, budget_s: float | None = N
         if ends is not None and isinstance(event, events.StepCacheMiss):
             _check_budget(event, ends - time.monotonic())
 
+    if ends is not None:
+        Path(path).write_text(json.dumps({"type": "ready", "at": time.time()}) + "\n", encoding="utf-8")
     observe(write)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         GENERATORS as GENERATORS,
         GlobalGenerator as GlobalGenerator,
         generator_states as generator_states,
+        seeded_as as seeded_as,
     )
     from awaitly_nb.keys.graph import (
         class_digest as class_digest,
@@ -76,7 +77,7 @@ else:
             "cells": "cell_reads",
             "code": "tree_digest",
             "files": "FileTracker changed_files joined literal_files note_files track_files tracked_from",
-            "generators": "GENERATORS GlobalGenerator generator_states",
+            "generators": "GENERATORS GlobalGenerator generator_states seeded_as",
             "graph": "class_digest code_mark function_digest",
             "imports": "after_imports",
             "origin": "import_label is_user_class is_user_function is_user_module package_version",

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from types import FunctionType, GetSetDescriptorType, MappingProxyType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_origin
 
-from awaitly_nb.keys.code import attribute_of, names_of, own_tree
+from awaitly_nb.keys.code import attribute_of, class_source, names_of, own_tree
 from awaitly_nb.keys.graph import ABSENT, attributes, has_state
 from awaitly_nb.keys.origin import awaitly_object, is_user_class
 from awaitly_nb.keys.parts import plain_token
@@ -103,7 +103,7 @@ def members(cls: type, *, defaults: bool = True) -> Members:
     named = dict.fromkeys(found for found in annotated if isinstance(found, type))
     texts = dict.fromkeys(found for found in annotated if isinstance(found, str))
     digest = blake2b("\n".join(facts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return Members(digest, text, tuple(functions), tuple(values), tuple(named), tuple(texts))
+    return Members(digest, text or class_source(cls), tuple(functions), tuple(values), tuple(named), tuple(texts))
 
 
 def _functions(value: object) -> list[FunctionType]:

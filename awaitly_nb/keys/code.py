@@ -17,6 +17,7 @@ import sys
 import warnings
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 from awaitly_nb.installed import is_installed_path
 from awaitly_nb.keys.graph import ABSENT, AttributesOf
@@ -35,6 +36,7 @@ __all__ = [
     "OwnTree",
     "References",
     "attribute_of",
+    "class_source",
     "imported",
     "imported_name",
     "names_of",
@@ -258,6 +260,37 @@ def _segment(lines: list[str], node: _FunctionNode | ast.ClassDef) -> str:
     import textwrap
 
     return textwrap.dedent("".join(lines[_first_line(node) - 1 : node.end_lineno]))
+
+
+def class_source(cls: type) -> str:
+    """Return the source of a class that none of its methods leads to, such as a dataclass; "" where none is found.
+
+    For people and for plans, not for keys: it is the latest text with that name and these fields.
+    """
+    if (known := _class_sources.get(cls)) is None:
+        home = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        texts = (linecache.getlines(name) for name in ([home] if home else reversed(list(linecache.cache))))
+        known = _class_sources[cls] = next((found for lines in texts if (found := _class_in(lines, cls))), "")
+    return known
+
+
+_class_sources: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+
+
+def _class_in(lines: list[str], cls: type) -> str:
+    if not any(line.lstrip().startswith(f"class {cls.__name__}") for line in lines):
+        return ""
+    try:
+        tree = ast.parse("".join(lines))
+    except (SyntaxError, ValueError, RecursionError):
+        return ""
+    wanted = list(vars(cls).get("__annotations__", ()))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+            annotated = [one.target for one in node.body if isinstance(one, ast.AnnAssign)]
+            if [target.id for target in annotated if isinstance(target, ast.Name)] == wanted:
+                return _segment(lines, node)
+    return ""
 
 
 def tree_digest(nodes: Iterable[ast.AST]) -> str:

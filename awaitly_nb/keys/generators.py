@@ -25,7 +25,7 @@ from typing import Any, Final
 from awaitly_nb.keys.imports import after_imports
 from awaitly_nb.keys.traces import register_tracer
 
-__all__ = ["GENERATORS", "GlobalGenerator", "generator_states"]
+__all__ = ["GENERATORS", "GlobalGenerator", "generator_states", "seeded_as"]
 
 # Any, throughout: states, which only the generator's own library can read, and plain JSON data.
 
@@ -99,7 +99,7 @@ class GlobalGenerator:
             return None
         used = {"after": self.to_text(now), "seeded": self.seeded}
         if drew:
-            used["before"] = self._digest(found.state) if found.seeded else _UNSEEDED
+            used["before"] = self.digest_of(found.state) if found.seeded else _UNSEEDED
         return used
 
     def difference(self, used: dict[str, Any]) -> str | None:
@@ -108,7 +108,7 @@ class GlobalGenerator:
             return None
         if self.is_loaded:
             self.watch()
-        now = self._digest(self.state()) if self.is_loaded and self.seeded else _UNSEEDED
+        now = self.digest_of(self.state()) if self.is_loaded and self.seeded else _UNSEEDED
         return None if now == used["before"] else f"generator {self.name} differs (other seed, or other draws before)"
 
     def apply(self, used: dict[str, Any]) -> None:
@@ -138,9 +138,10 @@ class GlobalGenerator:
 
     def digest(self) -> str:
         """Return the digest of its state, as a run that draws from it records it."""
-        return self._digest(self.state())
+        return self.digest_of(self.state())
 
-    def _digest(self, state: Any) -> str:
+    def digest_of(self, state: Any) -> str:
+        """Return the digest of a state."""
         return blake2b(self.to_text(state).encode(), digest_size=16).hexdigest()
 
 
@@ -456,6 +457,33 @@ def generator_states() -> dict[str, str]:
             generator.watch()
             states[name] = generator.digest() if generator.seeded else _UNSEEDED
     return states
+
+
+def seeded_as(name: str, seed: object) -> str | None:
+    """Return what a generator would be met as right after `seed`, without touching it or importing its library.
+
+    Parameters
+    ----------
+    name
+        The generator: `random` or `numpy.random`.
+    seed
+        What it is seeded with.
+
+    Returns
+    -------
+    str or None
+        None for a generator whose seeding only its library can tell, or a seed that it would refuse.
+    """
+    if name == "random" and isinstance(seed, int | float | str | bytes):
+        import random
+
+        return PythonGenerator().digest_of(random.Random(seed).getstate())  # noqa: S311 - a state to compare with
+    if name == "numpy.random" and isinstance(seed, int) and 0 <= seed <= _MASK:
+        words = [int(seed)]
+        for at in range(1, _N):  # as Matsumoto's `init_genrand`
+            words.append((1812433253 * (words[-1] ^ words[-1] >> 30) + at) & _MASK)
+        return NumpyGenerator().digest_of((struct.pack(f"={_N}Ii", *words, _N), 0, 0.0))
+    return None
 
 
 register_tracer(_Generators())

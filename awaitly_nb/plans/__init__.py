@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from awaitly_nb.plans.notes import Notes as Notes
     from awaitly_nb.plans.planning import cell_codes as cell_codes, notes_of as notes_of, plan as plan
     from awaitly_nb.plans.records import AUTO as AUTO
-    from awaitly_nb.plans.result import Plan as Plan
+    from awaitly_nb.plans.result import SCHEMA_VERSION as SCHEMA_VERSION, Plan as Plan
     from awaitly_nb.plans.statics import always_runs as always_runs
     from awaitly_nb.plans.walk import CellPlan as CellPlan
 else:
@@ -45,7 +45,7 @@ else:
             "notes": "Notes",
             "planning": "cell_codes notes_of plan",
             "records": "AUTO",
-            "result": "Plan",
+            "result": "SCHEMA_VERSION Plan",
             "statics": "always_runs",
             "walk": "CellPlan",
         },

@@ -14,7 +14,7 @@ from awaitly_nb.cache import recorded
 from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.installed import is_installed_path
-from awaitly_nb.keys import changed_files, changed_traces, part_digest, tree_digest
+from awaitly_nb.keys import changed_files, changed_traces, part_digest, seeded_as, tree_digest
 from awaitly_nb.plans.cell_text import read_cell
 from awaitly_nb.plans.notebook_file import CodeCell, code_cells, read_notebook
 from awaitly_nb.plans.notes import Notes
@@ -96,6 +96,7 @@ def plan(
     checks = Checks(
         digest=part_digest,
         tree=tree_digest,
+        seed=seeded_as,
         files=lambda stamps: _first(changed_files(_placed(stamps, folder))),
         traces=changed_traces,
         module=lambda name: _module(name, str(folder)),

@@ -25,6 +25,7 @@ _SETTERS = frozenset(
     }
 )
 """Last names of calls that set up a session."""
+_SEEDERS = frozenset({"seed", "manual_seed", "set_seed", "set_random_seed", "seed_everything"})
 _SETTING_TARGETS = frozenset({"environ", "rcParams", "options", "defaults", "path", "config", "templates", "prec"})
 """Names in an attribute chain that is assigned to set up a session: `plt.rcParams[...] = ...`."""
 _SETTING_METHODS = frozenset({"update", "append", "insert", "setdefault", "add"})
@@ -72,6 +73,8 @@ class Statics:
         Names of objects that it may change in place.
     deleted
         Names that it deletes.
+    seeds
+        Calls at the top level that seed a generator: the dotted name, and what is passed.
     starred
         Modules of `from module import *`.
     dynamic
@@ -82,6 +85,7 @@ class Statics:
     known: dict[str, Definition | Imported | Constant] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    seeds: list[tuple[tuple[str, ...], ast.expr | None]] = field(default_factory=list)
     starred: list[str] = field(default_factory=list)
     dynamic: str = ""
 
@@ -103,6 +107,11 @@ def read_statics(tree: ast.Module, source: str) -> Statics:
             found.known.pop(name, None)  # a later binding replaces what an earlier one told
         _note_known(statement, source, found)
         found.changed.extend(name for name in _changed_by(statement) if name not in found.changed)
+        match statement:
+            case ast.Expr(value=ast.Call(func=ast.Attribute() | ast.Name() as func, args=args) as call):
+                chain = tuple(_chain(func))
+                if chain and chain[-1] in _SEEDERS:
+                    found.seeds.append((chain, args[0] if len(args) == 1 and not call.keywords else None))
         if isinstance(statement, ast.Delete):
             found.deleted.extend(target.id for target in statement.targets if isinstance(target, ast.Name))
     for node in ast.walk(tree):
@@ -221,6 +230,8 @@ def _is_constant(value: ast.expr) -> bool:
             return all(key is not None and _is_constant(key) for key in keys) and all(map(_is_constant, values))
         case ast.UnaryOp(operand=operand):
             return _is_constant(operand)
+        case ast.Attribute(value=ast.Constant()):  # "{:.2f}".format
+            return True
         case ast.BinOp(left=left, right=right):
             return _is_constant(left) and _is_constant(right)
     return False

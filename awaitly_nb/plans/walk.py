@@ -168,6 +168,8 @@ class Checks:
         The digest that a part of a key has for a literal: `digest(name, value)`.
     tree
         The digest of a syntax tree.
+    seed
+        The state that seeding brings a generator to: `seed(generator, value)`, or None where only a run tells.
     files, traces
         Why what a run read beside its inputs is not as it was, or None.
     module
@@ -178,6 +180,7 @@ class Checks:
 
     digest: Callable[[str, object], str]
     tree: Callable[[Sequence[ast.AST]], str]
+    seed: Callable[[str, object], str | None]
     files: Callable[[Sequence[Any]], str | None]  # Any: plain JSON data
     traces: Callable[[Mapping[str, Any]], str | None]  # Any: plain JSON data
     module: Callable[[str], Statics | None]
@@ -530,15 +533,19 @@ class _Walk:
             self._leave_hit(cell, record)
             return
         runs = plan.state in ("run", "new", "depends", "unknown") or (cell.cached and not cell.live)
-        made = Pending(cell.name) if runs and plan.state != "unknown" else Unknown(self._told(cell, plan))
+        is_pending = runs and plan.state != "unknown"
+
+        def made(name: str) -> Symbol:
+            return Pending(cell.name) if is_pending else Unknown(self._told(cell, plan, name))
+
         for name in statics.bound:
-            self.names[name] = statics.known.get(name, made)
+            self.names[name] = statics.known.get(name) or made(name)
         changed = set(statics.changed)
         if runs and record is not None:
             changed.update(record.changed)
         for name in changed:
             if name in self.names and not isinstance(self.names[name], Imported) and name not in statics.known:
-                self.names[name] = made
+                self.names[name] = made(name)
         for name in statics.deleted:
             self.names.pop(name, None)
         if plan.state == "live" and (statics.dynamic or statics.starred):
@@ -548,16 +555,43 @@ class _Walk:
     def _leave_process(self, cell: CellText, plan: CellPlan, record: CellRecord | None) -> None:
         """Follow generators and settings, which cells leave to each other without a name."""
         if plan.state in ("hit", "live") and record is not None:
-            self._generators.update({name: Value(state) for name, state in record.generators.items()})
+            for name, state in record.generators.items():
+                if name in record.traces.get("generators", {}):  # those it used; a hit leaves the others as they are
+                    self._generators[name] = Value(state)
             return
         if cell.live == "settings" or (cell.live and cell.statics.dynamic):
             self._settings = f"cell {cell.index} sets up the session"
         if plan.state == "live" and cell.live in ("imports", "definitions", "constants"):
             return
+        if plan.state == "live" and cell.live == "settings" and not cell.statics.dynamic:
+            self._seed(cell)
+            return
         draws = set() if record is None else set(record.traces.get("generators", {}))
         draws |= {name for name in _GENERATORS if any(word in cell.python for word in _DRAWING)}
-        symbol = Pending(cell.name) if plan.state in ("run", "new", "depends") else Unknown(self._told(cell, plan))
-        self._generators.update(dict.fromkeys(draws, symbol))
+        for name in draws:
+            is_pending = plan.state in ("run", "new", "depends")
+            self._generators[name] = Pending(cell.name) if is_pending else Unknown(self._told(cell, plan, name))
+
+    def _seed(self, cell: CellText) -> None:
+        """Follow the calls that seed a generator in a cell that does nothing but set up."""
+        for chain, argument in cell.statics.seeds:
+            first = cell.statics.known.get(chain[0]) or self.names.get(chain[0])
+            path = list(chain)
+            if isinstance(first, Imported) and first.level == 0:
+                path = [*first.module.split("."), *([first.attribute] if first.attribute else []), *chain[1:]]
+            name = ".".join(path[:-1])
+            state = self._checks.seed(name, self._literal(cell, argument)) if name in _GENERATORS else None
+            told = Unknown(f"cell {cell.index} seeds in a way that only a run can follow") if state is None else None
+            self._generators.update({one: told or Value(state or "") for one in ([name] if state else _GENERATORS)})
+
+    def _literal(self, cell: CellText, node: ast.expr | None) -> object:
+        if isinstance(node, ast.Name):
+            known = cell.statics.known.get(node.id) or self.names.get(node.id)
+            return known.value if isinstance(known, Constant) else None
+        try:
+            return None if node is None else ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError):
+            return None
 
     def _leave_hit(self, cell: CellText, record: CellRecord) -> None:
         statics = cell.statics
@@ -578,10 +612,10 @@ class _Walk:
         for name in record.deleted:
             self.names.pop(name, None)
 
-    def _told(self, cell: CellText, plan: CellPlan) -> str:
+    def _told(self, cell: CellText, plan: CellPlan, name: str) -> str:
         if plan.state == "unknown":
-            return f"{cell.name} is not known to hit or run: {plan.reason}"
-        return f"it comes from cell {cell.index}, which is not cached"
+            return plan.reason  # the first cause; a chain of all the cells between would say less
+        return f"{name} comes from cell {cell.index}, which is not cached"
 
 
 def _standard_label(path: Sequence[str]) -> str | None:

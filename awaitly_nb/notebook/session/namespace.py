@@ -205,10 +205,7 @@ class Watched:
                     touched.append(name)
         marks: dict[str, str] = {}
         unknown: list[str] = []
-        for name in (*assigned, *touched):
-            value = names[name]
-            if isinstance(value, ModuleType | type) or callable(value):
-                continue  # definitions and imports are told by the text
+        for name, value in self._to_tell([*assigned, *touched]):
             try:
                 marks[name] = part_digest(name, value)
             except UnkeyableError:
@@ -216,6 +213,17 @@ class Watched:
         told: dict[str, Any] = {"vars": marks, "unknown": unknown, "deleted": self._deleted(), "changed": touched}
         told["generators"] = generator_states()
         return {kind: found for kind, found in told.items() if found or kind == "vars"}
+
+    def _to_tell(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        """Yield variables with their values; definitions and imports are told by the text, what classes hold is not."""
+        for name in names:
+            value = self._shell.user_ns[name]
+            if isinstance(value, type) and value.__module__ == "__main__":
+                for attribute, found in vars(value).items():
+                    if not attribute.startswith("__") and not callable(found) and not hasattr(found, "__get__"):
+                        yield f"{name}.{attribute}", found
+            elif not isinstance(value, ModuleType | type) and not callable(value):
+                yield name, value
 
     def _changes(self) -> dict[int, Any]:  # Any: as of `Live.changes`
         if self._found is None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from awaitly_nb.errors import UnkeyableError
-from awaitly_nb.keys import cell_parts, cell_reads, part_digest, tree_digest
+from awaitly_nb.keys import cell_parts, cell_reads, part_digest, seeded_as, tree_digest
 from awaitly_nb.plans.records import CellRecord, History
 from awaitly_nb.plans.statics import always_runs, read_statics
 from awaitly_nb.plans.walk import CellText, Checks, walk
@@ -19,6 +19,7 @@ def checks(*, files=None, traces=None, modules=None, now=NOW):
     return Checks(
         digest=part_digest,
         tree=tree_digest,
+        seed=seeded_as,
         files=files or (lambda stamps: None),
         traces=traces or (lambda used: None),
         module=(modules or {}).get,
