@@ -219,7 +219,7 @@ class Watched:
         for name in names:
             value = self._shell.user_ns[name]
             if isinstance(value, type) and value.__module__ == "__main__":
-                for attribute, found in vars(value).items():
+                for attribute, found in list(vars(value).items()):
                     if not attribute.startswith("__") and not callable(found) and not hasattr(found, "__get__"):
                         yield f"{name}.{attribute}", found
             elif not isinstance(value, ModuleType | type) and not callable(value):
