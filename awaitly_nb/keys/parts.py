@@ -35,6 +35,7 @@ __all__ = [
     "masked",
     "named_token",
     "part_digest",
+    "part_outline",
     "plain_token",
     "read_cell",
     "read_names",
@@ -208,9 +209,9 @@ def _is_own_marker(fn: Callable[..., Any], value: object) -> bool:
 
 def _listed(graph: CodeGraph, values: list[_Value]) -> Iterator[Part]:
     for kind, name, digest, shown in graph.fixed:
-        yield Part(kind, name, digest, _outline(name, shown.value) if type(shown) is Small else shown)
+        yield Part(kind, name, digest, part_outline(name, shown.value) if type(shown) is Small else shown)
     for kind, name, digest, value in values:
-        yield Part(kind, name, digest, _outline(name, value))
+        yield Part(kind, name, digest, part_outline(name, value))
 
 
 class CellRead(NamedTuple):
@@ -370,7 +371,8 @@ def _digest(value: object, path: str, *, read: bool = False) -> str:
     return fingerprint(value, path=path, read=read)
 
 
-def _outline(name: str, value: object) -> object:
+def part_outline(name: str, value: object) -> object:
+    """Return what a part of a key tells of its value, so that `outline_diff` can say what changed."""
     from awaitly_nb.keys.why import outline
 
     # Asked for on a miss alone, so there is time to note each column, and `why` can say which of them changed.

@@ -7,6 +7,7 @@ once the session is restored; what cannot be restored runs, with the reason on i
 
 from __future__ import annotations
 
+import ast
 import builtins
 import getpass
 import time
@@ -22,7 +23,7 @@ from awaitly_nb.cache import open_default
 from awaitly_nb.config import settings
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
-from awaitly_nb.keys import cell_parts, changed_files, literal_files, read_cell, track_files
+from awaitly_nb.keys import cell_parts, changed_files, literal_files, read_cell, track_files, tree_digest
 from awaitly_nb.notebook.auto import few
 from awaitly_nb.notebook.body import hide_handler, read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
@@ -37,7 +38,7 @@ from awaitly_nb.notebook.session import (
     make_placeholders_before_cells,
     restore,
 )
-from awaitly_nb.plans import called, parse_cell_line
+from awaitly_nb.plans import called, parse_cell_line, parsed, read_input, setup_of
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration, show_when
 from awaitly_nb.workflow import run_step, run_step_async, standing_run
@@ -254,9 +255,19 @@ class Cell:
 
     def _made(self) -> dict[str, Any] | None:  # Any: plain JSON data
         try:
-            return None if self._session is None else self._session.told(self.body.stores)
+            if self._session is None:
+                return None
+            return {**self._session.told(self.body.stores), "setup": self._setup()}
         except CannotRestoreError:  # then the cell is not stored, with this as the reason
             return None
+
+    def _setup(self) -> list[str]:
+        """Return what set up the session before this cell, so that a plan can tell whether the same does."""
+        inputs = [read_input(str(source)) for source in self._shell.user_ns.get("_ih", ())]
+        match inputs, parsed(self.body.python):
+            case [*before, ast.Module(body=latest)], ast.Module(body=own) if tree_digest(latest) == tree_digest(own):
+                inputs = before  # the latest is this very cell
+        return list(setup_of(inputs))
 
     def _read_once(self) -> CellRead:
         names = self._shell.user_ns

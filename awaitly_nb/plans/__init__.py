@@ -21,7 +21,11 @@ if TYPE_CHECKING:
         parse_cell_line as parse_cell_line,
         read_directive as read_directive,
     )
-    from awaitly_nb.plans.cell_text import parsed as parsed, without_magics as without_magics
+    from awaitly_nb.plans.cell_text import (
+        parsed as parsed,
+        read_input as read_input,
+        without_magics as without_magics,
+    )
     from awaitly_nb.plans.graph import Graph as Graph
     from awaitly_nb.plans.notebook_file import (
         CodeCell as CodeCell,
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from awaitly_nb.plans.planning import cell_codes as cell_codes, notes_of as notes_of, plan as plan
     from awaitly_nb.plans.records import AUTO as AUTO
     from awaitly_nb.plans.result import SCHEMA_VERSION as SCHEMA_VERSION, Plan as Plan
+    from awaitly_nb.plans.setup import setup_of as setup_of
     from awaitly_nb.plans.statics import always_runs as always_runs
     from awaitly_nb.plans.walk import CellPlan as CellPlan
 else:
@@ -39,13 +44,14 @@ else:
         __name__,
         {
             "cell_line": "CELL_FLAGS CELL_VALUES CellOptions Directive called parse_cell_line read_directive",
-            "cell_text": "parsed without_magics",
+            "cell_text": "parsed read_input without_magics",
             "graph": "Graph",
             "notebook_file": "CodeCell code_cells read_notebook",
             "notes": "Notes",
             "planning": "cell_codes notes_of plan",
             "records": "AUTO",
             "result": "SCHEMA_VERSION Plan",
+            "setup": "setup_of",
             "statics": "always_runs",
             "walk": "CellPlan",
         },

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.plans.notebook_file import CodeCell
 
-__all__ = ["MAGIC", "parsed", "read_cell", "without_magics"]
+__all__ = ["MAGIC", "parsed", "read_cell", "read_input", "without_magics"]
 
 MAGIC = "%%awaitly"
 _LINE_MAGIC = re.compile(r"^(\s*)%(\w+)\s*(.*)$")
@@ -104,6 +104,17 @@ def without_magics(source: str) -> tuple[str, bool]:
     lines = source.splitlines()
     calls = [_as_call(line) for line in lines]
     return "\n".join(calls), calls != lines
+
+
+@lru_cache(maxsize=2048)
+def read_input(source: str) -> ast.Module | None:
+    """Return the syntax tree of an input from a shell's history; of a cached cell, that of what it runs."""
+    tree = parsed(without_magics(source)[0])
+    match tree and tree.body:
+        case [ast.Expr(value=ast.Call(func=ast.Attribute(attr="run_cell_magic"), args=[name, _, body]))]:
+            if isinstance(name, ast.Constant) and name.value == MAGIC.lstrip("%") and isinstance(body, ast.Constant):
+                return parsed(without_magics(str(body.value))[0])
+    return tree
 
 
 def _as_call(line: str) -> str:

@@ -152,6 +152,7 @@ def _record(namespace: str, key: str, mark: Mark, size_bytes: int) -> CellRecord
         deleted=tuple(told.get("deleted", ())),
         changed=tuple(told.get("changed", ())),
         generators=told.get("generators", {}),
+        setup=tuple(told["setup"]) if "setup" in told else None,
         variables=(*told.get("vars", ()), *told.get("unknown", ())),
         seconds=mark.duration_s,
         load_s=told.get("load_s"),

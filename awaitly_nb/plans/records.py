@@ -37,6 +37,8 @@ class CellRecord:
         Names that it deleted, and names of inputs that it changed in place.
     generators
         State of each generator of random numbers after it ran, by name.
+    setup
+        What had set up the session before it ran (see `setup`); None where an older entry does not tell.
     variables
         Names that the entry holds a value of.
     seconds, load_s
@@ -60,6 +62,7 @@ class CellRecord:
     deleted: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     generators: Mapping[str, str] = field(default_factory=dict)
+    setup: tuple[str, ...] | None = None
     variables: tuple[str, ...] = ()
     seconds: float | None = None
     load_s: float | None = None
@@ -83,11 +86,13 @@ class History:
         self._by_code: dict[tuple[str, str], list[CellRecord]] = {}
         self._by_name: dict[tuple[str, str], list[CellRecord]] = {}
         self._by_key: dict[tuple[str, str], CellRecord] = {}
+        self._shown: dict[str, object] = {}
         for record in records:
             if record.code:
                 self._by_code.setdefault((record.namespace, record.code), []).append(record)
             self._by_name.setdefault((record.namespace, record.name), []).append(record)
             self._by_key[record.namespace, record.key] = record
+            self._shown.update((digest, shown) for kind, _, digest, shown in record.parts if kind == "global" and shown)
 
     def of_code(self, namespace: str, digest: str) -> list[CellRecord]:
         """Return what cells of this code left, the newest first."""
@@ -100,6 +105,10 @@ class History:
     def of_key(self, namespace: str, key: str) -> CellRecord | None:
         """Return the record under this very key."""
         return self._by_key.get((namespace, key))
+
+    def shown(self, digest: str) -> object | None:
+        """Return what was told of a value by whoever read it; None where nobody did."""
+        return self._shown.get(digest)
 
     def seconds(self, records: Sequence[CellRecord]) -> float | None:
         """Return the median of what these runs took; None where none was timed."""

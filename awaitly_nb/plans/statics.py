@@ -12,7 +12,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Constant", "Definition", "Imported", "Statics", "always_runs", "made_names", "read_statics"]
+__all__ = [
+    "SEEDERS",
+    "Constant",
+    "Definition",
+    "Imported",
+    "Statics",
+    "always_runs",
+    "bound_by",
+    "chain_of",
+    "changed_by",
+    "is_setter",
+    "is_setting_target",
+    "made_names",
+    "read_statics",
+    "root_of",
+    "sets_up",
+]
 
 _SETTERS = frozenset(
     {
@@ -25,7 +41,8 @@ _SETTERS = frozenset(
     }
 )
 """Last names of calls that set up a session."""
-_SEEDERS = frozenset({"seed", "manual_seed", "set_seed", "set_random_seed", "seed_everything"})
+SEEDERS = frozenset({"seed", "manual_seed", "set_seed", "set_random_seed", "seed_everything"})
+"""Last names of calls that seed a generator."""
 _SETTING_TARGETS = frozenset({"environ", "rcParams", "options", "defaults", "path", "config", "templates", "prec"})
 """Names in an attribute chain that is assigned to set up a session: `plt.rcParams[...] = ...`."""
 _SETTING_METHODS = frozenset({"update", "append", "insert", "setdefault", "add"})
@@ -101,16 +118,16 @@ def read_statics(tree: ast.Module, source: str) -> Statics:
     """
     found = Statics()
     for statement in tree.body:
-        for name in _bound_by(statement):
+        for name in bound_by(statement):
             if name not in found.bound:
                 found.bound.append(name)
             found.known.pop(name, None)  # a later binding replaces what an earlier one told
         _note_known(statement, source, found)
-        found.changed.extend(name for name in _changed_by(statement) if name not in found.changed)
+        found.changed.extend(name for name in changed_by(statement) if name not in found.changed)
         match statement:
             case ast.Expr(value=ast.Call(func=ast.Attribute() | ast.Name() as func, args=args) as call):
-                chain = tuple(_chain(func))
-                if chain and chain[-1] in _SEEDERS:
+                chain = tuple(chain_of(func))
+                if chain and chain[-1] in SEEDERS:
                     found.seeds.append((chain, args[0] if len(args) == 1 and not call.keywords else None))
         if isinstance(statement, ast.Delete):
             found.deleted.extend(target.id for target in statement.targets if isinstance(target, ast.Name))
@@ -151,7 +168,7 @@ def made_names(tree: ast.Module) -> list[str]:
     names: list[str] = []
     for statement in tree.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.With | ast.AsyncWith):
-            for name in _bound_by(statement):
+            for name in bound_by(statement):
                 if name not in names and not name.startswith("_"):
                     names.append(name)
     return names
@@ -168,9 +185,9 @@ def _kind(statement: ast.stmt) -> str:
         case ast.Expr(value=ast.Constant()):
             return "nothing" if isinstance(statement.value.value, str) else ""  # type: ignore[attr-defined]
         case ast.Expr(value=ast.Call() as call):
-            return "settings" if _sets_up(call) else ""
+            return "settings" if sets_up(call) else ""
         case ast.Assign(targets=targets, value=value):
-            if all(_is_setting_target(target) for target in targets) and _is_constant(value):
+            if all(is_setting_target(target) for target in targets) and _is_constant(value):
                 return "settings"
             if isinstance(value, ast.Lambda):
                 return "definitions"
@@ -182,13 +199,18 @@ def _kind(statement: ast.stmt) -> str:
     return ""
 
 
-def _sets_up(call: ast.Call) -> bool:
+def sets_up(call: ast.Call) -> bool:
+    """Tell whether a call sets up the session and does nothing else, as `pd.set_option("display.width", 80)`."""
+    simple = all(_is_constant(arg) or isinstance(arg, ast.Starred | ast.Attribute | ast.Name) for arg in call.args)
+    return (simple or _magic(call) is not None) and is_setter(call)
+
+
+def is_setter(call: ast.Call) -> bool:
+    """Tell whether a call sets up the session, by the name of what is called."""
     if _magic(call) is not None:
         return isinstance(call.func, ast.Attribute) and call.func.attr in _SETTING_MAGICS and _is_setting_magic(call)
-    if not all(_is_constant(arg) or isinstance(arg, ast.Starred | ast.Attribute | ast.Name) for arg in call.args):
-        return False
     if isinstance(call.func, ast.Attribute):
-        chain = _chain(call.func)
+        chain = chain_of(call.func)
         last = call.func.attr
         return last in _SETTERS or (last in _SETTING_METHODS and not _SETTING_TARGETS.isdisjoint(chain[1:-1]))
     return isinstance(call.func, ast.Name) and call.func.id in _SETTERS
@@ -204,10 +226,11 @@ def _is_setting_magic(call: ast.Call) -> bool:
     return isinstance(first, ast.Constant) and first.value in _MAGICS_THAT_SET_UP
 
 
-def _is_setting_target(target: ast.expr) -> bool:
+def is_setting_target(target: ast.expr) -> bool:
+    """Tell whether assigning there sets up the session, as with `plt.rcParams["figure.dpi"]`."""
     while isinstance(target, ast.Subscript):
         target = target.value
-    return isinstance(target, ast.Attribute) and not _SETTING_TARGETS.isdisjoint(_chain(target)[1:])
+    return isinstance(target, ast.Attribute) and not _SETTING_TARGETS.isdisjoint(chain_of(target)[1:])
 
 
 def _is_main_check(test: ast.expr) -> bool:
@@ -237,7 +260,7 @@ def _is_constant(value: ast.expr) -> bool:
     return False
 
 
-def _bound_by(statement: ast.AST) -> Iterator[str]:
+def bound_by(statement: ast.AST) -> Iterator[str]:
     """Yield the names that a statement may bind in the cell's namespace."""
     match statement:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
@@ -258,10 +281,10 @@ def _bound_by(statement: ast.AST) -> Iterator[str]:
             yield name
         case ast.ExceptHandler():
             for inner in statement.body:
-                yield from _bound_by(inner)
+                yield from bound_by(inner)
             return
     for child in ast.iter_child_nodes(statement):
-        yield from _bound_by(child)
+        yield from bound_by(child)
 
 
 def _note_known(statement: ast.AST, source: str, found: Statics) -> None:
@@ -303,14 +326,14 @@ def _note_literal(names: Iterable[str], value: ast.expr, found: Statics) -> None
         found.known[name] = Constant(literal)
 
 
-def _changed_by(statement: ast.AST) -> Iterator[str]:
+def changed_by(statement: ast.AST) -> Iterator[str]:
     """Yield names of objects that a statement may change in place: by item, attribute, operator or method."""
     for node in ast.walk(statement):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
                 continue
             case ast.Subscript(ctx=ast.Store() | ast.Del()) | ast.Attribute(ctx=ast.Store() | ast.Del()):
-                if root := _root(node):
+                if root := root_of(node):
                     yield root
             case ast.AugAssign(target=ast.Name(id=name)):
                 yield name
@@ -320,16 +343,16 @@ def _changed_by(statement: ast.AST) -> Iterator[str]:
                 keyword.arg == "inplace" and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value)
                 for keyword in keywords
             ):
-                if root := _root(node.func):
+                if root := root_of(node.func):
                     yield root
             case ast.Call(func=ast.Attribute(attr=attr) as func) if attr.startswith(("fit", "partial_fit", "train")):
-                if root := _root(func):
+                if root := root_of(func):
                     yield root
 
 
 def _changed_by_call(call: ast.Call) -> Iterator[str]:
     if isinstance(call.func, ast.Attribute) and call.func.attr not in _MUTATORS_WITHOUT_CHANGE:
-        if root := _root(call.func):
+        if root := root_of(call.func):
             yield root
     elif isinstance(call.func, ast.Name) and call.func.id in ("print", "display", "len", "repr"):
         return
@@ -338,13 +361,15 @@ def _changed_by_call(call: ast.Call) -> Iterator[str]:
             yield argument.id
 
 
-def _root(node: ast.AST) -> str:
+def root_of(node: ast.AST) -> str:
+    """Return the name that an expression such as `a.b[0].c()` begins with, or ""."""
     while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _chain(node: ast.AST) -> list[str]:
+def chain_of(node: ast.AST) -> list[str]:
+    """Return the names of a dotted name in order; empty for what is none."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from awaitly_nb.plans.statics import Constant, Definition, Imported, Statics
+from awaitly_nb.keys import outline_diff, part_outline
+from awaitly_nb.plans.effects import Effects, aliases, closure
+from awaitly_nb.plans.setup import Setup
+from awaitly_nb.plans.statics import Constant, Definition, Imported, Statics, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -202,7 +205,11 @@ _OUTSIDE = frozenset({"environment", "argv"})
 """What a run uses that is the same for whoever looks; the rest belongs to the session."""
 _UNSEEDED = "unseeded"
 _GENERATORS = ("random", "numpy.random", "torch")
-_DRAWING = ("random", "seed", "sample", "shuffle", "rand(", "normal(", "choice(")
+_QUIET = frozenset(
+    {"head", "tail", "describe", "info", "copy", "show", "plot", "keys", "values", "items", "get", "append", "update"}
+    | {"mean", "sum", "min", "max", "std", "round", "tolist", "to_numpy", "join", "format", "split", "strip", "savefig"}
+)
+"""Methods that draw no random numbers, whatever they are called on."""
 _RANK = {"run": 3, "unknown": 2, "depends": 1, "hit": 0}
 
 
@@ -234,9 +241,10 @@ class _Walk:
         self._history = history
         self._checks = checks
         self._makers: dict[str, int] = {}
+        self._aliases: dict[str, set[str]] = {}  # names that may reach one object
         self._anything = ""  # why any name may be anything from here on
         self._generators: dict[str, Symbol] = {}  # the state of each generator; absent: nobody seeded it
-        self._settings = ""  # why nobody can tell the settings of libraries from here on
+        self._setup = Setup()
 
     def cell(self, cell: CellText) -> CellPlan:
         """Decide one cell, and let it leave its names."""
@@ -246,6 +254,11 @@ class _Walk:
                 differs = plan.state == "run" and name == plan.differs.partition(".")[0]
                 self.edges.append(Edge(maker, cell.index, name, differs=differs))
         self._leave(cell, plan, record)
+        if cell.tree is not None:
+            self._setup.add(cell.tree)
+        for name, other in () if cell.tree is None else aliases(cell.tree.body):
+            self._aliases.setdefault(name, set()).add(other)
+            self._aliases.setdefault(other, set()).add(name)
         for name in (*cell.statics.bound, *cell.statics.changed):
             if not isinstance(self.names.get(name), Imported):
                 self._makers[name] = cell.index
@@ -267,7 +280,8 @@ class _Walk:
             return replace(plan, state="run", reason="recomputed, as asked (--force)"), same[0] if same else None
         if not same:
             state, reason = ("run", f"code of {cell.name} edited") if named else ("new", "first run")
-            return replace(plan, state=state, reason=reason), None
+            # What it changed before the edit, it may well change now.
+            return replace(plan, state=state, reason=reason), named[0] if named else None
         findings = [(self._compare(cell, record), record) for record in same]
         # The nearest: a hit if there is one, else what differs in the fewest parts.
         finding, record = min(findings, key=lambda item: (_RANK[item[0].state], not item[1].stored, item[0].weight))
@@ -364,11 +378,17 @@ class _Walk:
                     return _Finding("depends", f"{name} is drawn from by {maker}, which will run")
                 case Unknown(why):
                     return _Finding("unknown", why)
-        used = record.traces.get("settings", {})
-        if used and self._settings:
-            # Nobody can follow settings without running what sets them; the reader is told that the answer rests on it.
-            return _Finding("hit", f"if the settings of {' and '.join(used)} are as before ({self._settings})")
-        return None
+        return self._set_up(record)
+
+    def _set_up(self, record: CellRecord) -> _Finding | None:
+        """Compare what had set up the session when it ran with what does now."""
+        used, now = record.traces.get("settings", {}), self._setup.digests()
+        if not used or (record.setup == now and "" not in now) or (record.setup is None and not now):
+            return None
+        what = f"the settings of {' and '.join(used)}"
+        if record.setup is None:
+            return _Finding("unknown", f"its entry does not tell which calls made {what}")
+        return _Finding("depends", f"{what} are made by other calls than before ({self._setup.latest() or 'none'})")
 
     # -- the parts of a key ----------------------------------------------------------------------------------------
 
@@ -383,7 +403,7 @@ class _Walk:
             case "default":
                 return self._default(name, digest)
             case "global" | "builtin":
-                return self._global(kind, name, digest)
+                return self._global(kind, name, digest, shown)
         return "unknown", f"{kind} {name} is known to a run only"
 
     def _package(self, name: str, digest: str, shown: Any) -> tuple[str, str]:  # Any: plain JSON data
@@ -463,7 +483,7 @@ class _Walk:
         same = self._checks.digest(argument, literal) == digest
         return ("hit", "") if same else ("run", f"default {name} changed")
 
-    def _global(self, kind: str, name: str, digest: str) -> tuple[str, str]:
+    def _global(self, kind: str, name: str, digest: str, shown: Any = None) -> tuple[str, str]:  # Any: as above
         symbol, rest = self._symbol(name)
         if symbol is None:
             if self._anything:
@@ -477,13 +497,21 @@ class _Walk:
             case Unknown(why):
                 return "unknown", why
             case Value(now) if not rest:
-                return ("hit", "") if now == digest else ("run", f"{name} changed")
+                return (
+                    ("hit", "") if now == digest else ("run", self._changed_to(name, shown, self._history.shown(now)))
+                )
             case Constant(value) if not rest:
                 same = self._checks.digest(name, value) == digest
-                return ("hit", "") if same else ("run", f"{name} changed")
+                return ("hit", "") if same else ("run", self._changed_to(name, shown, part_outline(name, value)))
             case Definition(node=ast.ClassDef() as node) if len(rest) == 1:
                 return self._class_attribute(node, name, rest[0], digest)
         return "unknown", f"{name} is known to a run only"
+
+    def _changed_to(self, name: str, before: object, now: object | None) -> str:
+        """Return that a variable changed, and which column or item of it, where both values were told of."""
+        if not before or now is None:
+            return f"{name} changed"
+        return f"{name} changed: {outline_diff(before, now)}"
 
     def _class_attribute(self, node: ast.ClassDef, name: str, attribute: str, digest: str) -> tuple[str, str]:
         if (value := self.names.get(name)) is not None:
@@ -539,18 +567,43 @@ class _Walk:
             return Pending(cell.name) if is_pending else Unknown(self._told(cell, plan, name))
 
         for name in statics.bound:
+            self._forget(name)
             self.names[name] = statics.known.get(name) or made(name)
-        changed = set(statics.changed)
-        if runs and record is not None:
-            changed.update(record.changed)
-        for name in changed:
+        for name in self._changed(cell, record if runs else None):
             if name in self.names and not isinstance(self.names[name], Imported) and name not in statics.known:
+                self._forget(name)
                 self.names[name] = made(name)
         for name in statics.deleted:
             self.names.pop(name, None)
         if plan.state == "live" and (statics.dynamic or statics.starred):
             why = statics.dynamic or f"`from {statics.starred[0]} import *` may bind any name"
             self._anything = f"cell {cell.index}: {why}"
+
+    def _changed(self, cell: CellText, record: CellRecord | None) -> set[str]:
+        """Return the names of what a cell that runs may change in place, by all names that may reach it."""
+        changed = {*cell.statics.changed, *(() if record is None else record.changed)}
+        if cell.tree is not None:
+            nodes = [one.node for one in self.names.values() if isinstance(one, Definition)]
+            classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+            changed |= Effects(self._function, classes).of_cell(cell.tree)
+        return closure([name for name in changed if not self._is_immutable(name)], self._aliases) | changed
+
+    def _function(self, name: str) -> ast.AST | None:
+        symbol, rest = self._symbol(name)
+        return _inner(symbol.node, rest) if isinstance(symbol, Definition) else None
+
+    def _is_immutable(self, name: str) -> bool:
+        match self.names.get(name):
+            case Value(digest):
+                return " " in digest  # the value itself, as in "int 3"
+            case Constant(value):
+                return not isinstance(value, list | dict | set)
+        return False
+
+    def _forget(self, name: str) -> None:
+        """Forget what is known of the attributes of a class that is bound anew, or changes."""
+        for other in [other for other in self.names if other.startswith(f"{name}.")]:
+            del self.names[other]
 
     def _leave_process(self, cell: CellText, plan: CellPlan, record: CellRecord | None) -> None:
         """Follow generators and settings, which cells leave to each other without a name."""
@@ -559,18 +612,33 @@ class _Walk:
                 if name in record.traces.get("generators", {}):  # those it used; a hit leaves the others as they are
                     self._generators[name] = Value(state)
             return
-        if cell.live == "settings" or (cell.live and cell.statics.dynamic):
-            self._settings = f"cell {cell.index} sets up the session"
         if plan.state == "live" and cell.live in ("imports", "definitions", "constants"):
             return
         if plan.state == "live" and cell.live == "settings" and not cell.statics.dynamic:
             self._seed(cell)
             return
-        draws = set() if record is None else set(record.traces.get("generators", {}))
-        draws |= {name for name in _GENERATORS if any(word in cell.python for word in _DRAWING)}
+        draws = set() if record is None else {*record.traces.get("generators", {})}
+        if record is None or record.code != cell.code:
+            draws |= {*_GENERATORS} if self._may_draw(cell) else set()
         for name in draws:
             is_pending = plan.state in ("run", "new", "depends")
             self._generators[name] = Pending(cell.name) if is_pending else Unknown(self._told(cell, plan, name))
+
+    def _may_draw(self, cell: CellText) -> bool:
+        """Tell whether a cell calls what may draw: anything but builtins, and the standard library without `random`."""
+        calls = [node for node in ast.walk(cell.tree or ast.Module([], [])) if isinstance(node, ast.Call)]
+        for call in calls:
+            name = root_of(call.func)
+            symbol = cell.statics.known.get(name) or self.names.get(name)
+            if isinstance(symbol, Imported):
+                package = symbol.module.partition(".")[0]
+                if package not in sys.stdlib_module_names or package == "random":
+                    return True
+            elif isinstance(call.func, ast.Attribute) and call.func.attr in _QUIET:
+                continue
+            elif symbol is not None or (name and not hasattr(builtins, name)):
+                return True
+        return cell.tree is None
 
     def _seed(self, cell: CellText) -> None:
         """Follow the calls that seed a generator in a cell that does nothing but set up."""
@@ -597,6 +665,7 @@ class _Walk:
         statics = cell.statics
         for name in statics.bound:
             known = statics.known.get(name)
+            self._forget(name)
             if isinstance(known, Definition | Imported):
                 self.names[name] = known
             elif record.made is None:
@@ -609,6 +678,10 @@ class _Walk:
         for name in record.unknown:
             if not isinstance(self.names.get(name), Definition | Imported):
                 self.names[name] = Unknown(f"{name} of {cell.name} has no fingerprint")
+        for name in record.changed:
+            told = any(other.startswith(f"{name}.") for other in record.made or ())
+            if isinstance(self.names.get(name), Definition) and not told:
+                self.names[name] = Unknown(f"what {cell.name} changes of {name} is known to a run only")
         for name in record.deleted:
             self.names.pop(name, None)
 

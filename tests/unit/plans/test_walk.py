@@ -149,8 +149,8 @@ def test_without_records_all_is_new():
 @pytest.mark.parametrize(
     ("index", "source", "at", "reason"),
     [
-        (1, "n = 4\nrate = 0.5", 3, "n changed"),
-        (1, "n = 3\nrate = 0.75", 4, "rate changed"),
+        (1, "n = 4\nrate = 0.5", 3, "n changed: 3 -> 4"),
+        (1, "n = 3\nrate = 0.75", 4, "rate changed: 0.5 -> 0.75"),
         (2, CELLS[2].replace("v * by", "v + by"), 4, "helper scale edited"),
         (2, CELLS[2].replace("by=2", "by=3"), 4, "helper scale edited"),
         (4, "scaled = scale(data)\ntotal = sum(scaled) + 1", 4, "code of c4 edited"),

@@ -1,0 +1,112 @@
+"""Which statements have set up the session so far: options of libraries, styles, filters.
+
+Nobody can follow what such a call does without making it. But where the same calls were made with the same literals,
+the settings are the same. So an entry says which calls came before it (the kernel reads them from its history of
+inputs), and a plan compares them with those that come before the cell in the notebook. Of two calls that set the same,
+the later one counts.
+"""
+
+from __future__ import annotations
+
+import ast
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from awaitly_nb.keys import tree_digest
+from awaitly_nb.plans.statics import SEEDERS, Constant, Imported, chain_of, is_setter, is_setting_target, read_statics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Setup", "setup_of"]
+
+
+class Setup:
+    """What has set up the session so far; cells are added in the order in which they run."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, str] = {}
+        self._constants: dict[str, str] = {}
+        self._setters: dict[str, str] = {}
+
+    def add(self, tree: ast.Module) -> None:
+        """Add the statements of one cell."""
+        for statement in tree.body:
+            for name, known in read_statics(ast.Module([statement], []), "").known.items():
+                self._constants.pop(name, None)
+                self._setters.pop(name, None)
+                if isinstance(known, Constant | Imported):
+                    self._constants[name] = repr(known)
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                if any(_settings(statement)):
+                    self._setters[statement.name] = tree_digest([statement])
+                continue
+            if isinstance(statement, ast.ClassDef | ast.With):
+                continue  # what a `with` sets, it sets back
+            for setting in self._made_by(statement):
+                slot = _slot(setting)
+                self._calls.pop(slot, None)  # it counts at its latest place
+                self._calls[slot] = self._digest(statement)
+
+    def digests(self) -> tuple[str, ...]:
+        """Return one digest for each call, in order; "" for one whose text does not tell what it sets."""
+        return tuple(self._calls.values())
+
+    def latest(self) -> str:
+        """Return what was set up last, as a reader knows it; "" for nothing."""
+        return next(reversed(self._calls), "")
+
+    def _made_by(self, statement: ast.stmt) -> Iterator[ast.AST]:
+        yield from _settings(statement)
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._setters:
+                yield node
+
+    def _digest(self, statement: ast.stmt) -> str:
+        hasher = blake2b(tree_digest([statement]).encode(), digest_size=8)
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name):
+                known = self._constants.get(node.id) or self._setters.get(node.id)
+                if known is None:
+                    return ""  # the text does not tell its value
+                hasher.update(f"{node.id}={known};".encode("utf-8", "surrogatepass"))
+        return hasher.hexdigest()
+
+
+def setup_of(trees: Iterable[ast.Module | None]) -> tuple[str, ...]:
+    """Return what these inputs of a session have set up, as `Setup.digests` tells it.
+
+    Examples
+    --------
+    >>> texts = "import pandas as pd", "pd.set_option('display.width', 80)", "pd.set_option('display.width', 90)"
+    >>> len(setup_of(ast.parse(text) for text in texts))
+    1
+    """
+    setup = Setup()
+    for tree in trees:
+        if tree is not None:
+            setup.add(tree)
+    return setup.digests()
+
+
+def _settings(statement: ast.stmt) -> Iterator[ast.AST]:
+    for node in ast.walk(statement):
+        match node:
+            case ast.Call() if is_setter(node) and (chain_of(node.func) or [""])[-1] not in SEEDERS:
+                yield node
+            case ast.Assign(targets=targets):
+                yield from (target for target in targets if is_setting_target(target) and not _is_process(target))
+
+
+def _is_process(target: ast.expr) -> bool:
+    """Tell whether an assignment sets the process and no library: that is compared by itself."""
+    return not {"environ", "path"}.isdisjoint(ast.unparse(target).replace("[", ".").split("."))
+
+
+def _slot(setting: ast.AST) -> str:
+    """Return what a call or an assignment sets, so that a later one takes its place."""
+    if isinstance(setting, ast.Call):
+        first = setting.args[0] if setting.args else None
+        named = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+        return f"{ast.unparse(setting.func)}({named!r})"
+    return ast.unparse(setting)
