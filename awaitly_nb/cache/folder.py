@@ -7,7 +7,6 @@ when the directory does not: a folder that was deleted is made anew, a damaged d
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # the public wrapper makes enums of handlers: 10 us a pair
 import contextlib
 import os
 import threading
@@ -22,6 +21,7 @@ from awaitly_nb.cache.tier import Tier
 from awaitly_nb.codec import default_keyring, read_head
 from awaitly_nb.config import settings
 from awaitly_nb.errors import CacheError, EvictedWarning, StoreError, warn
+from awaitly_nb.interrupts import uninterrupted
 from awaitly_nb.locks import RecordLocks
 from awaitly_nb.stores import ABSENT, ANY, process_token
 from awaitly_nb.units import show_size
@@ -357,21 +357,6 @@ class Folder:
             else:
                 raise
             return do(*args)
-
-
-def uninterrupted(do: Callable[[], T]) -> T:
-    """Do it, and let an interrupt from the keyboard wait until it is done."""
-    if threading.current_thread() is not threading.main_thread():
-        return do()  # Signals are only ever delivered to the main thread.
-    pending: list[Any] = []  # Any: the frame of the signal
-    handler = _signal.signal(_signal.SIGINT, lambda number, frame: pending.append((number, frame)))
-    try:
-        return do()
-    finally:
-        # None: a handler that was not installed from Python, and cannot be put back from it.
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler if handler is None else handler)
-        if pending and callable(handler):
-            handler(*pending[0])
 
 
 _folders: dict[tuple[str, bool, str], Folder] = {}

@@ -70,6 +70,7 @@ _set_members = tuple((Mark.__dict__[name].__set__, name, default) for name, defa
 _set_at, _set_ttl_s, _set_parts, _set_files, _set_size_bytes = [
     Mark.__dict__[name].__set__ for name in ("at", "ttl_s", "parts", "files", "size_bytes")
 ]
+_stored_as_is = tuple((Mark.__dict__[name].__get__, Mark.__dict__[name].__set__) for name in Mark._fields)
 
 
 def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
@@ -96,6 +97,17 @@ def fresh_mark(
     _set_files(mark, notes[1])
     _set_size_bytes(mark, size_bytes)
     return mark
+
+
+def _restated(mark: Mark, at: datetime, ttl_s: float | None, size_bytes: int) -> Mark:
+    """Return a mark as it is stored: with the instant, the TTL and the size that the entry has."""
+    made = _new(Mark)
+    for get_field, set_field in _stored_as_is:
+        set_field(made, get_field(mark))
+    _set_at(made, at)
+    _set_ttl_s(made, ttl_s)
+    _set_size_bytes(made, size_bytes)
+    return made
 
 
 class Sealed:
@@ -218,12 +230,7 @@ def hold(
         encoded = Encoded(_to_json(failure_to_data(result, keyring=keyring)).encode("ascii"))
     mark = mark_of(result) or _NO_MARK
     at = mark.at or _from_timestamp(now, UTC)
-    mark = fresh_mark(
-        lambda name, default: getattr(mark, name, default),
-        (at, None if ttl_s is None else now + ttl_s - at.timestamp()),
-        (mark.parts, mark.files),
-        encoded.size_bytes,
-    )
+    mark = _restated(mark, at, None if ttl_s is None else now + ttl_s - at.timestamp(), encoded.size_bytes)
     expires_at = None if ttl_s is None else now + ttl_s
     sealed = Sealed(
         encoded.stream, encoded.buffers, encoded.shapes, mark, ok=result.ok, stored_at=now, expires_at=expires_at

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
-from awaitly_nb.engine.interrupts import interruptible, uninterrupted
+from awaitly_nb.interrupts import interruptible, uninterrupted
 from awaitly_nb.engine.lookup import Outcome
 from awaitly_nb.engine.step import begin
 from awaitly_nb.executors import THREAD, is_async_function, is_awaitable, resolve
@@ -72,8 +72,8 @@ async def _carry_out(run: Run, effect: Effect) -> Any:  # Any: each effect has i
     match effect:
         case Invoke():
             return await _heeding(run, effect)
-        case Save(fn, heavy):
-            return await _save(fn, heavy=heavy)
+        case Save(fn, is_heavy):
+            return await in_thread(fn) if is_heavy() else uninterrupted(fn)
         case Pause(seconds):
             return await asyncio.sleep(seconds)
         case Wait(future):
@@ -139,13 +139,6 @@ def blocking(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
             if interrupt.pressed:
                 raise asyncio.CancelledError from None
             raise
-
-
-async def _save(fn: Any, *, heavy: bool) -> object:  # Any: a callable without arguments
-    if not heavy:
-        with uninterrupted():
-            return fn()
-    return await in_thread(fn)
 
 
 async def in_thread(fn: Callable[[], Any]) -> Any:  # Any: what the call returns

@@ -49,10 +49,10 @@ class Wait(NamedTuple):
 
 
 class Save(NamedTuple):
-    """Write something, and let no interrupt cut it short. `heavy`: it would hold up an event loop."""
+    """Write something, and let no interrupt cut it short. `is_heavy` tells whether it would hold up an event loop."""
 
     fn: Callable[[], object]
-    heavy: bool = False
+    is_heavy: Callable[[], bool]
 
 
 Effect: TypeAlias = "Invoke | Pause | Wait | Save"

@@ -217,6 +217,11 @@ class _Recording:
         if self.standing and len(self.steps) > _MOST_KEYS:
             del self.steps[next(iter(self.steps))]
 
+    def computed(self, where: tuple[str, str | None]) -> _Computed | None:
+        """Return what is known of a step that runs or ran here; None of a hit."""
+        found = self.steps.get(where)
+        return found if type(found) is _Computed else None
+
     def summary(self) -> RunSummary:
         steps = tuple(
             step.summary(*where) if isinstance(step, _Computed) else _hit(*where, step)
@@ -263,31 +268,30 @@ class Summariser:
         recording = self._runs.get(run_id)
         if recording is None or kind is ev.WorkflowStart:
             recording = self._begin(kind, run_id, workflow, at)
-        if issubclass(kind, ev.WorkflowSuccess | ev.WorkflowFailed | ev.WorkflowCancelled):
-            if not recording.standing:
-                recording.base = _ended(recording.base, kind, fields)
-            _leave_unfinished(recording, at)
-            return
         if "step_id" not in fields:
+            if kind in _ENDS:
+                if not recording.standing:
+                    recording.base = _ended(recording.base, kind, fields)
+                _leave_unfinished(recording, at)
             return
         where = (fields["step_id"], fields["step_key"])
-        found = recording.steps.get(where)
-        step = found if isinstance(found, _Computed) else None
         if kind is ev.StepCacheMiss:
             recording.reasons[where] = fields["reason"]
         elif kind is ev.StepStart:
             reason = recording.reasons.pop(where, "" if where[1] else "no key")
             recording.steps[where] = _Computed("running", at, reason)
             recording.make_room()
-        elif kind is ev.StepWaiting:
-            recording.steps[where] = _Computed("waiting", at, f"for {fields['holder']}")
         elif kind is ev.StepSuccess or kind is ev.StepFailed:
+            step = recording.computed(where)
             ended = recording.steps[where] = _Computed("computed", step.at if step else at, step.reason if step else "")
             ended.duration_s = fields["duration_s"]
             if kind is ev.StepFailed:
                 ended.state, ended.error_text = "failed", error_line(fields["result"].error)
-        elif kind is ev.StepComplete and step is not None:
-            step.size_bytes, step.stored = fields["size_bytes"], fields["stored"]
+        elif kind is ev.StepComplete:
+            if (step := recording.computed(where)) is not None:
+                step.size_bytes, step.stored = fields["size_bytes"], fields["stored"]
+        elif kind is ev.StepWaiting:
+            recording.steps[where] = _Computed("waiting", at, f"for {fields['holder']}")
         elif kind is ev.StepCacheHit:
             recording.steps[where] = _facts(at, fields)
 
@@ -359,6 +363,7 @@ def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
     )
 
 
+_ENDS = frozenset({ev.WorkflowSuccess, ev.WorkflowFailed, ev.WorkflowCancelled})
 _NOTICEABLE_S = 1e-3
 _MOST_KEYS = 2_000  # of one cell or function
 _MOST_RUNS = 5_000  # of all workflows, cells and functions together

@@ -385,10 +385,10 @@ class Run:
 
     def emit(self, kind: type[Event], **fields: Any) -> None:  # Any: the fields of the event
         """Make an event of this run and deliver it."""
-        now = self.now()
+        now = datetime.fromtimestamp(self._clock(), UTC)
         if self.log is not None and not self.over:
             self.log.note(kind, self.run_id, self.workflow, now, fields)
-        if self.listened:
+        if not self._emitter.idle:
             self.deliver(kind(run_id=self.run_id, workflow=self.workflow, at=now, **fields))
 
     @property

@@ -15,7 +15,6 @@ from awaitly_nb.codec import copied_if_light, is_heavy, is_used_up, refuse_used_
 from awaitly_nb.engine.calls import arrived, as_called, attempted
 from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
 from awaitly_nb.engine.explain import Miss, forget_failure, note_failure
-from awaitly_nb.engine.interrupts import uninterrupted
 from awaitly_nb.engine.lookup import FIRST_RUN, Compute, Outcome, Serve, as_wanted, look_up_to_serve, may_store, serve
 from awaitly_nb.engine.run import Course, Leave
 from awaitly_nb.errors import (
@@ -40,7 +39,7 @@ from awaitly_nb.events import (
     StepWaiting,
 )
 from awaitly_nb.executors import check_may_block, is_awaitable, resolve
-from awaitly_nb.frozen import replace
+from awaitly_nb.interrupts import uninterrupted
 from awaitly_nb.keys import begin_traces, call_text, end_traces, literal_files, track_files
 from awaitly_nb.locks import FLIGHTS, Flight, led
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
@@ -61,6 +60,7 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.05
 _WAIT_WHILE_LEADING_S = 10.0
 _TELL_AFTER_S = 1.0
 _INFO, _WARNING = 20, 30  # levels of logging, which is loaded when there is something to log
+_ALWAYS = lambda: True  # noqa: E731
 _AS_ASKED = Compute("recomputed, as asked")
 
 
@@ -263,12 +263,16 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
     run_s = time.perf_counter() - started
     if origin is not None and origin.duration_s is not None and spec.retry is None:
         run_s = origin.duration_s  # without its wait for a worker
-    mark = _mark_of(run, spec, code, parts, tracker)
-    mark = replace(mark, at=at, duration_s=run_s, origin="returned" if origin is None else origin.origin, traces=traces)
     storing = time.perf_counter()
     wanted = _is_wanted(spec, result, run_s)
-    if wanted and spec.made is not None and result.ok:
-        mark = replace(mark, made=spec.made())
+    mark = _mark_of(
+        run, spec, code, parts, tracker,
+        at=at,
+        duration_s=run_s,
+        origin="returned" if origin is None else origin.origin,
+        traces=traces,
+        made=spec.made() if wanted and spec.made is not None and result.ok else None,
+    )  # fmt: skip
     result = with_mark(result, mark)
     run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=run_s, **where)
     stored, error = False, None
@@ -302,7 +306,12 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
 
 
 def _mark_of(
-    run: Run, spec: StepSpec, code: str | None, parts: Mapping[str, Any] | None, tracker: FileTracker | None
+    run: Run,
+    spec: StepSpec,
+    code: str | None,
+    parts: Mapping[str, Any] | None,
+    tracker: FileTracker | None,
+    **known: Any,  # Any: each field of a mark has its own type
 ) -> Mark:
     return Mark(
         step_id=spec.step_id,
@@ -312,6 +321,7 @@ def _mark_of(
         parts=parts,
         files=() if tracker is None else tracker.stamps(),
         call=None if spec.parts is None else call_text(spec.parts),
+        **known,
     )
 
 
@@ -345,7 +355,7 @@ def _store(
         _check_input(spec)
         if not there:
             check = getattr(lock, "check_lease", None)
-            yield Save(lambda: _put(run, spec, result, check), heavy=check is not None or is_heavy(result))
+            yield Save(lambda: _put(run, spec, result, check), lambda: check is not None or is_heavy(result))
     except Exception as exc:  # noqa: BLE001 - any adapter's disk, and any value's pickling, may raise anything
         run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
         if not spec.quiet:
@@ -427,7 +437,7 @@ def _checkpoint(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator
         duration_s=mark.duration_s if mark and mark.duration_s is not None else 0.0,
     )
     try:
-        yield Save(lambda: session.record(key, entry), heavy=True)  # a server may take its time
+        yield Save(lambda: session.record(key, entry), _ALWAYS)  # a server may take its time
     except LeaseHeldError as exc:  # another run does the same steps: this one must not go on
         raise run.fail(Err(exc, exc)) from None
     except Exception as exc:
@@ -443,7 +453,7 @@ def _check_lease(run: Run) -> Generator[Effect, Any, None]:
     if run.session is None or not run.session.is_due:
         return
     try:
-        yield Save(run.session.check_lease, heavy=True)
+        yield Save(run.session.check_lease, _ALWAYS)
     except LeaseHeldError as exc:
         raise run.fail(Err(exc, exc)) from None
 
@@ -453,8 +463,7 @@ def _carry_out(effect: Effect) -> Any:  # Any: each effect has its own answer
         case Invoke():
             return _invoke(effect)
         case Save(fn):
-            with uninterrupted():
-                return fn()
+            return uninterrupted(fn)
         case Pause(seconds):
             return time.sleep(seconds)
         case Wait(future):

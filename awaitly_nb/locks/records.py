@@ -45,6 +45,7 @@ class RecordLocks:
 
     def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path)
+        self._text = os.fspath(self.path)
         self._clock = clock
 
     def flight(self, name: str) -> KernelFlight:
@@ -53,14 +54,13 @@ class RecordLocks:
 
     def try_lock(self, number: int) -> bool:
         """Take lock `number` if nobody has it, in this process or another; raise OSError if the file cannot be used."""
-        file = _file(self.path)
+        file = _file(self._text)
         with _registry_lock:
             if number in file.held or not _lock_range(file.descriptor, _FIRST + number):
                 return False
             file.held.add(number)
-        note = {"n": number, "pid": os.getpid(), "host": host_name()[:40], "at": int(self._clock())}
-        note |= {"in": name} if (name := program_name()) else {}
-        data = json.dumps(note).encode("ascii", "replace").ljust(_SLOT_BYTES)
+        # By hand, because every miss takes a lock: what is the same for all of them was made once, and is plain ASCII.
+        data = f'{{"n": {number}, "at": {int(self._clock())}, {_holder_text()}}}'.ljust(_SLOT_BYTES).encode("ascii")
         with suppress(OSError):  # a full disk: the lock holds all the same, and nobody is told who has it
             _write_at(file.descriptor, data, number % _SLOTS * _SLOT_BYTES)
         return True
@@ -68,7 +68,7 @@ class RecordLocks:
     def unlock(self, number: int) -> None:
         """Give lock `number` back."""
         with _registry_lock:
-            for file in _files.get(os.fspath(self.path), ()):
+            for file in _files.get(self._text, ()):
                 if number in file.held:
                     file.held.discard(number)
                     _unlock_range(file.descriptor, _FIRST + number)
@@ -76,7 +76,7 @@ class RecordLocks:
     def holder(self, number: int) -> str | None:
         """Return who took lock `number` last, as a reader wants to see it; None where nobody knows."""
         try:
-            data = _read_at(_file(self.path).descriptor, _SLOT_BYTES, number % _SLOTS * _SLOT_BYTES)
+            data = _read_at(_file(self._text).descriptor, _SLOT_BYTES, number % _SLOTS * _SLOT_BYTES)
             note = json.loads(data)
             if note["n"] != number:
                 return None
@@ -87,10 +87,28 @@ class RecordLocks:
             return None
 
 
+def _holder_text() -> str:
+    """Return the members of a note that tell which process this is."""
+    notebook = _notebook_name()
+    if (known := _holders.get(notebook)) is None:
+        note: dict[str, object] = {"pid": os.getpid(), "host": host_name()[:40]}
+        note |= {"in": name} if (name := program_name()) else {}
+        text = json.dumps(note).encode("ascii", "replace").decode("ascii")
+        known = _holders[notebook] = text[1:-1]
+    return known
+
+
+_holders: dict[str | None, str] = {}
+"""By the notebook's name, which a kernel is told and told anew; emptied in a forked child, which is another process."""
+
+
+def _notebook_name() -> str | None:
+    return os.environ.get("JPY_SESSION_NAME") if "ipykernel" in sys.modules else None
+
+
 def program_name() -> str:
     """Return the name of the notebook or script that this process runs, as far as it is known, and not too long."""
-    notebook = os.environ.get("JPY_SESSION_NAME") if "ipykernel" in sys.modules else None
-    path = notebook or getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    path = _notebook_name() or getattr(sys.modules.get("__main__"), "__file__", None) or ""
     name = os.path.basename(path).encode("ascii", "replace").decode()  # noqa: PTH119 - text, not a path of this system
     return name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."
 
@@ -173,19 +191,19 @@ _registry_lock = threading.RLock()
 _files: dict[str, list[_File]] = {}  # newest last; older ones are of a file that was deleted since
 
 
-def _file(path: Path) -> _File:
-    text = os.fspath(path)
+def _file(path: str) -> _File:
     with _registry_lock:
-        known = _files.setdefault(text, [])
+        known = _files.get(path)
         if known:
             try:
-                info = path.stat()
+                info = os.stat(path)  # noqa: PTH116 - on the road of a miss
                 if (info.st_dev, info.st_ino) == known[-1].identity:
                     return known[-1]
             except OSError:
                 pass  # deleted: made anew below
-        known.append(_File(path))
-        _close_unused(text)
+        known = _files.setdefault(path, [])
+        known.append(_File(Path(path)))
+        _close_unused(path)
         return known[-1]
 
 
@@ -207,6 +225,7 @@ def _forget() -> None:
         for file in files:
             os.close(file.descriptor)
     _files.clear()
+    _holders.clear()
 
 
 if sys.platform == "win32":  # pragma: no cover - exercised on Windows only

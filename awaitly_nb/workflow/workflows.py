@@ -20,7 +20,6 @@ from awaitly_nb.engine import (
     Run,
     parse_cache_errors,
     unexpected,
-    uninterrupted,
     without_machinery,
 )
 from awaitly_nb.errors import (
@@ -48,6 +47,7 @@ from awaitly_nb.executors import (
     is_generator_function,
     resolve,
 )
+from awaitly_nb.interrupts import uninterrupted
 from awaitly_nb.result import Err, Ok
 from awaitly_nb.states import Session, as_resume_state, create_resume_state_collector
 from awaitly_nb.workflow.context import AsyncContext, Context, awaited
@@ -260,8 +260,7 @@ class Workflow:
                 try:
                     state = running.session.open()
                 except BaseException:
-                    with uninterrupted():
-                        running.session.close()  # interrupted, it may have taken the lease all the same
+                    uninterrupted(running.session.close)  # interrupted, it may have taken the lease all the same
                     raise
             run = running.start(state)
         except Exception as exc:  # noqa: BLE001 - the user's factory and the store's server may raise anything
@@ -276,8 +275,7 @@ class Workflow:
         except BaseException as exc:  # noqa: BLE001 - sorted by `end`, which raises again what must leave the run
             failure = exc
         if running.session is not None:
-            with uninterrupted():
-                running.close_session()
+            uninterrupted(running.close_session)
         return running.end(value, failure)
 
     @overload

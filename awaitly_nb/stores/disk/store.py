@@ -39,7 +39,7 @@ _SURROGATES: Final = range(0xD800, 0xE000)  # no characters, in the middle of th
 _SELECT = "SELECT tag, access_time, store_time, size, filename, value FROM Cache WHERE key = ? AND raw = 1"
 _SELECT_OLD = "SELECT rowid, access_time, filename FROM Cache WHERE key = ? AND raw = 1"
 _INSERT = (
-    "INSERT INTO Cache (key, raw, store_time, access_time, access_count, tag, size, mode, filename, value)"
+    "INSERT OR IGNORE INTO Cache (key, raw, store_time, access_time, access_count, tag, size, mode, filename, value)"
     " VALUES (?, 1, ?, ?, 0, ?, ?, ?, ?, ?)"
 )
 _UPDATE = (
@@ -214,11 +214,8 @@ class DiskStore:
         """Give a value file its row again; return False where the name has a row already."""
         version = int.from_bytes(os.urandom(6), "little")
         with self.database.transaction() as connection:
-            if connection.execute(_SELECT_OLD, (name,)).fetchone() is not None:
-                return False
             columns = (written_at, version, head, size, _BINARY, filename, None)
-            connection.execute(_INSERT, (name, *columns))
-        return True
+            return connection.execute(_INSERT, (name, *columns)).rowcount == 1
 
     def count_hits(self, hits: Mapping[str, int]) -> None:
         """Add to the numbers of hits."""
@@ -261,14 +258,16 @@ class DiskStore:
         )
         try:
             with self.database.transaction() as connection:
-                old: Any = next(iter(fetch_all(connection, _SELECT_OLD, (name,))), None)  # Any: a row, as elsewhere
-                held = expect is ANY or (old is None if expect is ABSENT else old and _version(old[1]) == expect)
-                if held and old is None:
-                    connection.execute(_INSERT, (name, *columns))
-                elif held:
+                old: Any = None  # Any: a row, as elsewhere
+                # Most names are new, and then no other statement is needed.
+                made = expect in (ANY, ABSENT) and connection.execute(_INSERT, (name, *columns)).rowcount == 1
+                if not made:
+                    old = next(iter(fetch_all(connection, _SELECT_OLD, (name,))), None)
+                held = made or (old is not None and (expect is ANY or _version(old[1]) == expect))
+                if held and not made:
                     connection.execute(_UPDATE, (*columns, old[0]))
-                if held and old is not None and old[2] is not None and self.before_unlink is not None:
-                    self.before_unlink()
+                    if old[2] is not None and self.before_unlink is not None:
+                        self.before_unlink()
         except BaseException:
             if filename is not None:
                 self.files.remove(filename)

@@ -6,10 +6,12 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 __all__ = ["Interrupted", "interruptible", "uninterrupted"]
 
@@ -49,21 +51,23 @@ def interruptible() -> Iterator[Interrupted]:
         _signal.signal(_signal.SIGINT, previous)
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold an interrupt back until the block is done; then it takes effect."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = _signal.getsignal(_signal.SIGINT)
-    if not callable(previous):
-        yield
-        return
-    pending: list[tuple[int, Any]] = []  # Any: the interpreter's frame
-    _signal.signal(_signal.SIGINT, lambda signum, frame: pending.append((signum, frame)))
+_postponing = False
+"""Whether an interrupt is held back already; the main thread's own, because signals are delivered to no other."""
+
+
+def uninterrupted(do: Callable[[], T]) -> T:
+    """Do it, and let an interrupt from the keyboard wait until it is done."""
+    global _postponing  # noqa: PLW0603 - there is one handler in a process
+    if _postponing or threading.current_thread() is not threading.main_thread():
+        return do()
+    pending: list[Any] = []  # Any: the number, and the interpreter's frame
+    handler = _signal.signal(_signal.SIGINT, lambda number, frame: pending.append((number, frame)))
+    _postponing = True
     try:
-        yield
+        return do()
     finally:
-        _signal.signal(_signal.SIGINT, previous)
-        if pending:
-            previous(*pending[-1])
+        _postponing = False
+        # None: a handler that was not installed from Python, and cannot be put back from it.
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler if handler is None else handler)
+        if pending and callable(handler):
+            handler(*pending[0])
