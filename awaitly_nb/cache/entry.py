@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import translate
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from awaitly_nb.codec import read_head
 from awaitly_nb.errors import MisuseError
@@ -95,8 +95,8 @@ class Entry:
         return None if self.created_at is None else (datetime.now(UTC) - self.created_at).total_seconds()
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
+# A tuple because each miss makes some, and a record takes five times as long to make.
+class Missed(NamedTuple):
     """Why a look-up found nothing to serve.
 
     Attributes
@@ -107,11 +107,14 @@ class Missed:
         One line for the reader, as in "expired 2 h ago".
     mark
         What is known of the entry that could not be served, if there was one.
+    moment
+        What the cache's `unwritten_since` is to be asked, so that nobody looks again where nothing can have come.
     """
 
     reason: Literal["absent", "expired", "damaged", "unverified", "undecodable", "unusable"] = "absent"
     detail: str = ""
     mark: Mark | None = None
+    moment: object = None
 
 
 def check_result(key: str, result: object) -> None:

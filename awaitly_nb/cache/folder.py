@@ -163,6 +163,14 @@ class Folder:
         """Return why there is no record of that name, as far as this process knows."""
         return "removed from the cache" if name in self.removed else ""
 
+    def moment(self) -> None:
+        """Return None: who has written since is known to the tier."""
+
+    def unwritten_since(self, moment: object) -> bool:
+        """Return False: it is not known."""
+        del moment
+        return False
+
     def share(self, text: bytes) -> str | None:
         """Return the digest of a part of keys that is stored once for all; None for one that was not seen before."""
         digest = part_digest(text)

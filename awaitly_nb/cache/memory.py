@@ -138,6 +138,14 @@ class DictStore:
         del name
         return ""
 
+    def moment(self) -> None:
+        """Return None: who has written since is not known."""
+
+    def unwritten_since(self, moment: object) -> bool:
+        """Return False: it is not known."""
+        del moment
+        return False
+
     def after_fork(self) -> None:
         """Be usable in the child of a fork."""
         self._lock = threading.RLock()  # another thread of the parent may have held it

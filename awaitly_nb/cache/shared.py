@@ -139,6 +139,14 @@ class Share:
         del name
         return ""
 
+    def moment(self) -> None:
+        """Return None: who has written since is not known."""
+
+    def unwritten_since(self, moment: object) -> bool:
+        """Return False: it is not known."""
+        del moment
+        return False
+
     def now(self) -> datetime:
         """Return the store's own time."""
         return self.store.now()

@@ -127,6 +127,12 @@ class Backend(Protocol):
     def why_absent(self, name: str) -> str:
         """Return why there is no record of that name, as far as this process knows."""
 
+    def moment(self) -> object:
+        """Return what tells later whether anybody has written since; None where that cannot be told."""
+
+    def unwritten_since(self, moment: object) -> bool:
+        """Tell whether nobody, here or elsewhere, has written since; False where that is not known."""
+
 
 class StoredCache:
     """Cached results in a store. Made by `create_disk_cache`, `create_memory_cache` and `create_shared_cache`."""
@@ -150,6 +156,9 @@ class StoredCache:
             raise InvalidOptionError(f"verify={verify!r} is unknown; use 'on', 'strict' or 'off'")
         self.namespace = namespace
         self.store = store
+        directory = getattr(store, "directory", None)
+        self.identity: tuple[str, str] | None = None if directory is None else (str(directory), namespace)
+        """What all handles of one namespace of one folder have in common; None over a server."""
         self.ttl_s = None if ttl is None else parse_duration(ttl, name="ttl")
         self.verify = verify
         self._prefix = namespace + SEPARATOR
@@ -160,12 +169,6 @@ class StoredCache:
 
     def __repr__(self) -> str:
         return f"<cache {self.namespace!r} in {self.store!r}>"
-
-    @property
-    def identity(self) -> tuple[str, str] | None:
-        """What all handles of one namespace of one folder have in common; None over a server."""
-        directory = getattr(self.store, "directory", None)
-        return None if directory is None else (str(directory), self.namespace)
 
     # Looking up
 
@@ -184,12 +187,14 @@ class StoredCache:
         """
         check_key(key)
         name = self._prefix + key
+        store = self.store
         try:
-            sealed = self.store.open(name, self._open)
+            moment = store.moment()
+            sealed = store.open(name, self._open)
         except (StoreError, EnvelopeError) as exc:
             return self._refusals.miss(exc, name)
         if sealed is None:
-            return Missed("absent", self.store.why_absent(name))
+            return Missed("absent", store.why_absent(name), None, moment)
         if sealed.expires_at is not None and not sealed.alive(now := self._clock()):
             return Missed("expired", expired_since(sealed.expires_at, now), sealed.mark)
         try:
@@ -272,6 +277,10 @@ class StoredCache:
             self.store.delete([name for name, _ in self.store.dated(self._prefix)])
         except StoreError as exc:
             raise CacheError(f"could not clear namespace {self.namespace!r}: {exc}") from exc
+
+    def unwritten_since(self, moment: object) -> bool:
+        """Tell whether nobody has written to the store since a look-up of that moment; False where nobody knows."""
+        return moment is not None and self.store.unwritten_since(moment)
 
     def single_flight(self, key: str) -> Turn:
         """Return the right to compute `key` among all who use this folder, or this server."""

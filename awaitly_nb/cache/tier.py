@@ -144,6 +144,18 @@ class Tier:
         """Return why there is no record of that name, as far as this process knows."""
         return self.store.why_absent(name)
 
+    def moment(self) -> object:
+        """Return what tells later whether anybody has written since."""
+        # As it was read last, so that a look-up pays nothing for it; an older one is safe.
+        return self.writes, self.store.seen_stamp()
+
+    def unwritten_since(self, moment: object) -> bool:
+        """Tell whether nobody, here or elsewhere, has written since."""
+        try:
+            return moment == (self.writes, self.store.stamp()) and not self.store.store.database.on_network
+        except StoreError:
+            return False
+
     # What is in memory
 
     def add(self, name: str, sealed: Sealed, *, writes: int) -> None:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         failure_line as failure_line,
         seen_parts as seen_parts,
     )
-    from awaitly_nb.engine.interrupts import interruptible as interruptible, uninterrupted as uninterrupted
     from awaitly_nb.engine.listeners import (
         RECENT as RECENT,
         Emitter as Emitter,
@@ -60,7 +59,6 @@ else:
             "calls": "Retry call_of unexpected without_machinery",
             "drive_async": "blocking end_tasks in_thread let_cancellation_in perform_async",
             "explain": "Why explain_hit explain_miss failure_line seen_parts",
-            "interrupts": "interruptible uninterrupted",
             "listeners": "Emitter RECENT RunSummary StepSummary Summariser observe recent_runs",
             "lookup": "Outcome Serve look_up",
             "run": "CacheErrors KeyWatch Leave Run StepSpec check_step parse_cache_errors",

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
-from awaitly_nb.interrupts import interruptible, uninterrupted
 from awaitly_nb.engine.lookup import Outcome
 from awaitly_nb.engine.step import begin
 from awaitly_nb.executors import THREAD, is_async_function, is_awaitable, resolve
+from awaitly_nb.interrupts import interruptible, uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,8 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.drawing import html_of
-from awaitly_nb.engine.lookup import FIRST_RUN, error_line
+from awaitly_nb.engine.listeners import error_line
+from awaitly_nb.engine.lookup import FIRST_RUN
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
 from awaitly_nb.frozen import Frozen
 from awaitly_nb.keys import Parts, diff

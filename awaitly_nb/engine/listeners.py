@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb import events as ev
 from awaitly_nb.drawing import html_of
-from awaitly_nb.engine.lookup import SOURCES, error_line
 from awaitly_nb.errors import ListenerWarning, logger, warn
 from awaitly_nb.frozen import Frozen, replace
 
@@ -21,7 +20,18 @@ if TYPE_CHECKING:
 
     from awaitly_nb.events import Event, Listener
 
-__all__ = ["RECENT", "Emitter", "RunSummary", "StepSummary", "Summariser", "observe", "recent_runs"]
+__all__ = [
+    "RECENT",
+    "SOURCES",
+    "Emitter",
+    "RunSummary",
+    "StepNote",
+    "StepSummary",
+    "Summariser",
+    "error_line",
+    "observe",
+    "recent_runs",
+]
 
 _observers: list[Listener] = []
 
@@ -89,6 +99,10 @@ def _report(message: str) -> None:
 
 StepState: TypeAlias = Literal["running", "waiting", "hit", "computed", "failed", "replayed failure", "interrupted"]
 RunStatus: TypeAlias = Literal["running", "ok", "failed", "cancelled"]
+
+
+SOURCES = {"run": "from this run", "resumed": "from the resume state", "cache": "from the cache"}
+"""How a reader is told where a hit came from."""
 
 
 class StepSummary(Frozen, kw_only=True):
@@ -170,8 +184,14 @@ _Hit: TypeAlias = "tuple[datetime, float, float | None, int | None, str, bool, b
 changed, whether it is a success, and its error in one line."""
 
 
-class _Computed:
-    """What is known so far of a step that runs or ran, made into a summary when somebody asks."""
+class StepNote:
+    """What is known so far of a step that runs or ran, made into a summary when somebody asks.
+
+    Attributes
+    ----------
+    state, at, reason, duration_s, size_bytes, stored, error_text
+        As in its summary; `reason` may be what gives the text when somebody asks.
+    """
 
     __slots__ = ("at", "duration_s", "error_text", "reason", "size_bytes", "state", "stored")
 
@@ -184,7 +204,13 @@ class _Computed:
         self.stored: bool | None = None
         self.error_text = ""
 
+    def end(self, duration_s: float, error_text: str, *, ok: bool) -> None:
+        """Note how the step ended."""
+        self.state = "computed" if ok else "failed"
+        self.duration_s, self.error_text = duration_s, error_text
+
     def summary(self, step_id: str, step_key: str | None) -> StepSummary:
+        """Return it as a summary."""
         return StepSummary(
             step_id=step_id,
             step_key=step_key,
@@ -210,21 +236,25 @@ class _Recording:
         self.base = RunSummary(run_id=run_id, workflow=workflow, status=status, started_at=at)
         self.reasons: dict[tuple[str, str | None], object] = {}
         # A hit is noted as the bare facts, and made into a summary when somebody asks.
-        self.steps: dict[tuple[str, str | None], _Computed | _Hit] = {}
+        self.steps: dict[tuple[str, str | None], StepNote | _Hit] = {}
+
+    def begin(self, where: tuple[str, str | None], step: StepNote | _Hit) -> None:
+        self.steps[where] = step
+        self.make_room()
 
     def make_room(self) -> None:
         """Drop the oldest of too many: a function or a cell has no end. Of a run of a workflow all are remembered."""
         if self.standing and len(self.steps) > _MOST_KEYS:
             del self.steps[next(iter(self.steps))]
 
-    def computed(self, where: tuple[str, str | None]) -> _Computed | None:
+    def computed(self, where: tuple[str, str | None]) -> StepNote | None:
         """Return what is known of a step that runs or ran here; None of a hit."""
         found = self.steps.get(where)
-        return found if type(found) is _Computed else None
+        return found if type(found) is StepNote else None
 
     def summary(self) -> RunSummary:
         steps = tuple(
-            step.summary(*where) if isinstance(step, _Computed) else _hit(*where, step)
+            step.summary(*where) if isinstance(step, StepNote) else _hit(*where, step)
             for where, step in tuple(self.steps.items())
         )
         return replace(self.base, steps=steps)
@@ -253,8 +283,14 @@ class Summariser:
         recording = self._runs.get(run_id)
         if recording is None:
             recording = self._begin(ev.StepCacheHit, run_id, workflow, facts[0])
-        recording.steps[step_id, step_key] = facts
-        recording.make_room()
+        recording.begin((step_id, step_key), facts)
+
+    def begin(self, run_id: str, workflow: str, step_id: str, step_key: str | None, step: StepNote) -> None:
+        """Note that a step is computed; what becomes of it is told to `step`."""
+        recording = self._runs.get(run_id)
+        if recording is None:
+            recording = self._begin(ev.StepStart, run_id, workflow, step.at)
+        recording.begin((step_id, step_key), step)
 
     def note(
         self,
@@ -279,19 +315,17 @@ class Summariser:
             recording.reasons[where] = fields["reason"]
         elif kind is ev.StepStart:
             reason = recording.reasons.pop(where, "" if where[1] else "no key")
-            recording.steps[where] = _Computed("running", at, reason)
-            recording.make_room()
+            recording.begin(where, StepNote("running", at, reason))
         elif kind is ev.StepSuccess or kind is ev.StepFailed:
             step = recording.computed(where)
-            ended = recording.steps[where] = _Computed("computed", step.at if step else at, step.reason if step else "")
-            ended.duration_s = fields["duration_s"]
-            if kind is ev.StepFailed:
-                ended.state, ended.error_text = "failed", error_line(fields["result"].error)
+            ended = recording.steps[where] = StepNote("computed", step.at if step else at, step.reason if step else "")
+            result = fields["result"]
+            ended.end(fields["duration_s"], "" if result.ok else error_line(result.error), ok=result.ok)
         elif kind is ev.StepComplete:
             if (step := recording.computed(where)) is not None:
                 step.size_bytes, step.stored = fields["size_bytes"], fields["stored"]
         elif kind is ev.StepWaiting:
-            recording.steps[where] = _Computed("waiting", at, f"for {fields['holder']}")
+            recording.steps[where] = StepNote("waiting", at, f"for {fields['holder']}")
         elif kind is ev.StepCacheHit:
             recording.steps[where] = _facts(at, fields)
 
@@ -333,7 +367,7 @@ def _ended(run: RunSummary, kind: type[ev.Event], fields: Mapping[str, Any]) -> 
 def _leave_unfinished(recording: _Recording, at: datetime) -> None:
     """Mark what had begun and not ended: after the end of its run nothing will be heard of it any more."""
     for step in tuple(recording.steps.values()):
-        if isinstance(step, _Computed) and step.state in {"running", "waiting"}:
+        if isinstance(step, StepNote) and step.state in {"running", "waiting"}:
             step.state, step.duration_s = "interrupted", max(0.0, (at - step.at).total_seconds())
 
 
@@ -368,6 +402,14 @@ _NOTICEABLE_S = 1e-3
 _MOST_KEYS = 2_000  # of one cell or function
 _MOST_RUNS = 5_000  # of all workflows, cells and functions together
 _CANCELLED = {"KeyboardInterrupt": "interrupted by you", "CancelledError": "cancelled"}
+
+
+def error_line(error: object) -> str:
+    """Return an error in one line, with its type where it is not a text."""
+    try:
+        return error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the user's error may raise anything
+        return type(error).__name__
 
 
 RECENT = Summariser()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from awaitly_nb.cache import Missed, Stored, glance, handle_of, look_up_in
 from awaitly_nb.codec import copied, copied_if_light
+from awaitly_nb.engine.listeners import SOURCES, error_line
 from awaitly_nb.errors import (
     CodeChangedWarning,
     InvalidOptionError,
@@ -37,14 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIRST_RUN",
-    "SOURCES",
     "Compute",
     "Outcome",
     "Serve",
     "Source",
     "as_wanted",
     "decide",
-    "error_line",
     "look_up",
     "look_up_to_serve",
     "may_store",
@@ -52,9 +51,6 @@ __all__ = [
 ]
 
 Source: TypeAlias = Literal["run", "resumed", "cache"]
-
-SOURCES = {"run": "from this run", "resumed": "from the resume state", "cache": "from the cache"}
-"""How a reader is told where a hit came from."""
 
 
 # A tuple because each hit makes one, and a frozen dataclass takes five times as long to make.
@@ -114,9 +110,10 @@ class Serve(NamedTuple):
 
 
 class Compute(NamedTuple):
-    """Compute the step; `reason` says why, in one line."""
+    """Compute the step; `reason` says why, in one line. `moment`: when the cache was asked, for `unwritten_since`."""
 
     reason: str
+    moment: object = None
 
 
 # These tell of the moment (a full disk, a missing package, a slow network), or of how the step was called, and not of
@@ -152,7 +149,7 @@ def decide(
         One line for each of those things that changed since.
     """
     if not isinstance(found, Ok | Err):
-        return Compute(found.detail or _MISSED[found.reason])
+        return Compute(found.detail or _MISSED[found.reason], found.moment)
     if source == "run":
         return Serve(found, source)
     mark = mark_of(found)
@@ -349,20 +346,16 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
         run.log.hit(run.run_id, run.workflow, spec.step_id, key, facts)
     if run.listened:
         run.deliver(
-            StepCacheHit(
-                run_id=run.run_id,
-                workflow=run.workflow,
-                at=at,
-                step_id=spec.step_id,
-                step_key=key,
-                result=result,
-                source=source,
-                computed_at=mark.at,
-                computed_s=mark.duration_s,
-                size_bytes=mark.size_bytes,
-                stale_code=stale_code,
-                duration_s=lookup_s,
-            )
+            StepCacheHit,
+            step_id=spec.step_id,
+            step_key=key,
+            result=result,
+            source=source,
+            computed_at=mark.at,
+            computed_s=mark.duration_s,
+            size_bytes=mark.size_bytes,
+            stale_code=stale_code,
+            duration_s=lookup_s,
         )
     return Outcome(
         result,
@@ -377,11 +370,3 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
         spec.key_s,
         lookup_s,
     )
-
-
-def error_line(error: object) -> str:
-    """Return an error in one line, with its type where it is not a text."""
-    try:
-        return error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - the user's error may raise anything
-        return type(error).__name__

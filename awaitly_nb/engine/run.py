@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from awaitly_nb.engine.calls import Retry
+from awaitly_nb.engine.listeners import Emitter, StepNote, Summariser, error_line
 from awaitly_nb.errors import (
     AwaitlyWarning,
     CacheUnusableWarning,
@@ -18,6 +19,7 @@ from awaitly_nb.errors import (
     UnkeyableError,
     warn,
 )
+from awaitly_nb.events import StepCacheMiss, StepComplete, StepFailed, StepStart, StepSuccess
 from awaitly_nb.executors import resolve
 from awaitly_nb.keys import code_mark, fingerprint, step_parts
 from awaitly_nb.units import parse_duration
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from awaitly_nb.cache import StepCache
-    from awaitly_nb.engine.listeners import Emitter, Summariser
     from awaitly_nb.events import Event
     from awaitly_nb.keys import Parts
     from awaitly_nb.result import Err, Result
@@ -384,12 +385,53 @@ class Run:
         return datetime.fromtimestamp(self._clock(), UTC)
 
     def emit(self, kind: type[Event], **fields: Any) -> None:  # Any: the fields of the event
-        """Make an event of this run and deliver it."""
-        now = datetime.fromtimestamp(self._clock(), UTC)
+        """Make an event of this run, take note of it and deliver it."""
+        now = self.now()
         if self.log is not None and not self.over:
             self.log.note(kind, self.run_id, self.workflow, now, fields)
         if not self._emitter.idle:
-            self.deliver(kind(run_id=self.run_id, workflow=self.workflow, at=now, **fields))
+            self._emitter.emit(kind(run_id=self.run_id, workflow=self.workflow, at=now, **fields))
+
+    def deliver(self, kind: type[Event], **fields: Any) -> None:  # Any: the fields of the event
+        """Make an event of this run and give it to whoever listens; what it tells was noted."""
+        if not self._emitter.idle:
+            self._emitter.emit(kind(run_id=self.run_id, workflow=self.workflow, at=self.now(), **fields))
+
+    def begin_step(self, spec: StepSpec, at: datetime, reason: object) -> StepNote:
+        """Tell that a step is computed from now on, and why: a text, or what gives one; None where nobody looked."""
+        missed = reason is not None and self.cache is not None
+        note = StepNote("running", at, reason if missed else "" if spec.key else "no key")
+        if self.log is not None and not self.over:
+            self.log.begin(self.run_id, self.workflow, spec.step_id, spec.key, note)
+        if self.listened:
+            if missed:
+                self.deliver(StepCacheMiss, step_id=spec.step_id, step_key=spec.key, reason=str(reason))
+            self.deliver(StepStart, step_id=spec.step_id, step_key=spec.key)
+        return note
+
+    def end_step(self, note: StepNote, spec: StepSpec, result: Result[Any, Any], duration_s: float) -> None:
+        """Tell how a step ended."""
+        if not self.over:
+            note.end(duration_s, "" if result.ok else error_line(result.error), ok=result.ok)
+        if self.listened:
+            kind = StepSuccess if result.ok else StepFailed
+            self.deliver(kind, step_id=spec.step_id, step_key=spec.key, result=result, duration_s=duration_s)
+
+    def complete_step(
+        self, note: StepNote, spec: StepSpec, result: Result[Any, Any], *, stored: bool, size_bytes: int | None
+    ) -> None:
+        """Tell whether the cache has the result of a step that has ended."""
+        note.stored, note.size_bytes = stored, size_bytes
+        if self.listened:
+            self.deliver(
+                StepComplete,
+                step_id=spec.step_id,
+                step_key=spec.key,
+                result=result,
+                duration_s=note.duration_s or 0.0,
+                stored=stored,
+                size_bytes=size_bytes,
+            )
 
     @property
     def listened(self) -> bool:
@@ -400,10 +442,6 @@ class Run:
     def observed(self) -> bool:
         """Whether somebody watches every run of the process, as a notebook does."""
         return self._emitter.observed
-
-    def deliver(self, event: Event) -> None:
-        """Give an event to whoever listens."""
-        self._emitter.emit(event)
 
     def raise_if_leaving(self) -> None:
         """Raise `Leave` when the run has failed or was interrupted, so that no further step starts."""

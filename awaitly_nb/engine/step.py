@@ -29,15 +29,7 @@ from awaitly_nb.errors import (
     logger,
     warn,
 )
-from awaitly_nb.events import (
-    PersistFailed,
-    StepCacheMiss,
-    StepComplete,
-    StepFailed,
-    StepStart,
-    StepSuccess,
-    StepWaiting,
-)
+from awaitly_nb.events import PersistFailed, StepWaiting
 from awaitly_nb.executors import check_may_block, is_awaitable, resolve
 from awaitly_nb.interrupts import uninterrupted
 from awaitly_nb.keys import begin_traces, call_text, end_traces, literal_files, track_files
@@ -143,7 +135,7 @@ def _missed(run: Run, spec: StepSpec, decision: Compute, started: float) -> Step
             return (yield from _served(run, spec, flight, started))
         token = led.set((*leading, flight))
         outcome = yield from _lead(run, spec, decision, leading, started)
-        FLIGHTS.land(flight, outcome.result)
+        flight.landed = outcome.result
         return outcome
     finally:
         for flight in mine:
@@ -210,14 +202,24 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
                 waited += delay
                 delay = min(delay * 1.5, _LAST_POLL_S)
         # Between the first look and this lead another run or kernel may have finished the key.
-        if not spec.force and isinstance(decision := look_up_to_serve(run, spec), Serve):
-            return (yield from _served(run, spec, decision, started))
+        if not spec.force and not _is_unwritten(run, spec, missed):
+            decision = look_up_to_serve(run, spec)
+            if type(decision) is Serve:
+                return (yield from _served(run, spec, decision, started))
         lookup_s = time.perf_counter() - started
         reason = _told(run, spec, missed)
         return (yield from _compute(run, spec, reason=reason, lookup_s=lookup_s, lock=lock))
     finally:
         if lock is not None:
             lock.release()
+
+
+def _is_unwritten(run: Run, spec: StepSpec, missed: Compute) -> bool:
+    """Tell whether nothing can have come to the run or to its cache since these were looked into."""
+    if missed.moment is None or spec.key in run.results:
+        return False
+    unwritten_since = getattr(run.cache, "unwritten_since", None)
+    return unwritten_since is not None and unwritten_since(missed.moment)
 
 
 def _told(run: Run, spec: StepSpec, decision: Compute) -> Miss:
@@ -236,12 +238,10 @@ def _told(run: Run, spec: StepSpec, decision: Compute) -> Miss:
 
 
 def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: float = 0.0, lock: Any = None) -> Steps:
-    where = {"step_id": spec.step_id, "step_key": spec.key}
     yield from _check_lease(run)
-    if reason is not None and run.cache is not None:
-        run.emit(StepCacheMiss, reason=str(reason) if run.listened else reason, **where)
-    run.emit(StepStart, **where)
-    at, started = run.now(), time.perf_counter()
+    at = run.now()
+    note = run.begin_step(spec, at, reason)
+    started = time.perf_counter()
     code = run.code_of(spec) if spec.key is not None else None
     # Before the call: it may change its arguments, and their outline is to show what it was given.
     parts = None if spec.parts is None else spec.parts.to_data()
@@ -255,7 +255,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
             # A step inside this one failed, and the run ends with that; this one has no result of its own, also where
             # a bare `except` made it go on to one.
             if run.failure is not None:
-                run.emit(StepFailed, result=run.failure, duration_s=time.perf_counter() - started, **where)
+                run.end_step(note, spec, run.failure, time.perf_counter() - started)
             raise
         finally:
             traces = None if begun is None else end_traces(begun)
@@ -274,7 +274,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
         made=spec.made() if wanted and spec.made is not None and result.ok else None,
     )  # fmt: skip
     result = with_mark(result, mark)
-    run.emit(StepSuccess if result.ok else StepFailed, result=result, duration_s=run_s, **where)
+    run.end_step(note, spec, result, run_s)
     stored, error = False, None
     if spec.key is not None:
         stored, error = yield from _store(run, spec, result, there=there, lock=lock, wanted=wanted)
@@ -288,7 +288,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
             yield from _checkpoint(run, spec, result)
     size_of = getattr(run.cache, "size_of", None) if stored else None
     size_bytes = None if size_of is None else size_of(spec.key)
-    run.emit(StepComplete, result=result, duration_s=run_s, stored=stored, size_bytes=size_bytes, **where)
+    run.complete_step(note, spec, result, stored=stored, size_bytes=size_bytes)
     return Outcome(
         result=result,
         hit=False,

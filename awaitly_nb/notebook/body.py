@@ -22,8 +22,8 @@ from keyword import iskeyword
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.engine import interruptible
 from awaitly_nb.errors import MisuseError
+from awaitly_nb.interrupts import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
