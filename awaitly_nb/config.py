@@ -1,8 +1,8 @@
 """Settings, and where they come from: `configure()`, then `AWAITLY_NB_*`, then the project's file, then the user's.
 
 Hides the files, the environment and the platform's folders from all other modules, which see one frozen `Settings`.
-A project folder may be somebody else's, so it can make checks stricter but never looser. Imports nothing heavy: tomllib
-where a file is there to be read, platformdirs where the user's own folders are asked for.
+A project folder may be somebody else's, so it can make checks stricter but never looser. Imports nothing heavy, and
+tomllib only where a file is there to be read.
 """
 
 from __future__ import annotations
@@ -266,18 +266,28 @@ def cache_directory(start: Path | None = None) -> Path:
     folder = home / _FOLDER
     if os.access(folder if folder.exists() else home, os.W_OK | os.X_OK):
         return folder
-    import platformdirs
-
     # Named after the place it stands for, so that two read-only projects never share one folder.
     digest = hashlib.blake2b(os.fsencode(home), digest_size=4).hexdigest()
-    return Path(platformdirs.user_cache_path(_APP, appauthor=False)) / f"{home.name or 'root'}-{digest}"
+    return _user_place("cache") / f"{home.name or 'root'}-{digest}"
 
 
 def user_directory() -> Path:
     """Return the user's own folder for settings and secrets; never inside a project."""
-    import platformdirs
+    return _user_place("config")
 
-    return Path(platformdirs.user_config_path(_APP, appauthor=False))
+
+def _user_place(kind: Literal["config", "cache"]) -> Path:
+    """Return the folder that the platform has for a user's settings or caches."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home raises where there is none
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / _APP
+        return base / "Cache" if kind == "cache" else base
+    chosen = os.environ.get(f"XDG_{kind.upper()}_HOME", "").strip()
+    if os.path.isabs(chosen):  # noqa: PTH117 - of a text
+        return Path(chosen) / _APP
+    if sys.platform == "darwin":
+        return home / "Library" / ("Caches" if kind == "cache" else "Application Support") / _APP
+    return home / f".{kind}" / _APP
 
 
 def secret_path() -> Path:
@@ -333,7 +343,7 @@ def _user_file() -> Path:
 
 
 @lru_cache(maxsize=8)
-def _user_file_under(*homes: str | None) -> Path:  # noqa: ARG001 - the variables that platformdirs looks at
+def _user_file_under(*homes: str | None) -> Path:  # noqa: ARG001 - the variables that decide where it lies
     return user_directory() / "config.toml"
 
 

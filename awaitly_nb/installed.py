@@ -6,6 +6,7 @@ Hides where packages are installed. Everything else is the user's, editable inst
 from __future__ import annotations
 
 import os
+import sys
 from functools import lru_cache
 
 __all__ = []
@@ -16,12 +17,14 @@ _MARKERS = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 @lru_cache(maxsize=1)
 def _installed_roots() -> tuple[str, ...]:
-    import sysconfig
+    import site
 
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    roots = {sysconfig.get_path(name) for name in names} | {os.path.dirname(os.__file__)}  # noqa: PTH120
-    roots |= {os.path.realpath(root) for root in roots if root}
-    return (*sorted(root.rstrip(os.sep) + os.sep for root in roots if root), _OWN_ROOT + os.sep)
+    # What `sysconfig` says as well, but that reads how Python was built, which takes longer than a first hit.
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    built = os.path.join(sys.base_exec_prefix, sys.platlibdir, name)  # noqa: PTH118
+    roots = {os.path.dirname(os.__file__), built, *site.getsitepackages()}  # noqa: PTH120
+    roots |= {os.path.realpath(root) for root in roots}
+    return (*sorted(root.rstrip(os.sep) + os.sep for root in roots), _OWN_ROOT + os.sep)
 
 
 @lru_cache(maxsize=4096)

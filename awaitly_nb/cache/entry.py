@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from awaitly_nb.codec import read_head
 from awaitly_nb.errors import MisuseError
+from awaitly_nb.frozen import Frozen
 from awaitly_nb.result import Err, Ok
 
 if TYPE_CHECKING:
@@ -45,14 +45,15 @@ __all__ = [
     "number_of",
 ]
 
+_set = object.__setattr__
+
 SEPARATOR: Final = "\x1f"
 """Between namespace and key in a record's name."""
 
 _LONGEST_KEY: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Frozen, kw_only=True):
     """What is known of a kept result without decoding it.
 
     Attributes
@@ -88,6 +89,34 @@ class Entry:
     expires_at: datetime | None = None
     hits: int = 0
     call: str | None = None
+
+    # Written out, because a listing makes a hundred thousand.
+    def __init__(
+        self,
+        *,
+        key: str,
+        namespace: str = "",
+        step_id: str | None = None,
+        workflow: str | None = None,
+        ok: bool = True,
+        size_bytes: int | None = None,
+        created_at: datetime | None = None,
+        duration_s: float | None = None,
+        expires_at: datetime | None = None,
+        hits: int = 0,
+        call: str | None = None,
+    ) -> None:
+        _set(self, "key", key)
+        _set(self, "namespace", namespace)
+        _set(self, "step_id", step_id)
+        _set(self, "workflow", workflow)
+        _set(self, "ok", ok)
+        _set(self, "size_bytes", size_bytes)
+        _set(self, "created_at", created_at)
+        _set(self, "duration_s", duration_s)
+        _set(self, "expires_at", expires_at)
+        _set(self, "hits", hits)
+        _set(self, "call", call)
 
     @property
     def age_s(self) -> float | None:
@@ -259,7 +288,7 @@ def frame_of(entries: list[Entry]) -> pd.DataFrame:
     """Return entries as a DataFrame."""
     import pandas as pd
 
-    columns = [*Entry.__slots__, "age_s"]
+    columns = [*Entry._fields, "age_s"]
     return pd.DataFrame([[getattr(entry, column) for column in columns] for entry in entries], columns=columns)
 
 

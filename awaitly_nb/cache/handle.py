@@ -6,17 +6,15 @@ part of another result, it does not, because the address of a server may hold a 
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import threading
-import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.cache.entry import Missed, entry_of
 from awaitly_nb.errors import NotCachedError, StoreError
+from awaitly_nb.frozen import Frozen, replace
 from awaitly_nb.result import Err, Mark, Ok, mark_of
 from awaitly_nb.stores import ABSENT
 from awaitly_nb.units import show_size
@@ -30,8 +28,7 @@ __all__ = ["Recipe", "Stored", "glance", "handle_of", "holds_handles", "loaded",
 _NOTHING: Final = object()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Stored:
+class Stored(Frozen):
     """A result that is in the cache, to be loaded when it is needed. What a step with `lazy=True` returns.
 
     Given to another step it arrives there as the value, loaded where that step runs; in its automatic key it counts as
@@ -63,8 +60,17 @@ class Stored:
     key: str
     size_bytes: int | None = None
     digest: str = ""
-    cache: Any = field(default=None, compare=False)  # Any: whichever cache
-    _value: Any = field(default=_NOTHING, compare=False)  # Any: a value that no cache has
+    cache: Any = None  # Any: whichever cache
+    _value: Any = _NOTHING  # Any: a value that no cache has
+
+    def _compared(self) -> tuple[Any, ...]:
+        return self.key, self.size_bytes, self.digest
+
+    def __eq__(self, other: object) -> bool:
+        return self._compared() == other._compared() if type(other) is Stored else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
 
     def load(self) -> Any:  # Any: the user's value
         """Return the value, a fresh one each time.
@@ -113,6 +119,8 @@ class Stored:
         return f"<stored {self.key!r}{size}>"
 
     def _repr_html_(self) -> str:
+        import html
+
         size = "" if self.size_bytes is None else f", {show_size(self.size_bytes)}"
         return f"Stored result <code>{html.escape(self.key)}</code>{size}: <code>.load()</code> returns the value"
 
@@ -216,8 +224,7 @@ def loaded(value: Any) -> Any:  # Any: an argument of a step
 # The same cache in another process
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Recipe:
+class Recipe(Frozen):
     """How another process opens a cache: a folder by its path, a store by the call that opened it."""
 
     store: Any  # Any: text, or `stores.adapters.Reopen`
@@ -299,10 +306,10 @@ def _place_of(store: Any) -> str:  # Any: a store that can be opened again
     if getattr(store, "place", None) is None:
         if (record := store.read(_PLACE)) is None:
             with suppress(StoreError):  # not every storage can tell who was first
-                store.swap(_PLACE, json.dumps(uuid.uuid4().hex), [], expect=ABSENT)
+                store.swap(_PLACE, json.dumps(os.urandom(16).hex()), [], expect=ABSENT)
             record = store.read(_PLACE)
         if record is None:
-            store.swap(_PLACE, json.dumps(uuid.uuid4().hex), [])
+            store.swap(_PLACE, json.dumps(os.urandom(16).hex()), [])
             record = store.read(_PLACE)
         store.place = "" if record is None else record.head
     return str(store.place)

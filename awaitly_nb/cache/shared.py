@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from awaitly_nb.errors import StoreError
+from awaitly_nb.frozen import replace
 from awaitly_nb.stores import ANY, DamagedRecordError
 
 if TYPE_CHECKING:

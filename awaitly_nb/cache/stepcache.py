@@ -6,7 +6,6 @@ what it opened), and list heads. Results are found by namespace and key.
 
 from __future__ import annotations
 
-import heapq
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
@@ -311,6 +310,8 @@ class StoredCache:
 
     def marks(self, step_id: str, *, limit: int = 20) -> Iterator[Mark]:
         """Yield the marks of the cached results of a step, newest first; decodes no value."""
+        import heapq
+
         try:
             dated = [
                 (number_of(head.get("created_at")) or 0.0, name)

@@ -12,10 +12,9 @@ import io
 import pickle
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from awaitly_nb.errors import CacheError, EncodeError
 from awaitly_nb.installed import is_installed_path
@@ -62,8 +61,7 @@ class UndecodableError(CacheError):
     """A value was verified, but cannot be rebuilt here; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A value as bytes.
 
     Attributes

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,6 @@ _JOINED = 4096  # so many bytes are joined faster than they are hashed one part 
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
 class Secret:
     """A signing key.
 
@@ -42,13 +40,21 @@ class Secret:
         A public name of the key, from which nothing can be learned of it.
     """
 
-    key: bytes = field(repr=False)
-    id: str = ""
-    _keyed: Any = field(init=False, repr=False, compare=False)  # Any: a hash object
+    __slots__ = ("_keyed", "id", "key")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "id", blake2b(self.key, digest_size=8, person=b"awaitly id").hexdigest())
-        object.__setattr__(self, "_keyed", blake2b(key=self.key, digest_size=16, person=_PERSON))
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.id: str = blake2b(key, digest_size=8, person=b"awaitly id").hexdigest()
+        self._keyed = blake2b(key=key, digest_size=16, person=_PERSON)
+
+    def __eq__(self, other: object) -> bool:
+        return compare_digest(self.key, other.key) if type(other) is Secret else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Secret(id={self.id!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Secret, (self.key,)

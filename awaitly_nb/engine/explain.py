@@ -10,7 +10,7 @@ from awaitly_nb.engine.listeners import error_line
 from awaitly_nb.engine.lookup import FIRST_RUN
 from awaitly_nb.errors import StepTimeoutError, UnexpectedError
 from awaitly_nb.frozen import Frozen
-from awaitly_nb.keys import Parts, diff
+from awaitly_nb.keys import Parts
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_age, show_duration
 
@@ -196,5 +196,7 @@ def _cached(cache: StepCache, step_id: str, before: datetime | None = None) -> I
 
 def _nearest(candidates: Iterable[Parts], parts: Parts) -> tuple[Change, ...]:
     """Return the difference to the candidate that differs in the fewest parts, the first of equals."""
+    from awaitly_nb.keys import diff  # by way of all that has an outline
+
     differences = [changes for known in candidates if (changes := diff(known, parts))]
     return min(differences, key=len, default=())

@@ -32,7 +32,7 @@ from awaitly_nb.errors import (
 from awaitly_nb.events import PersistFailed, StepWaiting
 from awaitly_nb.executors import check_may_block, is_awaitable, resolve
 from awaitly_nb.interrupts import uninterrupted
-from awaitly_nb.keys import begin_traces, call_text, end_traces, literal_files, track_files
+from awaitly_nb.keys import begin_traces, end_traces, literal_files, track_files
 from awaitly_nb.locks import FLIGHTS, Flight, led
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
@@ -313,6 +313,8 @@ def _mark_of(
     tracker: FileTracker | None,
     **known: Any,  # Any: each field of a mark has its own type
 ) -> Mark:
+    from awaitly_nb.keys import call_text  # by way of all that has an outline, which no hit needs
+
     return Mark(
         step_id=spec.step_id,
         workflow=run.workflow,

@@ -17,7 +17,6 @@ import struct
 import sys
 from base64 import b64decode, b64encode
 from contextlib import ExitStack
-from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import import_module
 from typing import Any, Final
@@ -32,13 +31,15 @@ __all__ = ["GENERATORS", "GlobalGenerator", "generator_states", "seeded_as"]
 _UNSEEDED: Final = "unseeded"
 
 
-@dataclass(slots=True, eq=False)
 class _FoundState:
     """How one run found a generator, and whether it drew before it seeded; None while it has not seeded."""
 
-    state: Any
-    seeded: bool
-    drew: bool | None = None
+    __slots__ = ("drew", "seeded", "state")
+
+    def __init__(self, state: Any, seeded: bool) -> None:  # noqa: FBT001 - a state goes with whether it was seeded
+        self.state = state
+        self.seeded = seeded
+        self.drew: bool | None = None
 
 
 class GlobalGenerator:

@@ -14,7 +14,6 @@ import datetime
 import enum
 import functools
 import io
-import logging
 import os
 import pathlib
 import re
@@ -22,13 +21,13 @@ import sys
 import time
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import xxhash
 
 from awaitly_nb.errors import MisuseError, UnkeyableError
+from awaitly_nb.frozen import Frozen
 from awaitly_nb.keys.origin import functions_of, is_user_module
 from awaitly_nb.keys.values import (
     WAY_OUT,
@@ -463,7 +462,7 @@ def _pattern(walk: Walk, value: re.Pattern[Any]) -> bytes:
     return seal(parts)
 
 
-def _logger(_walk: Walk, value: logging.Logger) -> bytes:
+def _logger(_walk: Walk, value: Any) -> bytes:
     parts = node("logger")
     parts.update(encode_text(value.name))
     return seal(parts)
@@ -525,10 +524,10 @@ EXACT: dict[type, Encoder] = {
 }
 """By exact type: a subclass may carry more, and is read by class and state."""
 
-BASES: dict[type, Encoder] = {enum.Enum: _enum, logging.Logger: _logger}
+BASES: dict[type, Encoder] = {enum.Enum: _enum}
 """For a type and its subclasses."""
 
-BY_NAME: dict[tuple[str, str], Encoder] = {("zoneinfo", "ZoneInfo"): _zone}
+BY_NAME: dict[tuple[str, str], Encoder] = {("zoneinfo", "ZoneInfo"): _zone, ("logging", "Logger"): _logger}
 """By module and name, for types whose module need not be loaded."""
 
 
@@ -604,8 +603,7 @@ def _own_key(value: Any) -> object:  # Any: whatever defines the method
     return type(value).__awaitly_key__(value)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Frozen):
     """A file, or a folder with all that is in it, that is keyed by its content. Made by `file`; opens like a path.
 
     Attributes

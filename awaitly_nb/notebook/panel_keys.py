@@ -21,12 +21,12 @@ import threading
 import time
 import zlib
 from array import array
-from dataclasses import replace
 from operator import sub
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awaitly_nb import cache as caches
 from awaitly_nb.cache import SEPARATOR, Listing
+from awaitly_nb.frozen import replace
 from awaitly_nb.manage import Trash, folder_stamp, remove_one
 from awaitly_nb.result import mark_of
 

@@ -7,11 +7,11 @@ in `caches` and `resume`; signatures, expiry and merging are not a store's busin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from awaitly_nb.doors import door
 from awaitly_nb.errors import StoreError
+from awaitly_nb.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,8 +62,7 @@ class DamagedRecordError(StoreError):
     """The bytes of one record are not what was written: gone, cut short, or somebody else's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Frozen):
     """One record as a store returned it.
 
     Attributes

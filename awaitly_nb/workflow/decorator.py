@@ -32,7 +32,6 @@ from awaitly_nb.executors import is_async_function
 from awaitly_nb.keys import step_parts
 from awaitly_nb.result import Err, Ok, mark_of
 from awaitly_nb.units import parse_duration
-from awaitly_nb.workflow.template import check_template, fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -225,6 +224,8 @@ class StepFunction(Generic[P, R]):
     def _filled(self, template: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         import inspect
 
+        from awaitly_nb.workflow.template import fill
+
         bound = inspect.signature(self._fn).bind(*args, **kwargs)
         bound.apply_defaults()
         return fill(template, bound.arguments, step=self.name)
@@ -331,6 +332,8 @@ def step(
     (9, 9)
     """
     if key is not None:
+        from awaitly_nb.workflow.template import check_template
+
         check_template(key)
     options = {
         "key": key,
@@ -360,6 +363,8 @@ def _checked(fn: object, options: dict[str, Any]) -> StepFunction[..., Any]:
 
 def _check_key(fn: Callable[..., Any], template: str, name: str) -> None:
     import inspect
+
+    from awaitly_nb.workflow.template import check_template
 
     try:
         parameters = inspect.signature(fn).parameters

@@ -95,10 +95,11 @@ def _ratio(rounds: list[dict[str, float]], ours: str, theirs: str) -> tuple[floa
 
 
 _SETUP = """
-import json, os, random, sys, time
+import os, sys, time
 clock = getattr(time, os.environ.get("AWAITLY_NB_BENCH_CLOCK", "perf_counter"))
 folder, kind, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 sys.path.insert(0, folder)
+os.chdir(folder)  # where no project has settings
 begun = clock()
 if kind == "diskcache":
     import diskcache
@@ -192,6 +193,7 @@ def first_hit_of_a_process(folder: Path) -> Iterator[Row]:
 _MIXED = (
     _SETUP
     + """
+import random
 choice = random.Random(int(sys.argv[4]))
 seed = int(sys.argv[4])
 run(range(200))

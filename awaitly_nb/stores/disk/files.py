@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
 import re
 import stat
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from awaitly_nb.stores import DamagedRecordError
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
@@ -140,7 +140,10 @@ class ValueFiles:
             if info.st_size != size:
                 raise DamagedRecordError(f"value file {relative} has {info.st_size} bytes where {size} were written")
             data: bytearray | mmap.mmap
+            # Loaded only for what is large: a fresh process that hits needs few modules.
             if self._mapped and size >= MAP_FROM and len(_maps) < MAX_MAPS and _is_unchanging(info):
+                import mmap
+
                 data = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
                 _maps.add(data)
             else:

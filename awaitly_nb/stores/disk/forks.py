@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import pkgutil
 import sys
 import threading
 import time
@@ -94,6 +93,8 @@ def import_for_child() -> None:
     """Import what a child of this process may need, each module once; nothing where no folder is in use."""
     if not _live:
         return
+    import pkgutil
+
     wanted = [*_LIBRARIES, *(name for name in _LARGER if name.partition(".")[0] in sys.modules)]
     for room in _ROOMS & sys.modules.keys():
         wanted += [f"{room}.{found.name}" for found in pkgutil.iter_modules(sys.modules[room].__path__)]
