@@ -510,8 +510,8 @@ def _named_paths(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     A folder that is named joins with the relative names beside it, because that is how paths are put together:
     `DATA / "prices.parquet"`.
     """
-    candidates = list(dict.fromkeys(text for text in texts if _plausible(text)))[:_MOST]
-    kinds = {text: _kind(text) for text in candidates}  # one look at each
+    candidates = list(dict.fromkeys([text for text in texts if _plausible(text)]))[:_MOST]
+    kinds = _kinds(candidates)
     folders = [text for text in candidates if kinds[text] == "folder"][:_MOST_FOLDERS]
     files: dict[str, None] = {}
     patterns: dict[str, None] = {}
@@ -525,16 +525,48 @@ def _named_paths(texts: Iterable[str]) -> tuple[list[str], list[str]]:
                 if _kind(path) == "file":
                     files[path] = None
                     joined.add(folder)
-    for text in candidates:
+    for text in [text for text in candidates if folders or _PATTERN.search(text)]:
         beside = [] if os.path.isabs(text) else [os.path.join(folder, text) for folder in folders]  # noqa: PTH117, PTH118
         for path in (text, *beside):
             pattern = path if _PATTERN.search(text) else None
-            if pattern is None and path not in joined and (kinds.get(path) or _kind(path)) == "folder":
+            if pattern is None and path not in joined and (kinds[path] if path in kinds else _kind(path)) == "folder":
                 pattern = _data_folder(path)
             if pattern is not None and (matched := _matches(pattern)):
                 patterns[pattern] = None
                 files.update(dict.fromkeys(matched))
     return list(files), list(patterns)
+
+
+def _kinds(texts: Iterable[str]) -> dict[str, str | None]:
+    """Return what lies at each path, with one look at each; at the current folder alone where that has not changed."""
+    here = _settled_folder()
+    kinds: dict[str, str | None] = {}
+    for text in texts:
+        if here is not None and _absent_names.get(text) == here:
+            kinds[text] = None
+            continue
+        kind = kinds[text] = _kind(text)
+        if kind is None and here is not None and os.path.basename(text) == text and not os.path.islink(text):  # noqa: PTH114, PTH119
+            if len(_absent_names) >= _MOST_ABSENT:
+                _absent_names.clear()
+            _absent_names[text] = here
+    return kinds
+
+
+def _settled_folder() -> tuple[int, ...] | None:
+    """Return what changes when a name comes to the current folder or leaves it; None where that was a moment ago."""
+    try:
+        info = os.stat(".")  # noqa: PTH116 - on each miss
+    except OSError:
+        return None
+    # A change in the same tick of the file system's clock would not show.
+    settled = info.st_mtime_ns < time.time_ns() - _FRESH_NS
+    return (info.st_dev, info.st_ino, info.st_mtime_ns, info.st_ctime_ns) if settled else None
+
+
+_absent_names: dict[str, tuple[int, ...]] = {}
+"""Words of the code that name nothing in the current folder, with what the folder was like: most are no file names."""
+_MOST_ABSENT: Final = 10_000
 
 
 def _kind(path: str) -> str | None:
@@ -578,8 +610,9 @@ def _plausible(text: str) -> bool:
 
 
 def _in_graph(graph: CodeGraph) -> Iterator[str]:
-    for text in graph.texts:
-        yield from _in_value(text, 0)
+    if graph.named is None:
+        graph.named = tuple(name for text in graph.texts for name in _in_value(text, 0))
+    yield from graph.named
     for slot in graph.slots:
         yield from _in_value(slot.lookup.get(slot.key, ABSENT), _DEPTH)
 

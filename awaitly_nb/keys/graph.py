@@ -305,16 +305,22 @@ class CodeGraph:
         The parts that stay, and the places that are read again.
     texts
         Text in the code and in small values, which may name files.
+    named
+        Those texts and the file names quoted in them, once somebody has asked for the files.
     names
         Of a cell: the variables that it reads, with the exact text of those that are small values.
     """
 
-    __slots__ = ("_code", "_functions", "_owners", "_plain", "_tables", "fixed", "names", "prefix", "slots", "texts")
+    __slots__ = (
+        *("_code", "_functions", "_owners", "_plain", "_tables"),
+        *("fixed", "named", "names", "prefix", "slots", "texts"),
+    )
 
     def __init__(self) -> None:
         self.fixed: list[Fixed] = []
         self.slots: list[Slot] = []
         self.texts: dict[str, None] = {}
+        self.named: tuple[str, ...] | None = None
         self.names: dict[str, str | None] = {}
         self.prefix: Any = None  # Any: a hashlib object fed with the fixed parts, which names no type
         self._code: list[tuple[Lookup, object, Callable[[], object]]] = []
