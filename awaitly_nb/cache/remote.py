@@ -280,6 +280,14 @@ class Remote:
         """Return why there is no record of that name, as far as this process knows."""
         return self.local.why_absent(name)
 
+    def moment(self) -> object:
+        """Return what tells later whether anybody has written to the folder since."""
+        return self.local.moment()
+
+    def unwritten_since(self, moment: object) -> bool:
+        """Tell whether nobody has written to the folder since; what comes to the remote meanwhile is not looked for."""
+        return self.local.unwritten_since(moment)
+
     # Fetching
 
     def _look(self, name: str, make: Make) -> Sealed | Exception | None:
