@@ -10,7 +10,7 @@ import math
 import re
 from datetime import UTC, datetime
 from fnmatch import translate
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, final
 
 from awaitly_nb.codec import read_head
 from awaitly_nb.errors import MisuseError
@@ -125,6 +125,7 @@ class Entry(Frozen, kw_only=True):
 
 
 # A tuple because each miss makes some, and a record takes five times as long to make.
+@final
 class Missed(NamedTuple):
     """Why a look-up found nothing to serve.
 

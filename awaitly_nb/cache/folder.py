@@ -15,7 +15,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awaitly_nb.cache.entry import SEPARATOR, number_of
+from awaitly_nb.cache.entry import SEPARATOR, Missed, number_of
 from awaitly_nb.cache.sealed import open_sealed, part_digest
 from awaitly_nb.cache.tier import Tier
 from awaitly_nb.codec import default_keyring, read_head
@@ -106,15 +106,18 @@ class Folder:
         """Return the stamp as it was read last. An older one is safe: at worst a row is looked at once more."""
         return self.store.database.seen or self.stamp()
 
-    def open(self, name: str, make: Make) -> Sealed | None:
-        """Return the entry called `name` as `make` opens it; None where there is none."""
+    def open(self, name: str, make: Make) -> Sealed | Missed:
+        """Return the entry called `name` as `make` opens it, or why there is none."""
+        found = self.peek(name, make)
+        return Missed("absent", self.why_absent(name)) if found is None else found
+
+    def peek(self, name: str, make: Make) -> Sealed | None:
+        """Return the entry called `name` as `make` opens it, or None."""
         found = self.fetch(name)
         if found is None:
             return None
         head, body, version, _, stamp = found
         return make(name, head, body, version, stamp)
-
-    peek = open
 
     def sealed(self, name: str, *, verify: bool = True, checked: bool = False) -> Sealed | None:
         """Return the entry called `name`, verified, for a reader who is not served; None where there is none.
@@ -162,9 +165,6 @@ class Folder:
     def why_absent(self, name: str) -> str:
         """Return why there is no record of that name, as far as this process knows."""
         return "removed from the cache" if name in self.removed else ""
-
-    def moment(self) -> None:
-        """Return None: who has written since is known to the tier."""
 
     def unwritten_since(self, moment: object) -> bool:
         """Return False: it is not known."""

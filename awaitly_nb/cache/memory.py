@@ -62,17 +62,18 @@ class DictStore:
     def __repr__(self) -> str:
         return "memory"
 
-    def open(self, name: str, make: Make) -> Sealed | None:
-        """Return the entry called `name`; None where there is none."""
+    def open(self, name: str, make: Make) -> Sealed | Missed:
+        """Return the entry called `name`, or that there is none."""
         del make  # it never was anything else than what it is
         with self._lock:
             sealed = self.entries.get(name)
-            if sealed is not None:
-                if not sealed.alive(self._clock()):
-                    self._drop(name)
-                    return sealed
-                self.entries.move_to_end(name)
-                sealed.hits += 1
+            if sealed is None:
+                return Missed()
+            if not sealed.alive(self._clock()):
+                self._drop(name)
+                return sealed
+            self.entries.move_to_end(name)
+            sealed.hits += 1
             return sealed
 
     def peek(self, name: str, make: Make) -> Sealed | None:
@@ -132,14 +133,6 @@ class DictStore:
         """Return None: nothing is shared."""
         del digest
         return None
-
-    def why_absent(self, name: str) -> str:
-        """Return nothing: it is not known."""
-        del name
-        return ""
-
-    def moment(self) -> None:
-        """Return None: who has written since is not known."""
 
     def unwritten_since(self, moment: object) -> bool:
         """Return False: it is not known."""

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from awaitly_nb.cache.entry import SEPARATOR
+from awaitly_nb.cache.entry import SEPARATOR, Missed
 from awaitly_nb.cache.exchange import export_entries, import_entry, made_here
 from awaitly_nb.cache.sealed import Sealed
 from awaitly_nb.codec import EnvelopeError, Identity, UntrustedSignerError
@@ -221,7 +221,7 @@ class Remote:
         """What is in memory."""
         return self.local.entries
 
-    def open(self, name: str, make: Make) -> Sealed | None:
+    def open(self, name: str, make: Make) -> Sealed | Missed:
         """Return the entry called `name`, from the folder or, where that has none to serve, from the remote."""
         found = self._look(name, make)
         if not isinstance(found, Sealed) or not (found.timeless or found.alive(self._clock())):
@@ -276,21 +276,13 @@ class Remote:
         """Return the part that a digest stands for, or None."""
         return self.local.shared(digest)
 
-    def why_absent(self, name: str) -> str:
-        """Return why there is no record of that name, as far as this process knows."""
-        return self.local.why_absent(name)
-
-    def moment(self) -> object:
-        """Return what tells later whether anybody has written to the folder since."""
-        return self.local.moment()
-
     def unwritten_since(self, moment: object) -> bool:
         """Tell whether nobody has written to the folder since; what comes to the remote meanwhile is not looked for."""
         return self.local.unwritten_since(moment)
 
     # Fetching
 
-    def _look(self, name: str, make: Make) -> Sealed | Exception | None:
+    def _look(self, name: str, make: Make) -> Sealed | Missed | Exception:
         try:
             return self.local.open(name, make)
         except (EnvelopeError, DamagedRecordError) as exc:
@@ -299,7 +291,7 @@ class Remote:
     def _may_fetch(self, name: str) -> bool:
         return self.source.may_have(name) and not self.folder.is_removed(name)
 
-    def _look_behind(self, name: str, make: Make, found: Sealed | Exception | None) -> Sealed | Exception | None:
+    def _look_behind(self, name: str, make: Make, found: Sealed | Missed | Exception) -> Sealed | Missed | Exception:
         """Return the entry once the remote's is in the folder; what was found before where there is none."""
         if not self._may_fetch(name):
             return found

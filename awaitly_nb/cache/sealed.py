@@ -375,6 +375,8 @@ def _read_notes(
     if opened.head["schema"] == 1:
         files, parts = notes.split(b"\n", 1)
         return None if parts == b"null" else _Parts(parts), tuple(json.loads(files))
+    if notes.startswith(b"parts "):  # the usual ones: no files were read
+        return _Parts(notes[6:], shared), ()
     found = dict(line.split(b" ", 1) for line in notes.split(b"\n"))
     parts = found.get(b"parts", b"")
     return _Parts(parts, shared) if parts else None, tuple(json.loads(found.get(b"files", b"[]")))

@@ -11,6 +11,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Final
 
+from awaitly_nb.cache.entry import Missed
 from awaitly_nb.errors import StoreError
 from awaitly_nb.frozen import replace
 from awaitly_nb.stores import ANY, DamagedRecordError
@@ -91,15 +92,17 @@ class Share:
         """Remove these records."""
         return self.store.delete([_ROOT + name for name in names])
 
-    def open(self, name: str, make: Make) -> Sealed | None:
-        """Return the entry called `name` as `make` opens it; None where there is none."""
+    def open(self, name: str, make: Make) -> Sealed | Missed:
+        """Return the entry called `name` as `make` opens it, or that there is none."""
+        return self.peek(name, make) or Missed()
+
+    def peek(self, name: str, make: Make) -> Sealed | None:
+        """Return the entry called `name` as `make` opens it, or None."""
         record = self.read(name)
         if record is None:
             return None
         # Bytes that were read for this alone may become the value; others would be shared with whoever has them.
         return make(name, record.head, record.body or b"", record.version, None)
-
-    peek = open
 
     def put(self, name: str, sealed: Sealed, seal: Seal) -> None:
         """Write an entry."""
@@ -133,14 +136,6 @@ class Share:
         """Return None: nothing is shared."""
         del digest
         return None
-
-    def why_absent(self, name: str) -> str:
-        """Return nothing: it is not known."""
-        del name
-        return ""
-
-    def moment(self) -> None:
-        """Return None: who has written since is not known."""
 
     def unwritten_since(self, moment: object) -> bool:
         """Return False: it is not known."""

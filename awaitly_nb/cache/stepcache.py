@@ -93,11 +93,11 @@ class Backend(Protocol):
     def entries(self) -> Mapping[str, Sealed]:
         """What is in memory, by name."""
 
-    def open(self, name: str, make: Make) -> Sealed | None:
-        """Return the entry called `name` as `make` opened it, now or before; None where there is none."""
+    def open(self, name: str, make: Make) -> Sealed | Missed:
+        """Return the entry called `name` as `make` opened it, now or before, or why there is none."""
 
     def peek(self, name: str, make: Make) -> Sealed | None:
-        """Return the entry as `open` does, for a reader who is not served: it counts as no hit."""
+        """Return the entry, or None, for a reader who is not served: it counts as no hit."""
 
     def put(self, name: str, sealed: Sealed, seal: Seal) -> None:
         """Write an entry."""
@@ -123,14 +123,8 @@ class Backend(Protocol):
     def shared(self, digest: str) -> bytes | None:
         """Return the part that a digest stands for, or None."""
 
-    def why_absent(self, name: str) -> str:
-        """Return why there is no record of that name, as far as this process knows."""
-
-    def moment(self) -> object:
-        """Return what tells later whether anybody has written since; None where that cannot be told."""
-
     def unwritten_since(self, moment: object) -> bool:
-        """Tell whether nobody, here or elsewhere, has written since; False where that is not known."""
+        """Tell whether nobody, here or elsewhere, has written since the moment of a miss; False where nobody knows."""
 
 
 class StoredCache:
@@ -174,7 +168,7 @@ class StoredCache:
     def get(self, key: str) -> Result[Any, Any] | None:
         """Return the result cached under `key`, or None if absent, expired or unverifiable."""
         found = self.lookup(key)
-        return None if type(found) is Missed else found  # type: ignore[return-value]  # mypy knows of subclasses
+        return None if type(found) is Missed else found
 
     def lookup(self, key: str) -> Result[Any, Any] | Missed:
         """Return the result cached under `key`, or why there is none.
@@ -186,14 +180,12 @@ class StoredCache:
         """
         check_key(key)
         name = self._prefix + key
-        store = self.store
         try:
-            moment = store.moment()
-            sealed = store.open(name, self._open)
+            sealed = self.store.open(name, self._open)
         except (StoreError, EnvelopeError) as exc:
             return self._refusals.miss(exc, name)
-        if sealed is None:
-            return Missed("absent", store.why_absent(name), None, moment)
+        if type(sealed) is Missed:
+            return sealed
         if sealed.expires_at is not None and not sealed.alive(now := self._clock()):
             return Missed("expired", expired_since(sealed.expires_at, now), sealed.mark)
         try:
@@ -202,12 +194,13 @@ class StoredCache:
             return Missed("undecodable", str(exc), sealed.mark)
 
     def _open(self, name: str, head: str, body: Body, version: Version, stamp: object) -> Sealed:
-        verify, checked = self.verify != "off", self.store.checked
-        known = stamp is not None and checked.get(version) == stamp
-        shared = self.store.shared
-        sealed = open_sealed(name, head, body, self._keyring(), verify=verify, checked=known, shared=shared)
-        if stamp is not None and verify:
-            checked[version] = stamp
+        store, verify = self.store, self.verify != "off"
+        if stamp is None:  # no file: the body is signed as a whole
+            return open_sealed(name, head, body, self._keyring(), verify=verify, checked=False, shared=store.shared)
+        known = store.checked.get(version) == stamp
+        sealed = open_sealed(name, head, body, self._keyring(), verify=verify, checked=known, shared=store.shared)
+        if verify:
+            store.checked[version] = stamp
         return sealed
 
     def _glance(self, name: str, head: str, body: Body, version: Version, stamp: object) -> Sealed:

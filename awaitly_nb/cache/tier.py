@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from awaitly_nb.cache.entry import Missed
 from awaitly_nb.errors import StoreError
 
 if TYPE_CHECKING:
@@ -60,25 +61,22 @@ class Tier:
 
     # The store
 
-    def open(self, name: str, make: Make) -> Sealed | None:
-        """Return the entry called `name` as `make` opened it, now or before; None where there is none."""
-        sealed = self.entries.get(name)
-        if sealed is not None:
+    def open(self, name: str, make: Make) -> Sealed | Missed:
+        """Return the entry called `name` as `make` opened it, now or before, or why there is none."""
+        known = self.entries.get(name)
+        store = self.store
+        if known is not None:
             try:
-                if sealed.stamp == self._stamp():
-                    sealed.hits += 1
-                    return sealed
+                if known.stamp == self._stamp():
+                    known.hits += 1
+                    return known
             except StoreError:
                 pass  # asked below in a way that repairs the database
-        return self._open(name, make, sealed)
-
-    def _open(self, name: str, make: Make, known: Sealed | None) -> Sealed | None:
-        store = self.store
         # Both are read before the row: what this process or another writes meanwhile makes the entry stale, not wrong.
-        writes, stamp = self.writes, store.seen_stamp()
+        writes, stamp = self.writes, store.store.database.seen or store.stamp()
         found = store.fetch(name)
         if found is None:
-            return None
+            return Missed("absent", store.why_absent(name), None, (writes, stamp))
         head, body, version, _, file_stamp = found
         if known is not None and known.version == version:
             known.stamp = stamp  # Somebody has written something, but not to this entry: it is not verified again.
@@ -89,8 +87,7 @@ class Tier:
             self.count(name)
             return sealed
         sealed.own_bytes()
-        sealed.stamp, sealed.version = stamp, version
-        sealed.hits += 1
+        sealed.stamp, sealed.version, sealed.hits = stamp, version, 1
         self.add(name, sealed, writes=writes)
         return sealed
 
@@ -140,17 +137,8 @@ class Tier:
         """Return the part that a digest stands for, or None."""
         return self.store.shared(digest)
 
-    def why_absent(self, name: str) -> str:
-        """Return why there is no record of that name, as far as this process knows."""
-        return self.store.why_absent(name)
-
-    def moment(self) -> object:
-        """Return what tells later whether anybody has written since."""
-        # As it was read last, so that a look-up pays nothing for it; an older one is safe.
-        return self.writes, self.store.seen_stamp()
-
     def unwritten_since(self, moment: object) -> bool:
-        """Tell whether nobody, here or elsewhere, has written since."""
+        """Tell whether nobody, here or elsewhere, has written since the moment of a miss."""
         try:
             return moment == (self.writes, self.store.stamp()) and not self.store.store.database.on_network
         except StoreError:

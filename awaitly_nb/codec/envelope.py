@@ -188,17 +188,17 @@ def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify:
         if isinstance(schema, int) and schema > SCHEMA:
             raise EnvelopeError(f"it was written by a newer awaitly_nb (schema {schema})", reason="newer")
         raise EnvelopeError(f"its head has no known schema ({schema!r})", reason="damaged")
+    secret = _secret_of(members, keyring) if verify else None
     view = memoryview(body)
     if "buffers" not in members and "notes_bytes" not in members:
         # The usual small entry: one stream and nothing else.
-        opened = Opened(members, view[:0], view)
+        opened = Opened(members, view[:0], view, (), (), (), secret)
         if view.nbytes != members.get("stream_bytes", view.nbytes):
             raise EnvelopeError(f"it holds {view.nbytes} bytes, and not what was written", reason="damaged")
     else:
-        opened = _parts_of(members, view)
-    if not verify:
+        opened = _parts_of(members, view, secret)
+    if secret is None:
         return opened
-    secret = _secret_of(members, keyring)
     if not (head.startswith(_SIGNATURE, -_TAIL) and head.isascii()):
         raise EnvelopeError("it is not signed", reason="unverified")
     front = _front(schema, name, head[:-_TAIL] + "}")
@@ -211,7 +211,7 @@ def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify:
             "folder, `awaitly-nb trust folder` signs it anew",
             reason="outdated",
         )
-    return opened._replace(secret=secret)
+    return opened
 
 
 def check_buffers(opened: Opened) -> None:
@@ -255,7 +255,7 @@ def _secret_of(members: dict[str, Any], keyring: Keyring) -> Secret:
     return secret
 
 
-def _parts_of(members: dict[str, Any], view: memoryview) -> Opened:
+def _parts_of(members: dict[str, Any], view: memoryview, secret: Secret | None) -> Opened:
     """Return the parts of an entry, by what its head tells of their lengths."""
     notes, stream = members.get("notes_bytes", 0), members.get("stream_bytes")
     lengths, macs, sums = _buffers_of(members) if "buffers" in members else ([], [], [])
@@ -270,7 +270,7 @@ def _parts_of(members: dict[str, Any], view: memoryview) -> Opened:
     if end != view.nbytes:
         raise EnvelopeError(f"it holds {view.nbytes} bytes where {end} were written", reason="damaged")
     buffers = tuple([view[start:end] for start, end in spans])
-    return Opened(members, view[:notes], view[notes : notes + stream], buffers, tuple(macs), tuple(sums))
+    return Opened(members, view[:notes], view[notes : notes + stream], buffers, tuple(macs), tuple(sums), secret)
 
 
 def _buffers_of(members: dict[str, Any]) -> tuple[list[Any], list[str], list[str]]:  # Any: as anybody may have written

@@ -65,7 +65,7 @@ class Secret:
         lengths = [len(part) for part in parts]
         front = ",".join(map(str, lengths)).encode()
         if sum(lengths) <= _JOINED:
-            digest.update(b"".join([front, *parts]))
+            digest.update(b"".join((front, *parts)))
         else:
             digest.update(front)
             for part in parts:
