@@ -368,7 +368,7 @@ def _check_bound(found: Mapping[str, tuple[Any, str]], project: Path | None) -> 
         return
     if not folder.resolve().is_relative_to(project.parent.resolve()):
         raise InvalidOptionError(
-            f"{source}: size_limit = {limit} may not come from a project whose results are kept outside of it, in "
+            f"{source}: size_limit = {limit} may not come from a project whose results are stored outside of it, in "
             f"{folder}, because it would remove what others keep there; set it in {_user_file()}, "
             "by AWAITLY_NB_SIZE_LIMIT, or by aw.configure()"
         )

@@ -333,5 +333,5 @@ def _plain(value: object, depth: int) -> Any:  # Any: JSON data
             return [_plain(v, depth + 1) for v in value]
     try:
         return repr(value)
-    except Exception as exc:  # noqa: BLE001 - the stranger is the user's __repr__
+    except Exception as exc:  # noqa: BLE001 - the user's __repr__ may raise anything
         return f"<{type(value).__name__} whose repr raised {type(exc).__name__}>"

@@ -54,7 +54,7 @@ _LONGEST_KEY: Final = 1 << 16
 
 
 class Entry(Frozen, kw_only=True):
-    """What is known of a kept result without decoding it.
+    """What is known of a cached result without decoding it.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Entry(Frozen, kw_only=True):
     step_id, workflow
         Who computed it.
     ok
-        False for a kept failure.
+        False for a cached failure.
     size_bytes
         Size on disk or in memory.
     created_at
@@ -168,14 +168,14 @@ def check_key(key: str) -> None:
 
 
 class StepCache(Protocol):
-    """Kept results by key. A user's own cache needs these methods; `lookup` and `single_flight` are optional.
+    """Cached results by key. A user's own cache needs these methods; `lookup` and `single_flight` are optional.
 
     `lookup(key) -> Result | Missed` is `get` with the reason, and `single_flight(key)` a context manager that is held
     while the key is computed, across kernels.
     """
 
     def get(self, key: str) -> Result[Any, Any] | None:
-        """Return the result kept under `key`, or None if absent, expired or unverifiable."""
+        """Return the result cached under `key`, or None if absent, expired or unverifiable."""
 
     def set(self, key: str, result: Result[Any, Any], *, ttl: float | timedelta | str | None = None) -> None:
         """Keep `result` under `key` for `ttl`: seconds, a timedelta or text such as "7d"; None is the cache's own."""
@@ -278,7 +278,7 @@ def entry_of(name: str, head: dict[str, Any], hits: int = 0) -> Entry:
     )
 
 
-def _instant(value: Any) -> datetime | None:  # Any: as a stranger wrote it
+def _instant(value: Any) -> datetime | None:  # Any: anybody may have written it
     try:
         return datetime.fromtimestamp(value, UTC)
     except (TypeError, ValueError, OverflowError, OSError):

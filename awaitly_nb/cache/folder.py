@@ -293,7 +293,7 @@ class Folder:
         return name in self.removed or self.version(_GONE + name) is not None
 
     def restore(self, name: str) -> None:
-        """Forget that an entry was removed: there is one again."""
+        """Drop the note that an entry was removed: there is one again."""
         self.removed.discard(name)
         if self.version(_GONE + name) is not None:
             self._guard(self.store.delete, [_GONE + name])
@@ -389,7 +389,7 @@ def open_folder(directory: str | os.PathLike[str], *, mmap: bool = True) -> Fold
 
 
 def forget_folders() -> None:
-    """Write down what is pending, close every folder and forget it, as at the end of the process."""
+    """Write down what is pending, close every folder and drop it, as at the end of the process."""
     with _folders_lock:
         folders = list(_folders.values())
         _folders.clear()

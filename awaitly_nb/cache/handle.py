@@ -1,6 +1,6 @@
 """`Stored`: a stored result without its value. It loads where it is used, in this process or in a worker's.
 
-A handle knows its cache. Sent to a worker it carries along how the worker opens that cache itself; kept on disk, as a
+A handle knows its cache. Sent to a worker it carries along how the worker opens that cache itself; stored on disk, as a
 part of another result, it does not, because the address of a server may hold a password.
 """
 
@@ -112,7 +112,7 @@ class Stored(Frozen):
         return _arrived, (self.key, self.size_bytes, self.digest, recipe, *value)
 
     def __deepcopy__(self, memo: object) -> Stored:
-        return self  # by way of `__reduce__` it would forget its cache
+        return self  # by way of `__reduce__` it would lose its cache
 
     def __repr__(self) -> str:
         size = "" if self.size_bytes is None else f", {show_size(self.size_bytes)}"
@@ -138,8 +138,8 @@ def look_up_in(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
     if (lookup := getattr(cache, "lookup", None)) is not None:
         found: Result[Any, Any] | Missed = lookup(key)
         return found
-    kept = cache.get(key)
-    return kept if isinstance(kept, Ok | Err) else Missed()
+    result = cache.get(key)
+    return result if isinstance(result, Ok | Err) else Missed()
 
 
 def _head_of(cache: Any, key: str) -> dict[str, Any] | None:  # Any: whichever cache
@@ -161,7 +161,7 @@ def glance(cache: StepCache, key: str) -> Ok[Stored] | None:
     # nobody has verified.
     if head is None or head.get("ok", True) is not True or head.get("files") or head.get("traces"):
         return None
-    known = entry_of(key, head)  # not verified before it is loaded, so a stranger may have written it
+    known = entry_of(key, head)  # not verified before it is loaded, so anybody may have written it
     stored = Stored(key, known.size_bytes, str(head.get("signature", "")), cache)
     if (key, stored.digest) in _unreadable:
         return None
@@ -280,7 +280,7 @@ def recipe_of(cache: object, *, travelling: bool = True) -> Recipe | None:
     ----------
     travelling
         True for a worker, maybe on another machine, which has the same servers and other folders. False for what is
-        kept, where a folder is found again, and a server's address, maybe with a password, is not to be written down.
+        stored, where a folder is found again, and a server's address, maybe with a password, is not to be written down.
     """
     from awaitly_nb.cache.stepcache import StoredCache
 

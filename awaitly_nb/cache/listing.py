@@ -110,14 +110,14 @@ class Listing:
         )
 
 
-def _whole(value: Any, otherwise: int) -> int:  # Any: as a stranger wrote it
+def _whole(value: Any, otherwise: int) -> int:  # Any: anybody may have written it
     try:
         return array("q", [int(value)])[0]
     except (TypeError, ValueError, OverflowError):
         return otherwise
 
 
-def _number(value: Any) -> float:  # Any: as a stranger wrote it
+def _number(value: Any) -> float:  # Any: anybody may have written it
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

@@ -4,7 +4,7 @@ A look changes nothing and decodes no value. A repair removes only what can neve
 without their file, entries that are damaged. Entries of a foreign secret stay, because they may be somebody's.
 
 A damaged database is renamed, never deleted, and the new one is filled with every row of the old that can still be
-read and with every value file, as far as they verify; those of a foreign secret or of a newer version are kept for
+read and with every value file, as far as they verify; those of a foreign secret or of a newer version stay for
 whoever can read them. Only then does the new database say that it is whole: whoever opens one that does not goes on
 where another process was stopped. Kernels that have the old file open see at their next look that another one is at its
 place.
@@ -130,7 +130,7 @@ def unfinished(folder: Folder) -> list[Path]:
 
 
 def set_aside(folder: Folder) -> list[Path]:
-    """Return the damaged databases that were read to their end and kept, oldest first."""
+    """Return the damaged databases that were read to their end, oldest first."""
     return _databases(folder, _DAMAGED)
 
 
@@ -236,7 +236,7 @@ def _salvage(folder: Folder, aside: Path) -> int:
 
 
 class _Found(NamedTuple):
-    """A value file that has no row. Of two with one name the greater is kept: what verifies here, then the newer."""
+    """A value file that has no row. Of two with one name the greater stays: what verifies here, then the newer."""
 
     trusted: bool
     stored_at: float
@@ -363,7 +363,7 @@ def _about_folder(path: Path, problems: list[str], fixed: list[str], *, fix: boo
             path.chmod(0o700)
             fixed.append("the folder was made private")
     if is_network(path):
-        notes.append("on a network file system: slower, and nothing is kept in memory")
+        notes.append("on a network file system: slower, and nothing is cached in memory")
     return notes
 
 

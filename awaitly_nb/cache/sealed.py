@@ -198,7 +198,7 @@ class Sealed:
         if self.plain:
             try:
                 return fresh_ok(decode_plain(self.stream), self.mark)
-            except Exception as exc:  # the strangers are the objects' own __setstate__ methods
+            except Exception as exc:  # the objects' own __setstate__ methods may raise anything
                 raise UndecodableError(f"cannot be rebuilt here ({type(exc).__name__}: {exc})") from exc
         if self.ok:
             buffers = self.buffers if self.private else [bytearray(buffer) for buffer in self.buffers]

@@ -1,7 +1,7 @@
-"""cloudpickle's pickler, with the file names of code kept; loaded when something is first packed by value.
+"""cloudpickle's pickler, with the file names of code; loaded when something is first packed by value.
 
 A function that goes by value takes the globals along that it needs, and in another process it has nothing else. But
-back where it was written, it is to read and write what is there *now*, as if its `def` had just run. So what is kept,
+back where it was written, it is to read and write what is there *now*, as if its `def` had just run. So what is stored,
 and not sent to a worker, comes back with the globals of its own module: of the notebook, mostly.
 """
 
@@ -104,7 +104,7 @@ def _home(name: str, needs: Collection[str]) -> dict[str, Any] | None:
     """
     try:
         names = vars(import_module(name))
-    except Exception:  # noqa: BLE001 - the stranger is the user's module
+    except Exception:  # noqa: BLE001 - the user's module may raise anything
         return None
     if names.get("__name__") != name:
         return None
@@ -143,7 +143,7 @@ def to_bytes(value: object, *, travels: bool = True) -> Packed:
     value
         Any value.
     travels
-        False for a part of what is kept: it comes back to where it was written, and finds its globals there.
+        False for a part of what is stored: it comes back to where it was written, and finds its globals there.
     """
     token = _travelling.set(travels)
     try:
@@ -153,7 +153,7 @@ def to_bytes(value: object, *, travels: bool = True) -> Packed:
 
 
 def is_travelling() -> bool:
-    """Tell whether what is being pickled goes straight to another process of this user, and is not kept."""
+    """Tell whether what is being pickled goes straight to another process of this user, and is not stored."""
     return _travelling.get()
 
 

@@ -1,7 +1,7 @@
 """A failure as plain data and back. Exceptions are never pickled: their pickles run code and break with versions.
 
 An exception comes back as the same type where that is safe: a builtin or a class that is imported already, that
-makes an equal message from the kept arguments. Else it is a `RemoteError` whose `str` is the original message.
+makes an equal message from the stored arguments. Else it is a `RemoteError` whose `str` is the original message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["failure_from_data", "failure_to_data"]
 
 _LINKS: Final = 20
-"""Longest chain of causes that is kept."""
+"""Longest chain of causes that is stored."""
 
 _WRITTEN: Final = "__awaitly_traceback__"
 """Attribute of a restored exception: its formatted traceback, because a real one cannot be restored."""
@@ -114,7 +114,7 @@ def _rebuild(data: dict[str, Any], keyring: Keyring | None) -> BaseException:
     if kind is not None:
         try:
             exc = _construct(kind, data, keyring)
-        except Exception:  # noqa: BLE001 - the stranger is the constructor of the user's exception
+        except Exception:  # noqa: BLE001 - the constructor of the user's exception may raise anything
             exc = None
         if exc is not None and type(exc) is kind and _text(exc) == message:
             setattr(exc, _WRITTEN, data.get("traceback"))
@@ -148,5 +148,5 @@ def _find_type(module: str, qualname: str) -> type[Exception] | None:
 def _text(exc: BaseException) -> str:
     try:
         return str(exc)
-    except Exception:  # noqa: BLE001 - the stranger is the user's __str__
+    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
         return ""

@@ -121,7 +121,7 @@ class Identity:
 
     @classmethod
     def own(cls, path: Path) -> Identity:
-        """Return the key pair kept at `path`, made when first needed; several processes at once agree on one.
+        """Return the key pair stored at `path`, made when first needed; several processes at once agree on one.
 
         Raises
         ------

@@ -101,11 +101,11 @@ def encode(value: object) -> Encoded:
         return _dump(_Pickler, value)
     except RecursionError:
         raise EncodeError(f"cannot store a {_name(value)}: it is nested too deeply for pickle") from None
-    except Exception:  # noqa: BLE001, S110 - the strangers are the objects' own __reduce__ methods; try by value
+    except Exception:  # noqa: BLE001, S110 - the objects' own __reduce__ methods may raise anything; try by value
         pass
     try:
         return _dump(_by_value_pickler(), value)
-    except Exception as exc:  # the strangers are the objects' own __reduce__ methods
+    except Exception as exc:  # the objects' own __reduce__ methods may raise anything
         steps, culprit = _find_culprit(value)
         where = f" at {''.join(steps)}" if steps else ""
         keys = value if isinstance(value, dict) else ()
@@ -144,7 +144,7 @@ def decode(
         return pickle.loads(stream, buffers=buffers)  # noqa: S301 - verified by the caller, see the module's docstring
     except (MemoryError, KeyboardInterrupt):
         raise
-    except Exception as exc:  # the strangers are the objects' own __setstate__ methods
+    except Exception as exc:  # the objects' own __setstate__ methods may raise anything
         raise UndecodableError(f"cannot be rebuilt here ({type(exc).__name__}: {exc})") from exc
 
 
@@ -250,7 +250,7 @@ def _find_culprit(value: object) -> tuple[list[str], object]:
         for step, part in _parts(culprit):
             try:
                 _dump(_by_value_pickler(), part)
-            except Exception:  # noqa: BLE001 - the strangers are the objects' own __reduce__ methods
+            except Exception:  # noqa: BLE001 - the objects' own __reduce__ methods may raise anything
                 path, culprit = [*path, step], part
                 break
         else:
@@ -298,7 +298,7 @@ def changed_shape(shape: Shape) -> str | None:
     if module not in sys.modules:
         try:
             __import__(module)
-        except Exception as exc:  # noqa: BLE001 - the stranger is the user's module
+        except Exception as exc:  # noqa: BLE001 - the user's module may raise anything
             return f"module {module} cannot be imported ({type(exc).__name__}: {exc})"
     found: Any = sys.modules[module]
     for part in qualname.split("."):
@@ -343,7 +343,7 @@ def refuse_used_up(result: Result[Any, Any]) -> None:
 def copied(result: Result[Any, Any]) -> Result[Any, Any]:
     """Return `result` with a value of its own; the same object where it cannot change, or cannot be copied.
 
-    A value that no pickler takes is shared: it could not be kept anywhere else either.
+    A value that no pickler takes is shared: it could not be stored anywhere else either.
     """
     if not isinstance(result, Ok) or type(result.value) in _UNCHANGING:
         return result

@@ -35,7 +35,7 @@ class Secret:
     Attributes
     ----------
     key
-        The key itself; kept out of every repr and log.
+        The key itself; in no repr and no log.
     id
         A public name of the key, from which nothing can be learned of it.
     """
@@ -147,7 +147,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def read_or_create(path: Path) -> Secret:
-    """Return the secret kept at `path`, made on first use; several processes at once agree on one.
+    """Return the secret stored at `path`, made on first use; several processes at once agree on one.
 
     Where it can be neither read nor made, a secret for this process alone, with a warning.
     """

@@ -168,7 +168,7 @@ def note_failure(run: Run, spec: StepSpec, result: Err[Any]) -> None:
 
 
 def forget_failure(run: Run, spec: StepSpec) -> None:
-    """Forget it, because the key is computed again and will come to something else, or to the same."""
+    """Drop the note: the key is computed again."""
     if _FAILED:
         _FAILED.pop((run.scope, spec.key or ""), None)
 

@@ -76,7 +76,7 @@ class Emitter:
         for listener in (*self._listeners, *_observers):
             try:
                 listener(event)
-            except Exception as exc:  # noqa: BLE001 - the stranger is the user's listener
+            except Exception as exc:  # noqa: BLE001 - the user's listener may raise anything
                 for listeners in (self._listeners, _observers):
                     if listener in listeners:
                         listeners.remove(listener)

@@ -293,7 +293,7 @@ class Course:
         return self
 
     def end(self) -> None:
-        """Raise `Leave` where the run was left inside: what the step came to all the same is no answer of its own."""
+        """Raise `Leave` where the run was left inside: what the step returned all the same is no answer of its own."""
         if self.left:
             raise Leave
 
@@ -321,7 +321,7 @@ class Run:
     deps
         The workflow's dependencies, by name; their code counts for steps that name them.
     remember
-        False for a standing run: its results are kept by the cache alone.
+        False for a standing run: only the cache has its results.
     watch
         Notices keys that are new in every run; None where nobody looks.
     raise_persist_errors
@@ -525,7 +525,7 @@ class KeyWatch:
         self._seen: dict[str, _Seen] = {}
 
     def hit(self, step_id: str) -> None:
-        """Forget a step: its key was found again."""
+        """Drop a step: its key was found again."""
         if self._seen:
             self._seen.pop(step_id, None)
 

@@ -132,7 +132,7 @@ def answer(make: Callable[[], Any], home: str | None = None) -> bytes:  # Any: w
             text = "".join(traceback.format_exception(exc))
             try:
                 return packed(False, (exc, text), took_s)  # noqa: FBT003
-            except Exception:  # noqa: BLE001 - the stranger is the exception's own pickling
+            except Exception:  # noqa: BLE001 - the exception's own pickling may raise anything
                 from awaitly_nb.errors import RemoteError
 
                 stand_in = RemoteError(str(exc), type_name=type(exc).__qualname__, traceback_text=text)

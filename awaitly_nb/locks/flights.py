@@ -118,7 +118,7 @@ class Flights:
             return True
 
     def stop_waiting(self, flight: Flight, leading: tuple[Flight, ...]) -> None:
-        """Forget that the leader of `leading` waits for `flight`."""
+        """Drop the note that the leader of `leading` waits for `flight`."""
         with self._lock:
             for mine in leading:
                 self._waits.get(mine, set()).discard(flight)

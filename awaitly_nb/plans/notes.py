@@ -154,10 +154,10 @@ class Notes:
         self._read_to = found.st_size
 
     def _rewrite(self) -> None:
-        kept: dict[str, list[dict[str, Any]]] = {}
+        by_code: dict[str, list[dict[str, Any]]] = {}
         for note in _lines(self._path, 0):
-            kept.setdefault(note["code"], []).append(note)
-        latest = sorted((note for notes in kept.values() for note in notes[-_RECENT:]), key=lambda note: note["at"])
+            by_code.setdefault(note["code"], []).append(note)
+        latest = sorted((note for notes in by_code.values() for note in notes[-_RECENT:]), key=lambda note: note["at"])
         text, size = [], 0
         for note in reversed(latest):
             line = json.dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n"

@@ -60,7 +60,7 @@ class StepEntry:
     duration_s
         Seconds it took, or None.
     extra
-        Fields of its written form that this version does not know; kept, and written again.
+        Fields of its written form that this version does not know; they are written again.
     """
 
     result: Result[Any, Any]  # Any: the user's values and errors
@@ -292,7 +292,7 @@ class ResumeStateCollector:
             return state_of(self._log, len(self._log), removed=self._removed, extra=self._extra)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         with self._lock:
             self._empty()
 
@@ -383,7 +383,7 @@ def _same(key: str, one: StepEntry, other: StepEntry) -> bool:
         return True
     if (one.step_id, one.at, one.duration_s) != (other.step_id, other.at, other.duration_s):
         return False
-    with suppress(Exception):  # the stranger is the value's own __eq__: that of an array has no truth value
+    with suppress(Exception):  # the value's own __eq__ may raise anything: that of an array has no truth value
         if one.result == other.result:
             return True
     # NaN differs from itself and arrays compare by element: what counts is whether they are written down alike.

@@ -7,7 +7,7 @@
      ...}
 
 Steps are a list, because a database or a tool that sorts the keys of an object must not change their order. Fields that
-are not known here are kept and written again. Values and failures are the codec's business.
+are not known here are written again. Values and failures are the codec's business.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def checked_table(table: str) -> str:
 def name_bytes(name: str) -> bytes:
     """Return a record's name as UTF-8.
 
-    Names are kept as bytes where a database allows it: no collation, no locale, and a NUL is a byte like any other.
+    Names are stored as bytes where a database allows it: no collation, no locale, and a NUL is a byte like any other.
     """
     try:
         return name.encode()

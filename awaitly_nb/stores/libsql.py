@@ -168,7 +168,7 @@ def _from_wire(value: dict[str, Any]) -> Any:  # Any: what the column holds
 
 
 class Hrana:
-    """A server that is asked over one kept connection, made anew when it breaks. Safe in several threads.
+    """A server that is asked over one open connection, made anew when it breaks. Safe in several threads.
 
     Parameters
     ----------
@@ -226,15 +226,15 @@ class Hrana:
             self._open = None
 
     def _send(self, body: bytes) -> tuple[int, bytes]:
-        kept = self._open is not None and self._pid == os.getpid()
+        reused = self._open is not None and self._pid == os.getpid()
         try:
             return self._once(body)
         except TimeoutError:
             raise
         except (OSError, http.client.HTTPException) as exc:
-            if not kept:
+            if not reused:
                 raise ConnectionError(f"{type(exc).__name__}: {exc}") from exc
-        # A kept connection may have been closed by the server, or belong to one that was restarted since.
+        # An open connection may have been closed by the server, or belong to one that was restarted since.
         try:
             return self._once(body)
         except http.client.HTTPException as exc:

@@ -86,7 +86,7 @@ class MongoStore:
         content = {"head": head, "body": b"".join(body), "version": version}
         written = {"written_at": True}
         first = {**written, "seq": {"$type": "timestamp"}}
-        kept = {field: content[field] for field in ("head", "body")}
+        stored = {field: content[field] for field in ("head", "body")}
 
         from pymongo.errors import DuplicateKeyError
 
@@ -95,7 +95,7 @@ class MongoStore:
                 with suppress(DuplicateKeyError):
                     # No document has this version yet, so this can only insert; or finds what a lost answer was about.
                     new = {"_id": name, "version": version}
-                    records.update_one(new, {"$set": kept, "$currentDate": first}, upsert=True)
+                    records.update_one(new, {"$set": stored, "$currentDate": first}, upsert=True)
                     return True
                 if expect is ABSENT:
                     return False

@@ -1,4 +1,4 @@
-"""Records in PostgreSQL, through psycopg 3, whose connections are made when needed, kept, and replaced when they break.
+"""Records in PostgreSQL, through psycopg 3, with connections made when needed, pooled, and replaced when they break.
 
 psycopg's own pool is taken where the user brings one. It is not made here: while a server is away it tries again at
 growing intervals in the background, logging each time, so that a server that is back is not found for a while, and
@@ -118,21 +118,21 @@ class _Postgres:
             with self._pool.connection(timeout=self._timeout_s) as given:
                 yield given
             return
-        kept = self._kept()
-        connection = kept or self._connect()
+        idle = self._idle_connection()
+        connection = idle or self._connect()
         try:
             yield connection
         except BaseException as exc:
             broken = connection.broken or connection.closed
-            if broken and kept is not None:
-                self.close()  # the others that were kept are of the same server, and the same age
+            if broken and idle is not None:
+                self.close()  # the other idle ones are of the same server, and the same age
                 if isinstance(exc, Exception) and not _is_late(exc):
                     exc.__cause__ = _StaleError()
-            self._keep(connection)
+            self._put_back(connection)
             raise
-        self._keep(connection)
+        self._put_back(connection)
 
-    def _kept(self) -> Connection[Any] | None:
+    def _idle_connection(self) -> Connection[Any] | None:
         with self._lock:
             self._leave_to_parent()
             return self._idle.pop() if self._idle else None
@@ -144,7 +144,7 @@ class _Postgres:
             self._pid = os.getpid()
             close_with(self, partial(_close_all, self._idle))
 
-    def _keep(self, connection: Connection[Any]) -> None:
+    def _put_back(self, connection: Connection[Any]) -> None:
         from psycopg.pq import TransactionStatus
 
         with self._lock:
@@ -184,7 +184,7 @@ def _close_all(connections: list[Connection[Any]]) -> None:
 
 
 class _StaleError(Exception):
-    """Says that the connection had been kept from before, so that a new one may do better."""
+    """Says that the connection was one from before, so that a new one may do better."""
 
 
 def _is_late(exc: BaseException) -> bool:

@@ -308,7 +308,7 @@ class StateStoreSuite:
                 for step in range(5):
                     state = state.with_value(f"{who}:{step}", step)
                     handle.blocking.save("wf", state)
-            except Exception as exc:  # noqa: BLE001 - the stranger is the adapter under test; told below
+            except Exception as exc:  # noqa: BLE001 - the adapter under test may raise anything; told below
                 failures.append(exc)
             finally:
                 if handle is not store:

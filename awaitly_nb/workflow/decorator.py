@@ -243,7 +243,7 @@ def _value(result: Result[Any, Any]) -> Any:  # Any: the user's value
 
 
 class _Boxed:
-    """The function, with an `Ok` that it returns kept as a value, so that the caller gets back what it returned."""
+    """The function, with an `Ok` that it returns as a value, so that the caller gets back what it returned."""
 
     __slots__ = ("__wrapped__",)
 
@@ -296,7 +296,7 @@ def step(
     cache: StepCache | MutableMapping[str, Any] | None = None,
     cache_errors: CacheErrors = "returned",
 ) -> Any:  # Any: see the overloads
-    """Keep what a function returns, by its code and its arguments.
+    """Cache what a function returns, by its code and its arguments.
 
     A raised exception goes to the caller unchanged and is not cached; a returned `Err` is. An argument without a
     fingerprint makes the call run uncached, with a warning that names it.

@@ -506,7 +506,7 @@ class _RunOf:
             self._workflow._last_run = RECENT.later(run.run_id)  # noqa: SLF001 - one package
 
 
-def _refused(exc: Exception, *, loading: bool) -> Err[Any]:  # Any: the error that kept the run from starting
+def _refused(exc: Exception, *, loading: bool) -> Err[Any]:  # Any: the error that prevented the start
     """Return the failure of a run that could not start: no state to go on from, or somebody else holds the id.
 
     `loading`: it was still asking for its resume state.

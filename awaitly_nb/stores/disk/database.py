@@ -229,7 +229,9 @@ class Database:
         except sqlite3.Error as exc:
             raise self.explain(exc) from exc
 
-    def row(self, sql: str, values: tuple[Any, ...]) -> Any:  # Any: columns as a stranger may have written them
+    def row(
+        self, sql: str, values: tuple[Any, ...]
+    ) -> Any:  # Any: columns not verified, so anybody may have written them
         """Return the first row of a query, or None."""
         try:
             with self.lock:

@@ -21,7 +21,7 @@ __all__ = ["Reader", "fetch_again", "fetch_all"]
 _UNDECODABLE: Final = "Could not decode to UTF-8"  # the error has no code: it is Python's, not SQLite's
 _BATCH: Final = 500
 
-Row = tuple[Any, ...]  # Any: columns as a stranger may have written them
+Row = tuple[Any, ...]  # Any: columns not verified, so anybody may have written them
 
 
 def fetch_all(connection: sqlite3.Connection, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:

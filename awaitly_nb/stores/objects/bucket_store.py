@@ -249,7 +249,7 @@ class ObjectStore:
             return verb(*arguments, **options)
         except AwaitlyError:
             raise
-        except Exception as exc:  # noqa: BLE001 - the stranger is a file system, and each has its own exceptions
+        except Exception as exc:  # noqa: BLE001 - a file system may raise anything: each has exceptions of its own
             raise self._address.error("use", exc) from None
 
     def __repr__(self) -> str:
@@ -361,9 +361,9 @@ class Heads:
         """Return the heads of those objects whose tag, as listed now, is the one they were read with."""
         found = {}
         for name, tag in listed.items():
-            kept = self._known.get(name)
-            if tag and kept is not None and kept[0] == tag:
-                found[name] = kept[1]
+            known = self._known.get(name)
+            if tag and known is not None and known[0] == tag:
+                found[name] = known[1]
         return found
 
     def keep(self, name: str, tag: str, frame: Frame) -> None:
