@@ -321,13 +321,14 @@ class LeaseHeldError(_ValueError, StoreError):
     owner
         Who holds the lease: host, process and kernel.
     since
-        When it was taken, as an aware `datetime` in UTC.
+        When it was taken, as an aware `datetime` in UTC; None where that is not known.
     """
 
     fields = ("owner", "since")
 
     def __init__(self, owner: str, since: Any = None) -> None:  # Any: a datetime, imported by nobody else here
-        super().__init__(f"held by {owner} since {since}; wait for it to finish, or stop it and let the lease run out")
+        when = "" if since is None else f" since {since}"
+        super().__init__(f"held by {owner}{when}; wait for it to finish, or stop it and let the lease run out")
         self.owner = owner
         self.since = since
 

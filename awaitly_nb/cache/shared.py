@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from awaitly_nb.cache.entry import Missed
 from awaitly_nb.errors import StoreError
 from awaitly_nb.frozen import replace
-from awaitly_nb.stores import ANY, DamagedRecordError
+from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,6 +53,7 @@ class Share:
         self.told: set[object] = set()
         self.checked: dict[str, object] = {}
         self.entries: dict[str, Sealed] = {}
+        self._held: dict[str, LeasedFlight] = {}
 
     def __repr__(self) -> str:
         return repr(self.store)
@@ -64,6 +66,7 @@ class Share:
         try:
             record = self.store.read(_ROOT + name)
         except DamagedRecordError:
+            self._note(name, ANY)  # it has no version, and is to be replaced
             raise
         except StoreError as exc:
             ended = self._clock()
@@ -71,6 +74,7 @@ class Share:
             self._asked_again_at = ended + min(_PATIENCE * self._took_s, _LONGEST_S)
             raise
         self._asked_again_at = 0.0
+        self._note(name, ABSENT if record is None else record.version)
         return None if record is None else replace(record, name=name)
 
     def scan(self, prefix: str = "", *, bodies: bool = False) -> Iterator[Record]:
@@ -81,9 +85,6 @@ class Share:
 
     def swap(self, name: str, head: str, body: Sequence[Body], *, expect: Expect = ANY) -> Version | None:
         """Write a record; see `Store.swap`."""
-        # A lease is read before it is taken, and whoever holds one renews it in any case.
-        if self._asked_again_at and expect is ANY and _seconds_in(head) <= self._took_s:
-            raise self._not_asked()
         version = self.store.swap(_ROOT + name, head, body, expect=expect)
         self._asked_again_at = 0.0
         return version
@@ -105,13 +106,22 @@ class Share:
         return make(name, record.head, record.body or b"", record.version, None)
 
     def put(self, name: str, sealed: Sealed, seal: Seal) -> None:
-        """Write an entry."""
+        """Write an entry; under a lease that is held for it, only while it holds."""
         del sealed
-        self.swap(name, *seal())
+        head, body = seal()
+        # A lease is read before it is taken, and whoever holds one renews it in any case: those are always written.
+        if self._asked_again_at and _seconds_in(head) <= self._took_s:
+            raise self._not_asked()
+        flight = self._held.get(name)
+        if flight is None:
+            self.swap(name, head, body)
+        else:
+            flight.write(partial(self._version, name), lambda expect: self.swap(name, head, body, expect=expect))
 
     def head(self, name: str) -> str | None:
         """Return the head of a record, or None; reads no body."""
-        return next((record.head for record in self.scan(name) if record.name == name), None)
+        record = self._outline(name)
+        return None if record is None else record.head
 
     def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
         """Return name, head and number of hits (not counted here) of the records whose names begin with `prefix`."""
@@ -125,7 +135,7 @@ class Share:
         """Return the right to compute `name` among all machines that use the store."""
         from awaitly_nb.locks import LeasedFlight
 
-        return LeasedFlight(self, name)
+        return LeasedFlight(self, name, held=self._held)
 
     def share(self, text: bytes) -> str | None:
         """Return None: a round trip for a part of keys costs more than its bytes."""
@@ -149,6 +159,17 @@ class Share:
     def close(self) -> None:
         """Close the whole store."""
         self.store.close()
+
+    def _note(self, name: str, version: Expect) -> None:
+        if (flight := self._held.get(name)) is not None:
+            flight.seen = version
+
+    def _version(self, name: str) -> Expect:
+        record = self._outline(name)
+        return ABSENT if record is None else record.version
+
+    def _outline(self, name: str) -> Record | None:
+        return next((record for record in self.scan(name) if record.name == name), None)
 
     def _not_asked(self) -> StoreError:
         left_s = max(0.0, self._asked_again_at - self._clock())

@@ -31,6 +31,7 @@ from awaitly_nb.errors import (
     DamagedEntryWarning,
     ForeignSecretWarning,
     InvalidOptionError,
+    LeaseHeldError,
     StoreError,
     UnverifiedEntryError,
     warn,
@@ -238,6 +239,8 @@ class StoredCache:
         ------
         EncodeError
             Its value cannot be turned into bytes.
+        LeaseHeldError
+            It was computed under a lease on a server, which another has taken over; nothing was written.
         CacheError
             It could not be written; nothing of it is left behind.
         """
@@ -252,6 +255,8 @@ class StoredCache:
             self.store.put(name, sealed, lambda: seal_result(name, sealed, encoded, keyring, self.store.share))
             if self._bound is not None:
                 self._bound.enforce(spare=name)
+        except LeaseHeldError:
+            raise
         except StoreError as exc:
             raise CacheError(f"could not store {key!r}: {exc}") from exc
 

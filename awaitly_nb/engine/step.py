@@ -37,7 +37,7 @@ from awaitly_nb.locks import FLIGHTS, Flight, led
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Generator, Mapping
 
     from awaitly_nb.engine.effects import Steps
     from awaitly_nb.engine.run import Run, StepSpec
@@ -356,8 +356,9 @@ def _store(
             return False, None
         _check_input(spec)
         if not there:
-            check = getattr(lock, "check_lease", None)
-            yield Save(lambda: _put(run, spec, result, check), lambda: check is not None or is_heavy(result))
+            # A cache with leases is on a server, and sees for itself that the lease still holds.
+            leased = hasattr(lock, "check_lease")
+            yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), lambda: leased or is_heavy(result))
     except Exception as exc:  # noqa: BLE001 - any adapter's disk, and any value's pickling, may raise anything
         run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
         if not spec.quiet:
@@ -368,15 +369,6 @@ def _store(
     if run.remember:
         run.stored.add(key)
     return True, None
-
-
-def _put(run: Run, spec: StepSpec, result: Result[Any, Any], check: Callable[[], None] | None) -> None:
-    # A lease may have been lost while the step ran; what the one who has it now stores is not written over.
-    if check is not None:
-        check()
-    assert run.cache is not None
-    assert spec.key is not None
-    run.cache.set(spec.key, result, ttl=spec.ttl_s)
 
 
 def _is_wanted(spec: StepSpec, result: Result[Any, Any], run_s: float) -> bool:

@@ -3,6 +3,10 @@
 A server cannot see that a holder died, so a lease runs out; a living holder renews it from a thread of its own. Keys
 share a fixed number of leases, so that the store does not fill with them: two keys that meet wait for each other
 without need, and never compute wrongly.
+
+A holder that was stopped may wake at any moment, also between a look at its lease and its write. So it writes under a
+condition that is older than that look: over the version that it saw before. What the next holder has written since
+has another version, and is never written over.
 """
 
 from __future__ import annotations
@@ -19,14 +23,16 @@ from awaitly_nb.locks.records import host_name
 from awaitly_nb.stores import ABSENT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
     from types import TracebackType
 
-    from awaitly_nb.stores import Expect, Store
+    from awaitly_nb.stores import Expect, Store, Version
 
 __all__ = ["LeasedFlight"]
 
 _LEASES: Final = 4096
 _POLL_S: Final = 0.05
+_MOST_TRIES: Final = 16
 
 
 class LeasedFlight:
@@ -40,10 +46,22 @@ class LeasedFlight:
         What is being computed.
     ttl_s
         Seconds after which a holder that no longer renews counts as dead.
+    held
+        Where a flight that is held is found by its name.
+
+    Attributes
+    ----------
+    seen
+        The version of what is stored under the name, as it was last seen under this lease; None where nobody looked.
     """
 
-    def __init__(self, store: Store, name: str, *, ttl_s: float = 30.0) -> None:
+    def __init__(
+        self, store: Store, name: str, *, ttl_s: float = 30.0, held: MutableMapping[str, LeasedFlight] | None = None
+    ) -> None:
         self._store = store
+        self._name = name
+        self._held = {} if held is None else held
+        self.seen: Expect | None = None
         number = int.from_bytes(blake2b(name.encode("utf-8"), digest_size=4).digest(), "little") % _LEASES
         self._record = f"\x1eflight\x1f{number}"
         self._ttl_s = ttl_s
@@ -69,12 +87,16 @@ class LeasedFlight:
         if self._version is None:
             return False
         self._is_lost = False
+        self.seen = None
+        self._held[self._name] = self
         self._done = threading.Event()
         threading.Thread(target=self._renew, args=(self._done,), name="awaitly_nb lease", daemon=True).start()
         return True
 
     def release(self) -> None:
         """Give it back; harmless where it is not held."""
+        if self._held.get(self._name) is self:
+            del self._held[self._name]
         with self._lock:
             self._done.set()
             version, self._version = self._version, None
@@ -101,6 +123,32 @@ class LeasedFlight:
                     return  # whoever stores meets that too, and tells
             if self._is_lost:
                 raise LeaseHeldError(self.holder() or "another kernel")
+
+    def write(self, look: Callable[[], Expect], swap: Callable[[Expect], Version | None]) -> None:
+        """Write what was computed under the lease, and never over what another holder has written since.
+
+        Parameters
+        ----------
+        look
+            Returns the version of what is stored, or ABSENT.
+        swap
+            Writes where that is what is stored; returns None, having done nothing, where it is not.
+
+        Raises
+        ------
+        LeaseHeldError
+            Another has taken the lease over.
+        StoreError
+            The store could not do it.
+        """
+        for _ in range(_MOST_TRIES):
+            # In this order: whoever takes the lease over after the check writes what this look has not seen.
+            expect = look() if self.seen is None else self.seen
+            self.check_lease()
+            self.seen = swap(expect)
+            if self.seen is not None:
+                return
+        raise StoreError(f"others write {self._name!r} all the time; nothing was written")
 
     def holder(self) -> str | None:
         """Return who computes this key, as in "kernel 4711 on host, since 12:03:10", or None where that is unknown."""

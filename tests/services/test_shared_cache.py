@@ -11,6 +11,7 @@ import pytest
 
 import awaitly_nb as aw
 from awaitly_nb.testing.caches import StepCacheSuite
+from tests.faults.counts import count
 from tests.services.test_stores import of_azure
 
 SECRET = "the team's own secret, 32 letters or more"
@@ -126,3 +127,59 @@ def test_a_server_that_hangs_holds_up_a_run_for_one_time_out_and_not_at_each_ste
         assert time.perf_counter() - began < 10 * try_s
     assert any("cannot be used, so steps are computed" in str(warning.message) for warning in told)
     opened.blocking.close()
+
+
+STOPS = count(sample=4, whole=20)
+
+
+class Woken:
+    """Records, where `meanwhile` is called just before the value of "k" is written: there this process was stopped."""
+
+    def __init__(self, records, meanwhile):
+        self.inner = records
+        self.meanwhile = meanwhile
+
+    def __getattr__(self, verb):
+        def ask(*args, **options):
+            if verb == "swap" and args[0].endswith("\x1fk") and self.meanwhile:
+                self.meanwhile.pop()()
+            return getattr(self.inner, verb)(*args, **options)
+
+        return ask
+
+
+@pytest.mark.parametrize("name", ["sqlite", "folder", "postgres", "mongo", "libsql", "redis", "s3", "gcs", "azure"])
+def test_who_wakes_just_before_its_write_does_not_write_over_its_successor(servers, name, table, tmp_path):
+    """The lease still held when it was looked at; on every store, on a new key and on one that is there."""
+
+    def opened():
+        if name == "sqlite":
+            return aw.sqlite(tmp_path / "shared.db")
+        return aw.objects(tmp_path) if name == "folder" else servers(name).open(table=table)
+
+    stores, meanwhile = [opened(), opened()], []
+    first = aw.create_shared_cache(aw.StateStore(Woken(stores[0].records, meanwhile)))
+    second = aw.create_shared_cache(stores[1])
+    for number in range(STOPS):
+        mine, theirs = first.single_flight("k"), second.single_flight("k")
+        mine._ttl_s = 0.05
+        assert mine.try_acquire()
+        mine._done.set()  # nobody renews it any more
+        if number % 4 == 2:
+            first.delete("k")
+        if number % 2:
+            first.lookup("k")
+
+        def stopped(theirs=theirs, number=number):
+            while not theirs.try_acquire():
+                pass  # until it has run out, by the store's own clock
+            second.set("k", aw.Ok(number))
+            theirs.release()
+
+        meanwhile.append(stopped)
+        with pytest.raises(aw.LeaseHeldError):
+            first.set("k", aw.Ok("late"))
+        mine.release()
+        assert second.get("k") == aw.Ok(number)
+    for store in stores:
+        store.blocking.close()
