@@ -164,23 +164,24 @@ class Lab:
             comm.send(message)
 
     def _receive(self, comm: Any, message: Any) -> None:
-        data = message.get("content", {}).get("data", {})
-        answer = self._answers.get(data.get("type"))
-        if answer is None:
-            return
+        match message:
+            case {"content": {"data": {"type": str(kind)} as data}} if _is_ours(kind, data):
+                answer = self._answers[kind]
+            case _:
+                return  # any output of the page can send what it likes
         # A page may ask on a thread of its own (subshells): the names of a cell that runs are not to be read meanwhile.
-        if self._running is not None and data["type"] in {"cells", "invalidate"}:
+        if self._running is not None and kind in {"cells", "invalidate"}:
             comm.send({"type": "busy"})
             return
         try:
-            comm.send({"type": data["type"], **answer(self, data)})
+            comm.send({"type": kind, **answer(self, data)})
         except AwaitlyError as exc:
             comm.send({"type": "error", "text": str(exc)})
 
     # -- what the page asks
 
     def _cells(self, data: dict[str, Any]) -> dict[str, Any]:
-        cells = [PageCell(id=str(cell["id"]), source=str(cell["source"])) for cell in data["cells"]]
+        cells = [PageCell(id=cell["id"], source=cell["source"]) for cell in data["cells"]]
         foreseen = self._foresee(self._shell, cells, {name: source for name, (source, _) in self._ran.items()})
         marks = {cell.id: self._settled(cell, foreseen.marks[cell.id]) for cell in cells}
         plan = self._to_run(cells, marks, foreseen.feeds)
@@ -207,16 +208,19 @@ class Lab:
         return did if is_settled and did.state != "live" else mark
 
     def _why(self, data: dict[str, Any]) -> dict[str, Any]:
-        return {"id": data.get("id"), "text": str(manage.why(str(data["name"])))}
+        return {"id": data.get("id"), "text": str(manage.why(data["name"]))}
 
     def _invalidate(self, data: dict[str, Any]) -> dict[str, Any]:
-        cell = PageCell(id=str(data["id"]), source=str(data["source"]))
-        read = Cell(self._shell, cell.line or "", cell.body)
+        cell = PageCell(id=data["id"], source=data["source"])
+        try:
+            read = Cell(self._shell, cell.line or "", cell.body)
+        except (SyntaxError, ValueError):
+            return {"id": cell.id, "removed": False}  # it is no Python (yet), so nothing was stored of it
         removed = read.key is not None and manage.remove(_literal(read.key)).removed
         return {"id": cell.id, "removed": removed}
 
     def _recompute(self, data: dict[str, Any]) -> dict[str, Any]:
-        self._recomputed.add(str(data["id"]))
+        self._recomputed.add(data["id"])
         return {"id": data["id"]}
 
     def _undo(self, _data: dict[str, Any]) -> dict[str, Any]:
@@ -228,7 +232,7 @@ class Lab:
         return {"entries": shown, "count": len(found), "size_bytes": sum(e.size_bytes or 0 for e in found)}
 
     def _remove(self, data: dict[str, Any]) -> dict[str, Any]:
-        return {"removed": manage.remove(_literal(str(data["key"]))).removed}
+        return {"removed": manage.remove(_literal(data["key"])).removed}
 
     _answers: Final = {
         "cells": _cells,
@@ -307,6 +311,29 @@ class Lab:
                 running.size_bytes = event.size_bytes
             case ev.PersistFailed():
                 running.refused = str(event.error)
+
+
+_TEXTS: Final = {
+    "cells": (),
+    "why": ("name",),
+    "invalidate": ("id", "source"),
+    "recompute": ("id",),
+    "undo": (),
+    "entries": (),
+    "remove": ("key",),
+}
+"""What each message holds beside its type: members that are text; and the cells of one."""
+
+
+def _is_ours(kind: str, data: Mapping[str, Any]) -> bool:
+    """Tell whether a message is one that our page sends."""
+    if kind not in _TEXTS or not all(isinstance(data.get(name), str) for name in _TEXTS[kind]):
+        return False
+    cells = data.get("cells") if kind == "cells" else []
+    return isinstance(cells, list) and all(
+        isinstance(cell, dict) and isinstance(cell.get("id"), str) and isinstance(cell.get("source"), str)
+        for cell in cells
+    )
 
 
 def _mark_of(running: _Running, *, failed: bool, seconds: float) -> CellMark:

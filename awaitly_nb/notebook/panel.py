@@ -266,13 +266,13 @@ class Panel:
                 case {"op": "again"}:
                     self._tell_all()
                 case {"op": "delete", "ids": [*ids]}:
-                    self._delete([number for number in ids if isinstance(number, int)])
+                    self._delete([number for number in ids if type(number) is int])
                 case {"op": "retry"}:
                     failed = self.keys.failed()
                     self._delete(failed, _runs_again(len(failed), "failure removed", "failures removed"))
                 case {"op": "undo"}:
                     self._undo()
-                case {"op": "preview", "id": int(number)}:
+                case {"op": "preview", "id": int(number)} if number is not True:
                     self._tell({"preview": preview_row(number, self.keys.entry(number), self.keys.get(number))})
                 case {"op": "why", "row": str(row), "of": [str(workflow), str(step_id), str(key), str(reason)]}:
                     self._tell({"why": {"row": row, "changes": self._why(workflow, step_id, key, reason)}})
