@@ -24,6 +24,7 @@ __all__ = [
     "counted",
     "did_you_mean",
     "fit_width",
+    "in_one_line",
     "middle_cut",
     "parse_duration",
     "parse_size",
@@ -34,6 +35,7 @@ __all__ = [
     "show_size",
     "show_took",
     "show_when",
+    "visible",
 ]
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -264,3 +266,29 @@ def fit_width(columns: Sequence[str], rows: Sequence[Sequence[str]], flexible: S
 
 
 _NARROWEST: Final = 8
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What moves the cursor of a terminal, rings its bell, or turns the reading direction; tabs and new lines stay."""
+
+
+def visible(text: str) -> str:
+    r"""Return a user's text with control characters written out, so that it does nothing to a terminal.
+
+    Examples
+    --------
+    >>> print(visible("red: \x1b[31m"))
+    red: \x1b[31m
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def in_one_line(text: str) -> str:
+    r"""Return a user's text as `visible` does, in one line.
+
+    Examples
+    --------
+    >>> print(in_one_line("one\ntwo"))
+    one\ntwo
+    """
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")

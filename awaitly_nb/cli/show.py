@@ -6,7 +6,6 @@ User text (keys, step ids, errors) goes through `inert`, so that nothing in it i
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from contextlib import contextmanager, nullcontext
@@ -20,7 +19,17 @@ from rich.table import Table
 from rich.text import Text
 
 from awaitly_nb.manage import shown_key, shown_text
-from awaitly_nb.units import counted, fit_width, middle_cut, show_age, show_duration, show_size, show_took
+from awaitly_nb.units import (
+    counted,
+    fit_width,
+    in_one_line,
+    middle_cut,
+    show_age,
+    show_duration,
+    show_size,
+    show_took,
+    visible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,18 +79,9 @@ __all__ = [
 _STYLES = {"hit": "green", "computed": "yellow", "failed": "red", "interrupted": "red", "would compute": "yellow"}
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What moves the cursor of a terminal, rings its bell, or turns the reading direction; tabs and new lines stay."""
-
-
 def inert(text: str, style: str = "") -> Text:
     """Return a user's text as it is, with control characters written out."""
-    return Text(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], text), style=style)
-
-
-def _clean(text: str) -> str:
-    """Return a user's text in one line that moves no cursor."""
-    return str(inert(text)).replace("\n", "\\n").replace("\t", "\\t")
+    return Text(visible(text), style=style)
 
 
 def console() -> Console:
@@ -180,8 +180,8 @@ def entries(found: Sequence[Entry], *, everything: bool = False) -> None:
     columns = ("key", "in", "result", "size", "took", "age", "hits")
     rows = [
         (
-            _clean(entry.key if everything else shown_key(entry)),
-            _clean(entry.namespace),
+            in_one_line(entry.key if everything else shown_key(entry)),
+            in_one_line(entry.namespace),
             "ok" if entry.ok else "failed",
             "" if entry.size_bytes is None else show_size(entry.size_bytes),
             "" if entry.duration_s is None else show_took(entry.duration_s),
@@ -262,7 +262,7 @@ def statuses(found: Sequence[NameStatus]) -> None:
     rows = [
         (
             one.state,
-            _clean(one.name),
+            in_one_line(one.name),
             "" if one.duration_s is None else show_took(one.duration_s),
             "" if one.size_bytes is None else show_size(one.size_bytes),
             show_duration(one.saved_s) if one.saved_s else "",
@@ -286,10 +286,10 @@ def plan(found: Plan) -> None:
     rows = [
         (
             one.state,
-            _clean(one.name),
+            in_one_line(one.name),
             "" if one.seconds is None else show_duration(one.seconds),
             show_size(one.size_bytes) if one.size_bytes else "",
-            _clean(one.reason),
+            in_one_line(one.reason),
         )
         for one in found.cells
         if one.state != "live"
@@ -314,7 +314,7 @@ def explanation(found: Explanation) -> None:
 
 def settings(found: Sequence[Setting]) -> None:
     """Show each setting with its value and where it came from."""
-    rows = [(one.name, _clean(str(one.value)), _clean(one.source)) for one in found]
+    rows = [(one.name, in_one_line(str(one.value)), in_one_line(one.source)) for one in found]
     _lines(("setting", "value", "from"), rows, flexible=(1, 2))
 
 
@@ -453,11 +453,15 @@ def contents(found: Contents) -> None:
     total = sum(size for _, size in found.entries)
     out.print(inert(f"{found.notebook} and {counted(len(found.entries), 'cached result')}, {show_size(total)}"))
     if found.entries:
-        _lines(("cell", "size"), [(_clean(name), show_size(size)) for name, size in found.entries], flexible=(0,))
+        _lines(("cell", "size"), [(in_one_line(name), show_size(size)) for name, size in found.entries], flexible=(0,))
     for cell in found.left_out:
-        out.print(inert(f"not in it: {_clean(cell.name)} ({cell.state}: {_clean(cell.reason)})"), soft_wrap=True)
+        out.print(
+            inert(f"not in it: {in_one_line(cell.name)} ({cell.state}: {in_one_line(cell.reason)})"), soft_wrap=True
+        )
     for one in found.exposed:
-        out.print(inert(f"warning: {_clean(one.what)} in {_clean(one.where)}: {_clean(one.sample)}", "yellow"))
+        out.print(
+            inert(f"warning: {in_one_line(one.what)} in {in_one_line(one.where)}: {in_one_line(one.sample)}", "yellow")
+        )
     if found.entries:
         out.print("The values themselves were not looked into; it is for you to know what is in them.")
 
@@ -469,10 +473,10 @@ def package(found: Package, there: Plan, *, differing: Sequence[tuple[str, str, 
     number = counted(len(found.entries), "cached result")
     out.print(inert(f"{found.notebook_name} and {number}, {show_size(found.size_bytes)}"))
     if found.entries:
-        rows = [(_clean(one.name), show_size(one.size_bytes)) for one in found.entries]
+        rows = [(in_one_line(one.name), show_size(one.size_bytes)) for one in found.entries]
         _lines(("cell", "size"), rows, flexible=(0,))
     for name, version, here in differing:
-        out.print(inert(f"{_clean(name)}: {_clean(version)} there, {here} here"))
+        out.print(inert(f"{in_one_line(name)}: {in_one_line(version)} there, {here} here"))
     plan(there)
 
 

@@ -187,7 +187,11 @@ def _open(address: str, table: str, timeout_s: float) -> OpenStates:
     if not separator or scheme == "sqlite":
         # As in other URLs of SQLite: three slashes before a relative path, four before an absolute one.
         path = Path(rest.removeprefix("/") if separator else address.removeprefix("file:"))
-        if (path.expanduser() / table).is_dir():
+        try:
+            is_folder = (path.expanduser() / table).is_dir()
+        except OSError as exc:  # a name that is too long, say
+            raise MisuseError(f"there can be no {str(path)[:200]}: {exc.strerror}") from None
+        if is_folder:
             return OpenStates(databases.objects(path, table=table, timeout=timeout_s), str(path))
         _refuse_no_states(path, table)
         return OpenStates(databases.sqlite(path, table=table, timeout=timeout_s), str(path))

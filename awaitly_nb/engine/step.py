@@ -138,10 +138,17 @@ def _missed(run: Run, spec: StepSpec, decision: Compute, started: float) -> Step
         flight.landed = outcome.result
         return outcome
     finally:
-        for flight in mine:
-            FLIGHTS.abandon(flight)
+        try:
+            _abandon(mine)
+        finally:
+            _abandon(mine)  # as in `_lead`: who waits for a flight that nobody leads waits for ever
         if token is not None:
             led.reset(token)
+
+
+def _abandon(flights: list[Flight]) -> None:
+    for flight in flights:
+        FLIGHTS.abandon(flight)
 
 
 def _board(
@@ -211,7 +218,10 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
         return (yield from _compute(run, spec, reason=reason, lookup_s=lookup_s, lock=lock))
     finally:
         if lock is not None:
-            lock.release()
+            try:
+                lock.release()
+            finally:
+                lock.release()  # an interrupt may have ended the first before it began; this one is harmless then
 
 
 def _is_unwritten(run: Run, spec: StepSpec, missed: Compute) -> bool:

@@ -52,26 +52,39 @@ class RecordLocks:
         """Return the right to compute `name`, not yet taken."""
         return KernelFlight(self, int.from_bytes(blake2b(name.encode("utf-8"), digest_size=6).digest(), "little"))
 
-    def try_lock(self, number: int) -> bool:
-        """Take lock `number` if nobody has it, in this process or another; raise OSError if the file cannot be used."""
+    def try_lock(self, number: int, owner: object) -> bool:
+        """Take lock `number` if nobody else has it, here or elsewhere; raise OSError if the file cannot be used.
+
+        An interrupt at any moment leaves it to `owner`, or free: who may have been interrupted here unlocks it.
+        """
         file = _file(self._text)
         with _registry_lock:
-            if number in file.held or not _lock_range(file.descriptor, _FIRST + number):
+            if number in file.held:
+                return file.held[number] is owner
+            # First: what is locked and belongs to nobody would be held for as long as this process lives.
+            file.held[number] = owner
+            locked = False
+            try:
+                locked = _lock_range(file.descriptor, _FIRST + number)
+            except OSError:
+                del file.held[number]
+                raise
+            if not locked:
+                del file.held[number]
                 return False
-            file.held.add(number)
         # By hand, because every miss takes a lock: what is the same for all of them was made once, and is plain ASCII.
         data = f'{{"n": {number}, "at": {int(self._clock())}, {_holder_text()}}}'.ljust(_SLOT_BYTES).encode("ascii")
         with suppress(OSError):  # a full disk: the lock holds all the same, and nobody is told who has it
             _write_at(file.descriptor, data, number % _SLOTS * _SLOT_BYTES)
         return True
 
-    def unlock(self, number: int) -> None:
-        """Give lock `number` back."""
+    def unlock(self, number: int, owner: object) -> None:
+        """Give lock `number` back; harmless where it is not the owner's."""
         with _registry_lock:
             for file in _files.get(self._text, ()):
-                if number in file.held:
-                    file.held.discard(number)
+                if file.held.get(number) is owner:
                     _unlock_range(file.descriptor, _FIRST + number)
+                    del file.held[number]
 
     def holder(self, number: int) -> str | None:
         """Return who took lock `number` last, as a reader wants to see it; None where nobody knows."""
@@ -127,27 +140,22 @@ class KernelFlight:
     A context manager too: `with flight:` waits until it is free.
     """
 
-    __slots__ = ("_held", "_locks", "_number")
+    __slots__ = ("_locks", "_number")
 
     def __init__(self, locks: RecordLocks, number: int) -> None:
         self._locks = locks
         self._number = number
-        self._held = False
 
     def try_acquire(self) -> bool:
         """Take the flight if nobody has it; a file that cannot be locked counts as free, for the work goes on."""
-        if not self._held:
-            try:
-                self._held = self._locks.try_lock(self._number)
-            except OSError:
-                return True
-        return self._held
+        try:
+            return self._locks.try_lock(self._number, self)
+        except OSError:
+            return True
 
     def release(self) -> None:
-        """Give it back; harmless where it is not held."""
-        if self._held:
-            self._held = False
-            self._locks.unlock(self._number)
+        """Give it back, also where an interrupt ended an attempt to take it or to release it; else harmless."""
+        self._locks.unlock(self._number, self)
 
     def holder(self) -> str | None:
         """Return who computes this key, as in "kernel 4711 on host, since 12:03:10", or None where that is unknown."""
@@ -155,9 +163,13 @@ class KernelFlight:
 
     def __enter__(self) -> KernelFlight:
         pause = 0.001
-        while not self.try_acquire():
-            time.sleep(pause)
-            pause = min(2 * pause, 0.05)
+        try:
+            while not self.try_acquire():
+                time.sleep(pause)
+                pause = min(2 * pause, 0.05)
+        except BaseException:
+            self.release()
+            raise
         return self
 
     def __exit__(
@@ -184,7 +196,7 @@ class _File:
             os.close(self.descriptor)
             raise OSError(f"{path} is no regular file")
         self.identity = (info.st_dev, info.st_ino)
-        self.held: set[int] = set()
+        self.held: dict[int, object] = {}  # lock: whose it is
 
 
 _registry_lock = threading.RLock()

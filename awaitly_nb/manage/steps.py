@@ -22,7 +22,7 @@ from awaitly_nb.engine import recent_runs
 from awaitly_nb.errors import NotCachedError
 from awaitly_nb.keys import Parts, diff, nearest
 from awaitly_nb.manage.entries import find, names
-from awaitly_nb.units import STATES, WORDS, did_you_mean, show_age, show_duration, show_took
+from awaitly_nb.units import STATES, WORDS, did_you_mean, show_age, show_duration, show_took, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +165,7 @@ class Explanation:
 
     def __str__(self) -> str:
         diffs = [change.detail.rstrip("\n") for change in self.changes if change.detail]
-        return "\n".join([f"{self.name}: {self.line}", *diffs])
+        return visible("\n".join([f"{self.name}: {self.line}", *diffs]))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's own signature; Any: its printer
         printer.text("..." if cycle else _coloured(str(self)) if sys.stdout.isatty() else str(self))

@@ -15,7 +15,18 @@ from awaitly_nb.errors import MisuseError
 from awaitly_nb.manage import shown_key, shown_text
 from awaitly_nb.notebook.html import document, heading, preview_html, table
 from awaitly_nb.notebook.shell import current_shell
-from awaitly_nb.units import counted, did_you_mean, fit_width, middle_cut, show_age, show_duration, show_size, show_took
+from awaitly_nb.units import (
+    counted,
+    did_you_mean,
+    fit_width,
+    in_one_line,
+    middle_cut,
+    show_age,
+    show_duration,
+    show_size,
+    show_took,
+    visible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,16 +70,17 @@ class TextTable:
 
     def __str__(self) -> str:
         if not self.rows:
-            return self.title
-        widths = fit_width(self.columns, self.rows, self.flexible, _WIDTH)
+            return visible(self.title)
+        rows = [tuple(map(in_one_line, row)) for row in self.rows]
+        widths = fit_width(self.columns, rows, self.flexible, _WIDTH)
         lines = [
             "  ".join(
                 (middle_cut(text, width) if place in self.flexible else text).ljust(width)
                 for place, (text, width) in enumerate(zip(line, widths, strict=True))
             ).rstrip()
-            for line in (self.columns, *self.rows)
+            for line in (self.columns, *rows)
         ]
-        return "\n".join([self.title, *lines, *([self.more] if self.more else [])])
+        return "\n".join([visible(self.title), *lines, *([self.more] if self.more else [])])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's own signature; Any: its printer
         printer.text("..." if cycle else str(self))
@@ -85,7 +97,7 @@ class ValueView:
     found: tuple[EntryDetails, ...]
 
     def __str__(self) -> str:
-        return "\n".join("\n".join([_head_of(one), shown_text(one.preview)]) for one in self.found)
+        return visible("\n".join("\n".join([_head_of(one), shown_text(one.preview)]) for one in self.found))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's own signature; Any: its printer
         printer.text("..." if cycle else str(self))

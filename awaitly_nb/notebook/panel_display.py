@@ -11,7 +11,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.units import WORDS, show_duration, show_size, show_took
+from awaitly_nb.units import WORDS, in_one_line, show_duration, show_size, show_took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,4 +126,4 @@ def panel_text(drawn: Sequence[Row]) -> str:
                 row.get("why") or "",
             )
             lines.append(f"  {WORDS[row['state']]:<18} {row['step']:<24} " + "  ".join(fact for fact in facts if fact))
-    return "\n".join(lines or ["No step has run yet."]) + "\n"
+    return "\n".join(map(in_one_line, lines or ["No step has run yet."])) + "\n"

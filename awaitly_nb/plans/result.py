@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.drawing import html_of
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.units import show_duration, show_size
+from awaitly_nb.units import in_one_line, show_duration, show_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -202,7 +202,7 @@ class Plan:
         if self.note:
             lines.append(self.note)
         lines.append(str(self.total))
-        return "\n".join(lines)
+        return "\n".join(map(in_one_line, lines))
 
     def _repr_html_(self) -> str | None:
         return html_of(self)

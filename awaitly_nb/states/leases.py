@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.stores import Record, Store
 
-__all__ = ["Lease", "Leases", "this_process"]
+__all__ = ["Lease", "Leases", "new_token", "this_process"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,24 @@ class Leases:
         self._records = records
         self._prefix = prefix
 
-    def acquire(self, id: str, ttl: float | timedelta | str, *, owner: str | None = None) -> Lease | None:  # noqa: A002
-        """Take the lease of `id`, or return None where somebody has it."""
+    def acquire(
+        self,
+        id: str,  # noqa: A002
+        ttl: float | timedelta | str,
+        *,
+        owner: str | None = None,
+        token: str | None = None,
+    ) -> Lease | None:
+        """Take the lease of `id`, or return None where somebody has it.
+
+        Who brings a token of its own can give the lease back, also where it was interrupted before it was told.
+        """
         ttl_s = parse_duration(ttl, name="ttl")
         chain = self._chain(id)
         now = self._records.now()
         if chain and chain[-1].holds(now) and not _is_dead(chain[-1].head):
             return None
-        expires_at, token = now + timedelta(seconds=ttl_s), os.urandom(16).hex()
+        expires_at, token = now + timedelta(seconds=ttl_s), token or new_token()
         head = {
             "owner": owner or this_process()["owner"],
             "process": this_process()["process"],
@@ -162,6 +172,11 @@ class Leases:
 
     def _name(self, id: str, number: int | None = None) -> str:  # noqa: A002
         return f"{self._prefix}{id}\x1f{'' if number is None else number}"
+
+
+def new_token() -> str:
+    """Return what proves the ownership of a lease."""
+    return os.urandom(16).hex()
 
 
 def _is_dead(head: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from awaitly_nb.errors import AwaitlyError, LeaseHeldError, MisuseError, StoreError
+from awaitly_nb.states.leases import new_token
 from awaitly_nb.states.resume_state import later_than
 from awaitly_nb.states.state_store import StateStore
 
@@ -79,6 +80,7 @@ class Session:
         self._ttl_s = store.lease_ttl_s if ttl_s is None else ttl_s
         self._now = now or clocks
         self._lease: Lease | None = None
+        self._token = ""
         self._renewed_at = self._now()
         self._run: int | None = None
         self._lost: LeaseHeldError | None = None
@@ -104,11 +106,11 @@ class Session:
 
     def _open(self) -> ResumeState | None:
         self._renewed_at = self._now()
-        self._lease = self._states.acquire(self._id, self._ttl_s, owner=self._owner)
+        self._lease = self._acquire()
         if self._lease is None:
             holder = self._states.holder(self._id)
             if holder is None:  # it was given back in this very moment
-                self._lease = self._states.acquire(self._id, self._ttl_s, owner=self._owner)
+                self._lease = self._acquire()
                 holder = self._states.holder(self._id)
             if self._lease is None:
                 raise _held_by(holder)
@@ -123,6 +125,18 @@ class Session:
         if state is not None:
             self._finished_at = {key: entry.at for key, entry in state.steps.items() if entry.at is not None}
         return state
+
+    def _acquire(self) -> Lease | None:
+        # The token first: an interrupt in the middle leaves a lease in the store of which nobody here was told.
+        self._token = new_token()
+        try:
+            lease = self._states.acquire(self._id, self._ttl_s, owner=self._owner, token=self._token)
+        except StoreError:
+            self._token = ""
+            raise
+        if lease is None:
+            self._token = ""
+        return lease
 
     @property
     def is_due(self) -> bool:
@@ -252,14 +266,15 @@ class Session:
 
     def _release(self) -> None:
         with self._renewing:
-            lease, self._lease = self._lease, None
-        if lease is None:
+            self._lease = None
+        if not self._token:
             return
         try:
-            self._states.release(self._id, lease)
+            self._states.release(self._id, self._token)
         except StoreError as exc:
             # The work is done; a lease that is not given back runs out by itself.
             _log.warning("the lease of %r could not be given back: %s", self._id, exc)
+        self._token = ""
 
 
 def _held_by(holder: Lease | None) -> LeaseHeldError:

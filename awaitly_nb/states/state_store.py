@@ -300,9 +300,16 @@ class BlockingStates:
         newest = sorted(latest, key=latest.__getitem__, reverse=True)[:limit]
         return [SavedState(name, latest[name][0]) for name in newest]
 
-    def acquire(self, id: str, ttl: float | timedelta | str = 60.0, *, owner: str | None = None) -> Lease | None:  # noqa: A002
-        """Take the lease of `id`, or return None where somebody has it."""
-        return self._leases.acquire(_checked_id(id), ttl, owner=owner)
+    def acquire(
+        self,
+        id: str,  # noqa: A002
+        ttl: float | timedelta | str = 60.0,
+        *,
+        owner: str | None = None,
+        token: str | None = None,
+    ) -> Lease | None:
+        """Take the lease of `id`, or return None where somebody has it; `token` is to prove the ownership."""
+        return self._leases.acquire(_checked_id(id), ttl, owner=owner, token=token)
 
     def renew(self, id: str, token: str | Lease, ttl: float | timedelta | str = 60.0) -> bool:  # noqa: A002
         """Extend the lease to `ttl` from now; False where it is no longer this owner's."""

@@ -250,6 +250,16 @@ class Workflow:
             result: Result[Any, Any] = _run_to_end(lambda: self.run(body, **overrides))
             return result
         running = _RunOf(self, body, overrides)
+        if running.session is None:
+            return self._run_now(body, running)
+        try:
+            return self._run_now(body, running)
+        finally:
+            if not running.closing:
+                running.session.close()  # interrupted on the way there, it may have taken the lease all the same
+
+    def _run_now(self, body: Body, running: _RunOf) -> Result[Any, Any]:
+        __tracebackhide__ = True
         loading = True
         try:
             state = running.load()
@@ -257,11 +267,7 @@ class Workflow:
                 state = in_private_loop(state, None)[0]
             loading = False
             if running.session is not None:
-                try:
-                    state = running.session.open()
-                except BaseException:
-                    uninterrupted(running.session.close)  # interrupted, it may have taken the lease all the same
-                    raise
+                state = running.session.open()
             run = running.start(state)
         except Exception as exc:  # noqa: BLE001 - the user's factory and the store's server may raise anything
             return _refused(exc, loading=loading)
@@ -412,6 +418,7 @@ class _RunOf:
         self._cache_errors = parse_cache_errors(given("cache_errors", workflow._cache_errors) or "none")  # noqa: SLF001
         self._executor = executor
         self._raise_persist_errors = _parse_on_persist_error(given("on_persist_error") or "warn")
+        self.closing = False
         self.session = self._open_session(given("store"), given("id"), resume_given="resume_state" in overrides)
         self._started = time.perf_counter()
 
@@ -466,6 +473,7 @@ class _RunOf:
     def close_session(self) -> None:
         """Save what is not saved yet, give the lease back, and tell what could not be saved."""
         assert self.session is not None
+        self.closing = True
         try:
             self.session.close()
         except AwaitlyError as exc:
