@@ -45,6 +45,8 @@ async def perform_async(run: Run, spec: StepSpec) -> Outcome:
     except StopIteration as stop:
         outcome: Outcome = stop.value
         return outcome
+    finally:
+        steps.close()  # interrupted between two effects, it gives back what it holds
 
 
 async def let_cancellation_in(run: Run) -> None:

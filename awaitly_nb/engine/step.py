@@ -88,6 +88,8 @@ def perform(run: Run, spec: StepSpec) -> Outcome:
     except StopIteration as stop:
         outcome: Outcome = stop.value
         return outcome
+    finally:
+        steps.close()  # type: ignore[union-attr]  # interrupted between two effects, it gives back what it holds
 
 
 def begin(run: Run, spec: StepSpec) -> Outcome | Steps:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -65,6 +66,7 @@ class LeasedFlight:
         number = int.from_bytes(blake2b(name.encode("utf-8"), digest_size=4).digest(), "little") % _LEASES
         self._record = f"\x1eflight\x1f{number}"
         self._ttl_s = ttl_s
+        self._by = os.urandom(8).hex()
         self._version: str | None = None
         self._is_lost = False
         self._lock = threading.Lock()
@@ -84,6 +86,9 @@ class LeasedFlight:
             self._version = self._store.swap(self._record, self._head(self._ttl_s), [], expect=expect)
         except StoreError:
             return True
+        except BaseException:
+            self._give_back()
+            raise
         if self._version is None:
             return False
         self._is_lost = False
@@ -99,13 +104,11 @@ class LeasedFlight:
             del self._held[self._name]
         with self._lock:
             self._done.set()
-            version, self._version = self._version, None
-            if version is not None:
+            if self._version is not None:
                 # Written as run out instead of removed: between a look and a removal another may have taken it.
-                try:
-                    self._store.swap(self._record, self._head(-1.0), [], expect=version)
-                except StoreError:
-                    return  # It runs out by itself.
+                with suppress(StoreError):  # it runs out by itself
+                    self._store.swap(self._record, self._head(-1.0), [], expect=self._version)
+                self._version = None  # last: whoever was interrupted in here releases it once more
 
     def check_lease(self) -> None:
         """Renew the lease, before what was computed under it is stored.
@@ -170,6 +173,13 @@ class LeasedFlight:
     ) -> None:
         self.release()
 
+    def _give_back(self) -> None:
+        """Give back what was perhaps taken: an interrupt came before the store's answer."""
+        with suppress(StoreError):
+            record = self._store.read(self._record)
+            if record is not None and self._by in record.head:
+                self._store.swap(self._record, self._head(-1.0), [], expect=record.version)
+
     def _renew(self, done: threading.Event) -> None:
         while not done.wait(self._ttl_s / 3):
             with self._lock:
@@ -188,7 +198,7 @@ class LeasedFlight:
 
     def _head(self, ttl_s: float) -> str:
         now = self._store.now().timestamp()
-        note = {"pid": os.getpid(), "host": host_name(), "at": now, "until": now + ttl_s}
+        note = {"pid": os.getpid(), "host": host_name(), "at": now, "until": now + ttl_s, "by": self._by}
         return json.dumps(note)
 
 

@@ -66,6 +66,8 @@ class _Sqlite:
                 cursor = self._connection().execute(sql, parameters)
                 return cursor.fetchall(), cursor.rowcount
             except (sqlite3.Error, OverflowError, OSError) as exc:
+                if "user-defined function raised" in str(exc):  # the clock, which nothing but Ctrl-C breaks off
+                    raise KeyboardInterrupt from exc
                 raise StoreError(f"cannot use {self._path}: {type(exc).__name__}: {exc}") from exc
 
     def execute_or_create(self, sql: str, parameters: Sequence[Any], create: str) -> tuple[list[Any], int]:
