@@ -488,9 +488,12 @@ def moved(found: Moved) -> None:
     told = f"{found.verb} {counted(len(found.entries), 'cached result')}, {show_size(total)}{already}; {found.remote}"
     out.print(inert(told), soft_wrap=True)
     for one in found.skipped:
-        out.print(inert(f"skipped {_clean(one.name)}: {_clean(one.why)}", "red" if one.failed else ""), soft_wrap=True)
+        out.print(
+            inert(f"skipped {in_one_line(one.name)}: {in_one_line(one.why)}", "red" if one.failed else ""),
+            soft_wrap=True,
+        )
     for exposed in found.exposed:
-        told = f"warning: {_clean(exposed.what)} in {_clean(exposed.where)}: {_clean(exposed.sample)}"
+        told = f"warning: {in_one_line(exposed.what)} in {in_one_line(exposed.where)}: {in_one_line(exposed.sample)}"
         out.print(inert(told, "yellow"), soft_wrap=True)
 
 
