@@ -128,7 +128,7 @@ def test_what_another_version_of_diskcache_makes_is_no_offence(folder, cache, mo
     assert reopened(folder).get("small") == aw.Ok(1)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder", "socket"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "device"])
 def test_what_is_no_file_in_the_place_of_a_value_file_is_a_miss(folder, cache, kind, monkeypatch):
     path = file_of(folder, "text")
     path.unlink()
@@ -136,6 +136,11 @@ def test_what_is_no_file_in_the_place_of_a_value_file_is_a_miss(folder, cache, k
         os.mkfifo(path)
     elif kind == "folder":
         path.mkdir()
+    elif kind == "device":
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))  # zeros without an end
+        except PermissionError:
+            path.symlink_to("/dev/zero")
     else:
         import socket
 
