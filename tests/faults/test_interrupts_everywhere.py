@@ -80,6 +80,7 @@ def decorated(folder):
 
 
 def shared(folder):
+    before = set(threading.enumerate())  # other tests leave theirs
     cache = aw.create_shared_cache(aw.sqlite(folder / "shared.db"))
     workflow = aw.create_workflow("w", cache=cache)
 
@@ -87,7 +88,7 @@ def shared(folder):
         return workflow.run_sync(lambda ctx: ctx.step("s", lambda: key, key=key)).unwrap()
 
     def is_free(key):
-        for thread in threading.enumerate():
+        for thread in set(threading.enumerate()) - before:
             if thread.name == "awaitly_nb lease":
                 thread.join(20)
                 assert not thread.is_alive(), "a lease is renewed for ever"
