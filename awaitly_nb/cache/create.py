@@ -163,8 +163,14 @@ def as_step_cache(cache: object) -> StepCache:
     )
 
 
-def open_default(namespace: str) -> StepCache:
-    """Return the default disk cache, in `namespace`."""
+def open_default(namespace: str, *, later: Callable[[Callable[[], None]], object] | None = None) -> StepCache:
+    """Return the default disk cache, in `namespace`.
+
+    Parameters
+    ----------
+    later
+        Is given what authenticates the buffers of a large entry, in place of doing so at its hit; it raises CacheError.
+    """
     from awaitly_nb.config import cache_directory, settings
 
     # A decorated function asks at every call, so that a change of settings shows at once; the answer is remembered.
@@ -176,7 +182,7 @@ def open_default(namespace: str) -> StepCache:
         )
         if chosen.remote is not None and isinstance(cache, StoredCache):
             _put_remote_behind(cache, open_folder(directory, mmap=chosen.mmap), chosen)
-    return cache
+    return cache.checking_later(later) if later is not None and isinstance(cache, StoredCache) else cache
 
 
 _defaults: dict[object, StepCache] = {}

@@ -7,6 +7,8 @@ what it opened), and list heads. Results are found by namespace and key.
 from __future__ import annotations
 
 import time
+from copy import copy
+from mmap import mmap
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from awaitly_nb.cache.entry import (
@@ -160,9 +162,22 @@ class StoredCache:
         self._keyring = keyring
         self._bound = bound
         self._refusals = Refusals(repr(self), store.told, strict=verify == "strict")
+        self._later: Callable[[Callable[[], None]], object] | None = None
 
     def __repr__(self) -> str:
         return f"<cache {self.namespace!r} in {self.store!r}>"
+
+    def checking_later(self, later: Callable[[Callable[[], None]], object]) -> StoredCache:
+        """Return this cache for a reader who authenticates the buffers of mapped entries when somebody reads them.
+
+        Parameters
+        ----------
+        later
+            Is given what does so for each of them; it raises CacheError.
+        """
+        found = copy(self)
+        found._later = later  # noqa: SLF001 - its own class
+        return found
 
     # Looking up
 
@@ -199,8 +214,11 @@ class StoredCache:
         if stamp is None:  # no file: the body is signed as a whole
             return open_sealed(name, head, body, self._keyring(), verify=verify, checked=False, shared=store.shared)
         known = store.checked.get(version) == stamp
-        sealed = open_sealed(name, head, body, self._keyring(), verify=verify, checked=known, shared=store.shared)
-        if verify:
+        later = self._later if isinstance(memoryview(body).obj, mmap) else None
+        sealed = open_sealed(
+            name, head, body, self._keyring(), verify=verify, checked=known, shared=store.shared, later=later
+        )
+        if verify and later is None:
             store.checked[version] = stamp
         return sealed
 

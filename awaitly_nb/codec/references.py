@@ -42,7 +42,9 @@ _SMALL_BUFFER: Final = 4096
 
 def out_of_band(view: memoryview) -> pickle.PickleBuffer:
     """Return a buffer of `pack` as part of a value that is stored without a copy."""
-    return pickle.PickleBuffer(view)
+    # Of its owner: CPython 3.11 crashes where it collects a cycle with a PickleBuffer of a memoryview in it.
+    whole = pickle.PickleBuffer(view.obj)
+    return whole if memoryview(whole).nbytes == view.nbytes else pickle.PickleBuffer(view)
 
 
 class _Bare:

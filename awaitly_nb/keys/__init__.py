@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         end_traces as end_traces,
         register_tracer as register_tracer,
     )
+    from awaitly_nb.keys.untouched import noted_digests as noted_digests, remember_digest as remember_digest
     from awaitly_nb.keys.values import fingerprint as fingerprint, unstable_type as unstable_type
     from awaitly_nb.keys.values_objects import File as File, file as file, register_key as register_key
     from awaitly_nb.keys.why import (
@@ -85,6 +86,7 @@ else:
             "parts": "CellRead Part Parts cell_parts part_digest part_outline read_cell read_names step_parts",
             "settings": "LIBRARY_SETTINGS LibrarySettings",
             "traces": "Tracer apply_traces begin_traces changed_traces end_traces register_tracer",
+            "untouched": "noted_digests remember_digest",
             "values": "fingerprint unstable_type",
             "values_objects": "File file register_key",
             "why": "Change call_text diff nearest outline outline_diff",

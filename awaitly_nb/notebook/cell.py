@@ -34,9 +34,14 @@ from awaitly_nb.notebook.session import (
     Left,
     Placeholder,
     Watched,
+    before_cells,
+    located,
     make_placeholders,
-    make_placeholders_before_cells,
+    noted_digests,
+    read_unread,
+    remember_located,
     restore,
+    unread,
 )
 from awaitly_nb.plans import called, parse_cell_line, parsed, read_input, setup_of
 from awaitly_nb.result import mark_of
@@ -105,7 +110,8 @@ class Cell:
         self._ran_first = make_placeholders(shell, self.body.key_source(shell.user_ns))
         self._began = time.perf_counter()
         self._code = cell_parts(self.body.python, {}, name=self._home).key
-        self._cache = open_default(self._home)
+        self._unchecked: list[Callable[[], None]] = []
+        self._cache = open_default(self._home, later=self._unchecked.append)
         self._ledger = Ledger(shell.user_ns, shell)
         self._read = self._read_once()
         self.parts = None if self.options.key is not None else self._read.parts
@@ -116,6 +122,7 @@ class Cell:
         self._restored: Payload | None = None
         self._shown: list[object] = []
         self._session: Watched | None = None
+        self._noted: dict[tuple[int, int], bytes] = {}
 
     def start(self) -> Coroutine[Any, Any, None] | None:
         """Do what the first line asks for; return a coroutine to await where the code awaits at its top level."""
@@ -133,6 +140,7 @@ class Cell:
                 show_badge(self._shell, self.forecast())
             elif self.key is None:
                 self._tell_uncached()
+                self._read_now()
                 self.body.run(self._shell)
             else:
                 self._finish(run_step(standing_run(self._home, self._cache), self._spec(self._compute)))
@@ -147,6 +155,7 @@ class Cell:
                 show_badge(self._shell, self.forecast())
             elif self.key is None:
                 self._tell_uncached()
+                self._read_now()
                 await self.body.run_async(self._shell)
             else:
                 run = standing_run(self._home, self._cache)
@@ -167,6 +176,7 @@ class Cell:
     @contextmanager
     def _captured(self) -> Iterator[tuple[Left, Watched]]:
         """Yield what will hold what the block leaves, if it ends well; all of that is collected when it is stored."""
+        self._read_now()
         session = self._session = Watched(self._shell, self._read.names, automatic=self.parts is not None)
         before = self._ledger.snapshot(self.body.python)
         recorder = Recorder(self._shell) if self.options.output else None
@@ -215,8 +225,13 @@ class Cell:
             line=self._line,
             source=self._source,
             seconds=left.seconds,
+            digests=located(self._noted, payload["buffers"]),
         )
         return payload
+
+    def _read_now(self) -> None:
+        """Authenticate what hits left unread, as far as the cell reads it."""
+        read_unread(before_cells(self._shell).unread, self._shell.user_ns, self.body.python, self._read.names)
 
     def forecast(self) -> str:
         """Return whether the cell would hit or miss, and why, in one line."""
@@ -257,7 +272,8 @@ class Cell:
         try:
             if self._session is None:
                 return None
-            return {**self._session.told(self.body.stores), "setup": self._setup()}
+            with noted_digests() as self._noted:
+                return {**self._session.told(self.body.stores), "setup": self._setup()}
         except CannotRestoreError:  # then the cell is not stored, with this as the reason
             return None
 
@@ -298,14 +314,24 @@ class Cell:
         if changed := changed_files(cell["files"]):
             raise CannotRestoreError(f"it wrote files: {changed[0]}")
         register_lines(cell["filename"], cell["lines"])
+        if cell["inputs"][0] >= 0:
+            self._read_now()  # what it leaves shares objects with what it reads
         self._shown = restore(
             self._shell, payload, self._read.names, ledger=self._ledger, define=partial(self.body.define, self._shell)
         )
+        run = partial(_run_maker, self._shell, cell["line"], cell["source"], self.key, self._auto)
         for name, (kind, why) in cell["missing"].items():
-            run = partial(_run_maker, self._shell, cell["line"], cell["source"], self.key, self._auto)
             self._shell.user_ns[name] = Placeholder(name=name, cell=self.options.name, kind=kind, why=why, run=run)
-            make_placeholders_before_cells(self._shell)
+            before_cells(self._shell)
+        remember_located(cell.get("digests", []), payload["buffers"])
+        bound = {name: self._shell.user_ns.get(name) for name in names}
+        before_cells(self._shell).unread += [
+            unread(bound, check, is_stored=self._is_stored, make=run) for check in self._unchecked[-1:]
+        ]
         self._restored = payload
+
+    def _is_stored(self) -> bool:
+        return open_default(self._home).get(self.key or "") is not None
 
     def _finish(self, outcome: Outcome) -> None:
         outcome.result.unwrap()  # or raise what the cell raised

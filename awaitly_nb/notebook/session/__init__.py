@@ -10,10 +10,11 @@ from awaitly_nb.notebook.session.namespace import (
     Placeholder,
     PlaceholderError,
     Watched,
+    before_cells,
     make_placeholders,
-    make_placeholders_before_cells,
     restore,
 )
+from awaitly_nb.notebook.session.unread import located, noted_digests, read_unread, remember_located, unread
 
 __all__ = [
     "CELL",
@@ -23,7 +24,12 @@ __all__ = [
     "Placeholder",
     "PlaceholderError",
     "Watched",
+    "before_cells",
+    "located",
     "make_placeholders",
-    "make_placeholders_before_cells",
+    "noted_digests",
+    "read_unread",
+    "remember_located",
     "restore",
+    "unread",
 ]

@@ -24,22 +24,25 @@ from awaitly_nb.codec import UndecodableError, out_of_band, pack, unpack
 from awaitly_nb.errors import AwaitlyError, EncodeError, UnkeyableError
 from awaitly_nb.keys import generator_states, part_digest, read_names
 from awaitly_nb.notebook.session.live import CannotRestoreError, Live
+from awaitly_nb.notebook.session.unread import read_unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from awaitly_nb.notebook.ledger import Ledger
+    from awaitly_nb.notebook.session.unread import Unread
     from awaitly_nb.notebook.shell import Shell
 
 __all__ = [
     "CELL",
+    "BeforeCells",
     "Left",
     "Payload",
     "Placeholder",
     "PlaceholderError",
     "Watched",
+    "before_cells",
     "make_placeholders",
-    "make_placeholders_before_cells",
     "restore",
 ]
 
@@ -509,18 +512,33 @@ def make_placeholders(shell: Shell, source: str) -> tuple[str, ...]:
     return tuple(ran)
 
 
-def make_placeholders_before_cells(shell: Shell) -> None:
-    """Let placeholders that a cell without a magic reads be made before it runs; harmless twice."""
+def before_cells(shell: Shell) -> BeforeCells:
+    """Return what sees to a session before each of its cells; it is registered when it is first asked for."""
     callbacks = shell.events.callbacks["pre_run_cell"]
-    if not any(isinstance(callback, _BeforeCell) for callback in callbacks):
-        shell.events.register("pre_run_cell", _BeforeCell(shell))
+    found: BeforeCells | None = next((one for one in callbacks if isinstance(one, BeforeCells)), None)
+    if found is None:
+        found = BeforeCells(shell)
+        shell.events.register("pre_run_cell", found)
+    return found
 
 
-class _BeforeCell:
+class BeforeCells:
+    """Before a cell without a magic runs: makes the placeholders and authenticates the large variables it reads.
+
+    Attributes
+    ----------
+    unread
+        What hits left that no cell has read yet.
+    """
+
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
+        self.unread: list[Unread] = []
 
     def __call__(self, info: Any) -> None:  # Any: IPython's own record of a cell
+        """See to what a cell reads; IPython calls this before each."""
         if not info.raw_cell.startswith("%%awaitly"):  # such a cell does it by itself
             with suppress(PlaceholderError, SyntaxError):  # which the cell itself will raise, in its own lines
-                make_placeholders(self._shell, self._shell.transform_cell(info.raw_cell))
+                source = self._shell.transform_cell(info.raw_cell)
+                make_placeholders(self._shell, source)
+                read_unread(self.unread, self._shell.user_ns, source)

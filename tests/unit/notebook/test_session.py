@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 
@@ -258,4 +260,14 @@ def test_a_temporary_file_is_no_output(shell, tmp_path, monkeypatch):
     shell.run(source)
     (tmp_path / "t.tmp").write_text("of somebody else")
     shell.run(source)
+    assert shell.badge.startswith("from cache")
+
+
+def test_what_was_stored_can_be_collected(shell, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "cache"))
+    shell.run("%%awaitly big\nimport numpy as np\nx = np.arange(3_000_000, dtype=float)")
+    shell.run("%%awaitly total\ny = x * 2")
+    shell.forget()
+    gc.collect()  # which crashed in CPython's own buffers
+    shell.run("%%awaitly big\nimport numpy as np\nx = np.arange(3_000_000, dtype=float)")
     assert shell.badge.startswith("from cache")
