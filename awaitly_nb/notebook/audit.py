@@ -281,7 +281,7 @@ def _record(sources: Sequence[str], *, live: bool) -> list[dict[str, Any]]:
         records.append(
             {
                 "error": None if error is None else f"{type(error).__name__}: {error}",
-                "hit": any(str(data.get("text/plain", "")).startswith("from cache") for data in badges),
+                "hit": any(_FROM_CACHE.match(str(data.get("text/plain", ""))) for data in badges),
                 "shown": [] if error else [out.getvalue(), *(_plain(data) for data in shown if data not in badges)],
                 "variables": recorder.variables(),
                 "states": {name: mark for name, mark in recorder.ledger.digests().items() if not _OURS.search(name)},
@@ -302,6 +302,7 @@ def _digest(content: object) -> str:
     return hashlib.blake2b(_ADDRESS.sub("0x", str(content)).encode(), digest_size=8).hexdigest()
 
 
+_FROM_CACHE = re.compile(r"(?:[^:]*: )?from cache")  # automatic mode says which cell
 _OURS = re.compile("AWAITLY_|IPYTHONDIR")
 _LARGE = 2000
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
