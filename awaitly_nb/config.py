@@ -73,6 +73,8 @@ class Settings(Frozen, kw_only=True):
         Seconds that a plain cell must take to be worth storing.
     auto_budget
         Bytes that automatic mode may store; None means a fifth of what is free on the disk.
+    auto_network
+        Seconds for which automatic mode serves what read the network; None means that such cells always run.
     remote
         Address of a store behind the default cache, whose entries are served where their signer is trusted.
     remote_write
@@ -93,6 +95,7 @@ class Settings(Frozen, kw_only=True):
     auto: bool = False
     auto_min: float = 1.0
     auto_budget: int | None = None
+    auto_network: float | None = None
     remote: str | None = None
     remote_write: Literal["never", "push", "always"] = "never"
     remote_wait: float = 0.5
@@ -128,6 +131,7 @@ def configure(
     auto: bool | EllipsisType | None = ...,
     auto_min: float | timedelta | str | EllipsisType | None = ...,
     auto_budget: int | str | EllipsisType | None = ...,
+    auto_network: float | timedelta | str | EllipsisType | None = ...,
     remote: str | EllipsisType | None = ...,
     remote_write: Literal["never", "push", "always"] | EllipsisType | None = ...,
     remote_wait: float | timedelta | str | EllipsisType | None = ...,
@@ -163,6 +167,8 @@ def configure(
         Seconds that a plain cell must take to be worth storing.
     auto_budget
         Bytes that automatic mode may store; None means a fifth of what is free on the disk.
+    auto_network
+        How long automatic mode serves what read the network; None means that such cells always run.
     remote
         Address of a store behind the default cache, such as `"s3://bucket/prefix"`: what is missing here is taken from
         there where its signer is trusted.
@@ -199,6 +205,7 @@ def configure(
         "auto": auto,
         "auto_min": auto_min,
         "auto_budget": auto_budget,
+        "auto_network": auto_network,
         "remote": remote,
         "remote_write": remote_write,
         "remote_wait": remote_wait,
@@ -486,6 +493,7 @@ _PARSERS: Final[dict[str, Callable[[Any, str, Path], Any]]] = {  # Any: each set
     "auto": _switch,
     "auto_min": _duration,
     "auto_budget": _size,
+    "auto_network": _duration,
     "remote": _address,
     "remote_write": _one_of("never", "push", "always"),
     "remote_wait": _duration,

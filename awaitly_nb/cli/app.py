@@ -376,6 +376,28 @@ def _plain(value: object) -> object:
 
 
 @app.command()
+@click.option(
+    "--ipython", is_flag=True, help="Load it in every IPython session, so that notebooks need no line at all."
+)
+@as_json
+def init(*, ipython: bool, as_json: bool) -> None:
+    """Switch automatic mode on for the notebooks of this project: `auto = true` in its pyproject.toml.
+
+    They need one line then, `%load_ext awaitly_nb`; with --ipython they need none.
+    """
+    from awaitly_nb.cli.setup import set_auto, set_startup
+
+    written = [set_auto(Path.cwd()), *([set_startup()] if ipython else [])]
+    if as_json:
+        show.data({"written": [str(path) for path in written]})
+        return
+    for path in written:
+        click.echo(f"wrote {path}")
+    if not ipython:
+        click.echo("a notebook needs one line now: %load_ext awaitly_nb; with --ipython it needs none")
+
+
+@app.command()
 @click.option("--link", is_flag=True, help="Link it there, after pip install -e.")
 @as_json
 def lab(*, link: bool, as_json: bool) -> None:

@@ -26,6 +26,8 @@ from awaitly_nb import events
 from awaitly_nb.config import settings
 from awaitly_nb.engine import observe
 from awaitly_nb.errors import MissingExtraError, MisuseError
+from awaitly_nb.plans import AUTO
+from awaitly_nb.units import show_duration
 
 if TYPE_CHECKING:
     import subprocess
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 Ending = Literal["ok", "cell failed", "kernel died", "interrupted", "would compute", "over budget"]
+_SMALL_S = 0.1
 _JOURNAL, _LOG = "events.jsonl", "kernel.log"
 _FORGOTTEN = re.compile(r"[Mm]agic function `?%%?awaitly|[Mm]agic `?%%?awaitly")
 _LOAD_EXT = (
@@ -100,6 +103,8 @@ class RunReport:
         What became of each step.
     error
         What a failed cell said, or a kernel that died of itself.
+    code_cells
+        How many code cells were to run.
     """
 
     notebook: Path
@@ -107,6 +112,17 @@ class RunReport:
     seconds: float
     steps: tuple[RunStep, ...]
     error: str = ""
+    code_cells: int = 0
+
+    @property
+    def total(self) -> str:
+        """What became of the cells, and what that saved, in one line."""
+        cells = [step for step in self.steps if step.workflow in (AUTO, step.step_id)]
+        hits = sum(step.state == "hit" for step in cells)
+        saved_s = sum(step.saved_s for step in self.steps)
+        text = f"{hits} from cache, {len(cells) - hits} computed, {max(0, self.code_cells - len(cells))} live"
+        text += f": {show_duration(self.seconds)}"
+        return text if saved_s < _SMALL_S else f"{text} instead of {show_duration(self.seconds + saved_s)}"
 
     @property
     def step_seconds(self) -> float:
@@ -121,6 +137,7 @@ class RunReport:
             "ending": self.ending,
             "seconds": round(self.seconds, 3),
             "step_seconds": round(self.step_seconds, 3),
+            "total": self.total,
             "saved_seconds": round(sum(step.saved_s for step in self.steps), 3),
             **counted,
             "error": self.error,
@@ -215,6 +232,10 @@ def run_notebook(
         seconds=time.monotonic() - began,
         steps=tuple(steps_of(follower.events, until=died_at)),
         error=error,
+        code_cells=sum(
+            cell.cell_type == "code" and bool(cell.source.strip()) and (only is None or index in only)
+            for index, cell in enumerate(nb.cells)
+        ),
     )
 
 
@@ -410,7 +431,6 @@ def write_journal(path: str, *, compute: bool = True, budget_s: float | None = N
 
 def _check_budget(event: events.StepCacheMiss, left_s: float) -> None:
     from awaitly_nb.manage import expected_s
-    from awaitly_nb.units import show_duration
 
     expected = expected_s(event.workflow, event.step_id)
     if left_s <= 0 or (expected is not None and expected > left_s):

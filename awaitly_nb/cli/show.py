@@ -158,8 +158,7 @@ def report(one: RunReport) -> None:
         )
     out = console()
     out.print(table)
-    saved = sum(step.saved_s for step in one.steps)
-    out.print(f"{one.ending}, {show_duration(one.seconds)}; {show_duration(saved)} saved")
+    out.print(f"{one.ending}: {one.total}")
     if one.error:
         out.print(Text.from_ansi(one.error))
 

@@ -22,6 +22,8 @@ from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import tree_digest
 from awaitly_nb.notebook.body import is_typed
+from awaitly_nb.notebook.outputs import show_badge
+from awaitly_nb.notebook.totals import Tally
 from awaitly_nb.plans import AUTO, Directive, always_runs, called, notes_of, parsed, read_directive, without_magics
 from awaitly_nb.units import show_duration
 
@@ -40,8 +42,8 @@ AUTO_LINE = "%%awaitly --auto"
 _WORTH = 3.0
 """A result is worth storing when running takes more than this many times what key, store and load take."""
 _SLOWER = "from the cache it would take as long, so it runs from now on"
+_NETWORK = "read the network"
 _MUCH_LONGER = 3.0
-_SMALL_S = 0.1
 _FEW = 2000
 
 
@@ -56,13 +58,10 @@ class Auto:
 
     def __init__(self, shell: Shell) -> None:
         self.on = settings().auto
-        self.hits = self.computed = self.live = 0
-        self.took_s = self.would_s = 0.0
-        self._shell = shell
+        self.tally = Tally(lambda totals: show_badge(shell, str(totals)))
         self._told: dict[str, str] = {}
         self._live_code: str | None = None
         self._live_name = ""
-        self._live_began = 0.0
         self._cold = True
 
     def __call__(self, lines: list[str]) -> list[str]:
@@ -97,13 +96,13 @@ class Auto:
 
     def before_cell(self, *_: object) -> None:
         """Begin to time a cell that runs live; IPython calls this before each."""
-        self._live_began = time.perf_counter()
+        self.tally.begin()
 
     def after_cell(self, *_: object) -> None:
         """Count a cell that ran live, and remember it once it is slow; IPython calls this after each."""
         if not self.on:
             return
-        took_s = time.perf_counter() - self._live_began
+        took_s = self.tally.took_s
         if self._live_code is not None:
             code, self._live_code = self._live_code, None
             if took_s >= settings().auto_min:
@@ -111,16 +110,7 @@ class Auto:
                 # Where it takes much longer than when it was judged, it is judged anew.
                 slower = notes.is_slower_cached(code) and took_s < _MUCH_LONGER * (notes.expected_s(code) or 0.0)
                 notes.add(code=code, name=self._live_name, seconds=took_s, at=datetime.now(UTC), slower=slower)
-        self.live += 1
-        self.took_s += took_s
-        self.would_s += took_s
-
-    def count(self, *, hit: bool, took_s: float, would_s: float) -> None:
-        """Count a cell that was looked after; it was counted as live before, by `after_cell`."""
-        self.hits += hit
-        self.computed += not hit
-        self.live -= 1
-        self.would_s += would_s - took_s
+        self.tally.end()
 
     def tell(self, name: str, what: str) -> None:
         """Remember what became of a cell, for the status."""
@@ -128,12 +118,7 @@ class Auto:
 
     def status(self) -> str:
         """Return what was done so far, in a few lines."""
-        state = "on" if self.on else "off"
-        total = f"automatic mode is {state}: {self.hits} from cache, {self.computed} computed, {self.live} live"
-        if self.took_s:
-            total += f": {show_duration(self.took_s)}"
-            if self.would_s - self.took_s > _SMALL_S:
-                total += f" instead of {show_duration(self.would_s)}"
+        total = f"automatic mode is {'on' if self.on else 'off'}: {self.tally.session}"
         return "\n".join([total, *(f"  {name}: {what}" for name, what in self._told.items())])
 
     def _is_fast(self, tree: ast.Module, source: str) -> bool:
@@ -184,10 +169,23 @@ class AutoCell:
     def worth(self, key_s: float, run_s: float) -> bool:
         """Tell whether the result of a run is to be stored."""
         self._run_s = run_s
-        if self.effects.seen and not self._asked:
-            self.why_not = f"it {self.effects.seen}, which nobody can repeat; # awaitly: cache stores it all the same"
+        seen = self.effects.seen
+        if seen and not self._asked and (why := self.late(seen, datetime.now(UTC))):
+            self.why_not = f"{why}; # awaitly: cache stores it all the same"
             return False
         return self._asked or (run_s >= settings().auto_min and run_s > _WORTH * key_s)
+
+    def late(self, seen: str, at: datetime) -> str:
+        """Return why what read the network at a time, or did something else, is not served; "" where it is."""
+        if self._asked or not seen:
+            return ""
+        if not seen.startswith(_NETWORK):
+            return f"it {seen}, which nobody can repeat"
+        ttl_s = settings().auto_network
+        if ttl_s is None:
+            return f"it {seen}, which is another one later, and auto_network does not say for how long it holds"
+        age_s = (datetime.now(UTC) - at).total_seconds()
+        return "" if age_s <= ttl_s else f"it {seen}, and that holds for {show_duration(ttl_s)}"
 
     def finish(self, outcome: Outcome, *, name: str, made: Callable[[], Mapping[str, Any] | None]) -> str:
         """Take note of how the cell went; return what is to be said, or "" for nothing."""
@@ -239,7 +237,7 @@ class AutoCell:
 
     def count(self, *, hit: bool, took_s: float, would_s: float, name: str, what: str) -> None:
         """Count this cell in the mode's totals."""
-        self._auto.count(hit=hit, took_s=took_s, would_s=would_s)
+        self._auto.tally.looked_after(hit=hit, took_s=took_s, would_s=would_s)
         if what:
             self._auto.tell(name, what)
 
@@ -290,6 +288,11 @@ class _Effects:
         builtins.input, getpass.getpass = self._asks
         _watching.remove(self)
 
+    @property
+    def told(self) -> tuple[str, float] | None:
+        """What it did, and when, as plain data; None for nothing."""
+        return (self.seen, time.time()) if self.seen else None
+
     def _noting(self, ask: Callable[..., str]) -> Callable[..., str]:
         @wraps(ask)
         def asked(*args: Any, **kwargs: Any) -> str:  # Any: as `input` takes them
@@ -327,7 +330,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:  # Any: each event h
 
 
 _EVENTS = {
-    "socket.connect": "read the network",
+    "socket.connect": _NETWORK,
     "subprocess.Popen": "started a program",
     "os.system": "started a program",
     "os.posix_spawn": "started a program",

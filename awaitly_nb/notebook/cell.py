@@ -226,6 +226,7 @@ class Cell:
             source=self._source,
             seconds=left.seconds,
             digests=located(self._noted, payload["buffers"]),
+            effects=None if self._auto is None else self._auto.effects.told,
         )
         return payload
 
@@ -313,6 +314,8 @@ class Cell:
             raise CannotRestoreError(f"{min(absent)} is asked for and was not stored")
         if changed := changed_files(cell["files"]):
             raise CannotRestoreError(f"it wrote files: {changed[0]}")
+        if self._auto is not None and (why := self._auto.late(*_effects(cell))):
+            raise CannotRestoreError(why)
         register_lines(cell["filename"], cell["lines"])
         if cell["inputs"][0] >= 0:
             self._read_now()  # what it leaves shares objects with what it reads
@@ -360,7 +363,8 @@ class Cell:
         said = auto.finish(outcome, name=name, made=self._made_by_few)
         if not said and outcome.stored:
             why = "" if outcome.reason in {"", "first run"} else f" ({outcome.reason})"
-            said = f"computed in {show_duration(took_s)}, stored{why}"
+            seen = f"; it {seen}" if (seen := auto.effects.seen) else ""
+            said = f"computed in {show_duration(took_s)}, stored{why}{seen}"
         if said:
             show_badge(self._shell, f"{name}: {said}", title=outcome.key or "")
         auto.count(hit=False, took_s=took_s, would_s=outcome.run_s, name=name, what=said)
@@ -386,7 +390,8 @@ class Cell:
         # The badge is saved with the notebook, where an age would soon be wrong.
         when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
         ran_s, took_s = cell["seconds"], time.perf_counter() - self._began
-        text = f"from cache, computed {when} in {show_duration(ran_s)}, {_saved(ran_s, took_s)}"
+        seen = f" ({seen})" if (seen := _effects(cell)[0]) else ""
+        text = f"from cache, computed {when} in {show_duration(ran_s)}{seen}, {_saved(ran_s, took_s)}"
         if self._auto is not None:
             made = None if mark is None or mark.made is None else dict(mark.made)
             if slower := self._auto.finish_hit(outcome, name=self.options.name, ran_s=ran_s, made=made):
@@ -429,6 +434,12 @@ class Cell:
 
 _PLUMBING = ("get_ipython",)  # what IPython itself puts into the code of a cell with magics
 _TOLD_FROM_S = 0.005
+
+
+def _effects(cell: dict[str, Any]) -> tuple[str, datetime]:  # Any: plain data of a stored cell
+    """Return what a stored cell did that nobody watches, "" for nothing, and when."""
+    seen, at = cell.get("effects") or ("", 0.0)
+    return seen, datetime.fromtimestamp(at, UTC)
 
 
 def _saved(ran_s: float, took_s: float) -> str:

@@ -1,5 +1,6 @@
 """Automatic mode: plain cells are cached where that is worth it, and nobody changes one."""
 
+import asyncio
 import socket
 import threading
 from threading import Event
@@ -10,6 +11,7 @@ from awaitly_nb import config, create_disk_cache
 from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.notebook.magics import mode_of
 from awaitly_nb.notebook.session import Watched
+from awaitly_nb.notebook.totals import Tally, Totals
 from awaitly_nb.plans import plan
 
 
@@ -22,7 +24,7 @@ def auto(shell, tmp_path, monkeypatch):
     shell.run("%awaitly auto on")
     shell.run("# awaitly: cache\nwarm = sum([1])")  # what is loaded at the first key takes longer than these cells
     create_disk_cache(config.cache_directory(), namespace="auto").clear()
-    mode_of(shell.ip).hits = mode_of(shell.ip).computed = 0
+    mode_of(shell.ip).tally.session = Totals()
     return shell
 
 
@@ -69,16 +71,16 @@ def test_what_always_runs_is_left_alone(auto, source):
     auto.run(source)
     assert keys() == []
     assert not any("computed" in str(shown) for shown in auto.displayed)
-    assert mode_of(auto.ip).computed == 0
+    assert mode_of(auto.ip).tally.session.computed == 0
 
 
 def test_a_fast_cell_is_remembered_and_not_looked_up_again(auto):
     auto.run("x = sum([1, 2])")
     assert keys() == []
     assert auto.displayed == []
-    assert mode_of(auto.ip).computed == 1
+    assert mode_of(auto.ip).tally.session.computed == 1
     auto.run("x = sum([1, 2])")
-    assert mode_of(auto.ip).computed == 1  # it ran as a plain cell
+    assert mode_of(auto.ip).tally.session.computed == 1  # it ran as a plain cell
 
 
 def test_a_comment_asks_for_the_cache(auto):
@@ -148,6 +150,26 @@ def test_what_reads_the_network_is_not_stored_unless_asked(auto, monkeypatch):
     server.close()
 
 
+def test_what_reads_the_network_is_served_for_as_long_as_the_setting_says(auto, monkeypatch):
+    monkeypatch.setattr("awaitly_nb.notebook.auto._LOCAL", ())
+    server = socket.create_server(("127.0.0.1", 0))
+    source = slow(f"import socket\nsocket.create_connection(('127.0.0.1', {server.getsockname()[1]})).close()\nv = [1]")
+    monkeypatch.setenv("AWAITLY_NB_AUTO_NETWORK", "1h")
+    auto.run(source)
+    assert "stored; it read the network at" in badge(auto)
+    auto.run(source)
+    assert "from cache" in badge(auto)
+    assert "(read the network at" in badge(auto)
+    monkeypatch.setenv("AWAITLY_NB_AUTO_NETWORK", "0.001")
+    auto.run(source)
+    assert "it read the network at" in badge(auto)
+    assert "and that holds for" in badge(auto)
+    monkeypatch.delenv("AWAITLY_NB_AUTO_NETWORK")
+    auto.run(source)
+    assert "auto_network" in badge(auto)
+    server.close()
+
+
 def test_a_program_is_an_effect_and_a_pool_of_workers_is_none(auto):
     auto.run(slow("import subprocess, sys\nout = subprocess.run(['true']).returncode"))
     assert "it started a program" in badge(auto)
@@ -179,7 +201,7 @@ def test_what_is_slower_from_the_cache_runs_from_then_on(auto, monkeypatch):
     assert keys() == []
     assert "so it runs from now on" in badge(auto)
     auto.run(slow("x = [1]", seconds=0.3))
-    assert mode_of(auto.ip).computed == 1
+    assert mode_of(auto.ip).tally.session.computed == 1
     assert auto.displayed == []
 
 
@@ -266,3 +288,27 @@ def test_a_traceback_names_the_cell_s_own_lines(auto):
         frames.append(tb)
         tb = tb.tb_next
     assert frames[-1].tb_lineno == 3
+
+
+def test_the_totals_of_a_run_of_all_cells_are_shown_once_nothing_follows():
+    shown = []
+
+    async def run_all(cells):
+        tally = Tally(shown.append)
+        for hit in cells:
+            tally.begin()
+            if hit is not None:
+                tally.looked_after(hit=hit, took_s=0.0, would_s=60.0)
+            tally.end()
+        began = asyncio.get_running_loop().time()
+        while not shown and asyncio.get_running_loop().time() < began + 1.5:
+            await asyncio.sleep(0.05)
+
+    asyncio.run(run_all([True, True, False, None]))
+    (totals,) = shown
+    assert str(totals).startswith("2 from cache, 1 computed, 1 live: ")
+    assert str(totals).endswith(" instead of 3 min")
+    shown.clear()
+    asyncio.run(run_all([True, None]))  # two cells are no run of all
+    asyncio.run(run_all([None, None, None, None]))  # of which nothing is to be told
+    assert shown == []
