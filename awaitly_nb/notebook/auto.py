@@ -30,6 +30,7 @@ from awaitly_nb.units import show_duration
 if TYPE_CHECKING:
     import ast
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import FrameType
 
     from awaitly_nb.engine import Outcome
@@ -62,6 +63,7 @@ class Auto:
         self._told: dict[str, str] = {}
         self._live_code: str | None = None
         self._live_name = ""
+        self._notes: tuple[Path, Notes] | None = None
         self._cold = True
 
     def __call__(self, lines: list[str]) -> list[str]:
@@ -92,7 +94,10 @@ class Auto:
     @property
     def notes(self) -> Notes:
         """What is remembered of cells that are not stored."""
-        return notes_of(cache_directory())
+        directory = cache_directory()
+        if self._notes is None or self._notes[0] != directory:
+            self._notes = directory, notes_of(directory)  # which reads a file of notes as it grows
+        return self._notes[1]
 
     def before_cell(self, *_: object) -> None:
         """Begin to time a cell that runs live; IPython calls this before each."""

@@ -482,10 +482,14 @@ class Placeholder:
     __enter__ = __exit__ = __add__ = __radd__ = __sub__ = __mul__ = __lt__ = __gt__ = __await__ = _refuse
 
 
+def _has_placeholders(shell: Shell) -> bool:
+    return any(type(value) is Placeholder for value in list(shell.user_ns.values()))
+
+
 def _placeholders_in(shell: Shell, source: str) -> dict[str, Placeholder]:
     """Return the placeholders among the variables that the code of a cell reads."""
     names = shell.user_ns
-    if not any(type(value) is Placeholder for value in names.values()):
+    if not _has_placeholders(shell):
         return {}
     try:
         read = read_names(source, names).names
@@ -537,8 +541,9 @@ class BeforeCells:
 
     def __call__(self, info: Any) -> None:  # Any: IPython's own record of a cell
         """See to what a cell reads; IPython calls this before each."""
-        if not info.raw_cell.startswith("%%awaitly"):  # such a cell does it by itself
-            with suppress(PlaceholderError, SyntaxError):  # which the cell itself will raise, in its own lines
-                source = self._shell.transform_cell(info.raw_cell)
-                make_placeholders(self._shell, source)
-                read_unread(self.unread, self._shell.user_ns, source)
+        if info.raw_cell.startswith("%%awaitly") or not (self.unread or _has_placeholders(self._shell)):
+            return  # such a cell does it by itself
+        with suppress(PlaceholderError, SyntaxError):  # which the cell itself will raise, in its own lines
+            source = self._shell.transform_cell(info.raw_cell)
+            make_placeholders(self._shell, source)
+            read_unread(self.unread, self._shell.user_ns, source)

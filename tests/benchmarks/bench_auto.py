@@ -1,0 +1,82 @@
+"""What automatic mode costs a cell that is not worth caching: the first time it is met, and from then on.
+
+`run()` gives the rows, `python -m tests.benchmarks.bench_auto` prints them. Small cells of a usual notebook run plain
+and under automatic mode in one process, in turns; what counts is the median of the processor time that a cell takes
+more. A row's ratio is that against the bar of three milliseconds a cell.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+
+from tests.benchmarks.measure import Row, line_of, row, show
+
+BAR_S = 3e-3
+CODE = """
+    import contextlib, io, sys, time
+    import numpy as np, pandas as pd
+    from IPython.core.displaypub import CapturingDisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+    shell = InteractiveShell.instance()
+    shell.display_pub = CapturingDisplayPublisher(shell=shell)
+    def timed(source):
+        with contextlib.redirect_stdout(io.StringIO()):
+            began = time.process_time()
+            shell.run_cell(source, store_history=True)
+            return time.process_time() - began
+    timed("import numpy as np, pandas as pd\\nrng = np.random.default_rng(1)")
+    timed("df = pd.DataFrame({'city': list('abcd') * 500, 'price': rng.normal(size=2000)})")
+    def cells(n):
+        return [
+            f"total_{n} = df.price.sum() + {n}",
+            f"x_{n} = np.linspace(0, 1, 50) * {n}",
+            f"by_city = df.groupby('city').price.mean() * {n}\\nby_city",
+            f"rows = [i * {n} for i in range(100)]\\nprint(len(rows))",
+            f"df['scaled'] = df.price * {n}",
+            f"best = sorted(rows)[-3:]\\nbest",
+        ]
+    shell.run_line_magic("load_ext", "awaitly_nb")
+    magics = sys.modules["awaitly_nb.notebook.magics"]
+    mode = magics.mode_of(shell)
+    for warm in (7000, 7001):
+        mode.on = warm == 7001
+        for source in cells(warm):
+            timed(source)
+    for n in range(40):
+        for source in cells(n):
+            times = []
+            for on in (False, True, True):
+                mode.on = on
+                times.append(timed(source))
+            plain, met, known = times
+            print("took", met - plain, known - plain)
+"""
+
+
+def run() -> list[Row]:
+    """Return the rows."""
+    with tempfile.TemporaryDirectory() as top:
+        env = {"AWAITLY_NB_CACHE_DIR": f"{top}/cache", "IPYTHONDIR": f"{top}/ip", "PATH": "", "HOME": top}
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(CODE)], capture_output=True, text=True, check=True, env=env
+        )
+    pairs = [
+        tuple(map(float, line.split())) for line in done.stdout.splitlines() if line[:1].isdigit() or line[:1] == "-"
+    ]
+    named = {
+        "a cell met the first time": [met for met, _ in pairs],
+        "a cell known to be fast": [known for _, known in pairs],
+    }
+    return [
+        row(name, 1.0, (statistics.median(found) / BAR_S, f"{show(statistics.median(found))} of {show(BAR_S)}"))
+        for name, found in named.items()
+    ]
+
+
+if __name__ == "__main__":
+    for one in run():
+        print(line_of(one))
