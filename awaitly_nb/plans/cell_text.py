@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import cell_reads, tree_digest
 from awaitly_nb.plans.cell_line import CellOptions, Directive, called, parse_cell_line, read_directive
 from awaitly_nb.plans.records import AUTO
-from awaitly_nb.plans.statics import Statics, always_runs, read_statics
+from awaitly_nb.plans.statics import BIND_NOTHING, Statics, always_runs, read_statics
 from awaitly_nb.plans.walk import CellText
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | N
             problem = str(exc).partition("\n")[0]
         source = rest
     elif source.lstrip().startswith("%%"):
-        name = source.lstrip().split()[0]
-        statics = Statics(dynamic=f"the magic {name} may bind any name")
-        return CellText(index=cell.index, cell_id=cell.cell_id, name=name, cached=False, live=name, statics=statics)
+        return _with_cell_magic(cell)
     if transform is None:
         python, has_magics = without_magics(source)
     else:
@@ -85,7 +84,7 @@ def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | N
         python=python,
         code=tree_digest(tree.body) if tree is not None else "",
         statics=statics,
-        reads=() if tree is None else tuple(dict.fromkeys(chain[0] for chain in cell_reads(tree).chains)),
+        reads=() if tree is None else _reads(tree),
         cached=cached,
         namespace=options.name if options is not None else AUTO,
         live=live,
@@ -95,6 +94,29 @@ def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | N
         force=options is not None and options.force,
         problem=problem,
     )
+
+
+def _with_cell_magic(cell: CodeCell) -> CellText:
+    """Return a cell under another magic, which always runs; what it binds is told where the code below is run."""
+    first, _, rest = cell.source.lstrip().partition("\n")
+    name, *words = first.split()
+    text = CellText(index=cell.index, cell_id=cell.cell_id, name=name, cached=False, live=name)
+    if name.lstrip("%") in BIND_NOTHING:
+        return text
+    python, _ = without_magics(rest)
+    tree = parsed(python)
+    if name not in _RUN_THE_CODE or tree is None:
+        return replace(text, statics=Statics(dynamic=f"the magic {name} may bind any name"))
+    statics = read_statics(tree, python)
+    statics.bound.extend(word for word in words if name == "%%capture" and word.isidentifier())
+    return replace(text, tree=tree, python=python, statics=statics, reads=_reads(tree))
+
+
+_RUN_THE_CODE = ("%%time", "%%capture", "%%prun", "%%memit")
+
+
+def _reads(tree: ast.Module) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain[0] for chain in cell_reads(tree).chains))
 
 
 def without_magics(source: str) -> tuple[str, bool]:

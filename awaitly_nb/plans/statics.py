@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = [
+    "BIND_NOTHING",
     "SEEDERS",
     "Constant",
     "Definition",
@@ -136,7 +137,7 @@ def read_statics(tree: ast.Module, source: str) -> Statics:
             found.starred.append("." * node.level + (node.module or ""))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("exec", "eval"):
             found.dynamic = f"{node.func.id}() may bind any name"
-        elif (magic := _magic(node)) is not None:
+        elif (magic := _magic(node)) is not None and magic.lstrip("%") not in BIND_NOTHING and magic[0] != "!":
             found.dynamic = f"the magic {magic} may bind any name"
     return found
 
@@ -219,6 +220,15 @@ def is_setter(call: ast.Call) -> bool:
 _MAGICS_THAT_SET_UP = frozenset(
     {"matplotlib", "load_ext", "reload_ext", "config", "env", "set_env", "cd", "autoreload", "precision", "aimport"}
 )
+
+
+BIND_NOTHING = _MAGICS_THAT_SET_UP | {
+    *("pip", "conda", "mamba", "ls", "ll", "pwd", "who", "whos", "who_ls", "lsmagic", "history", "hist", "pinfo"),
+    *("timeit", "prun", "memit", "mprun", "lprun", "mkdir", "cat", "man", "page", "tb", "xmode", "doctest_mode"),
+    *("bash", "sh", "script", "system", "html", "HTML", "javascript", "js", "latex", "markdown", "svg", "SVG"),
+    *("writefile", "file", "awaitly"),
+}
+"""Magics that bind no name of the user's; others may."""
 
 
 def _is_setting_magic(call: ast.Call) -> bool:

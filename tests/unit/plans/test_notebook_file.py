@@ -5,7 +5,8 @@ import json
 import pytest
 
 from awaitly_nb import MisuseError
-from awaitly_nb.plans.notebook_file import read_notebook
+from awaitly_nb.plans.cell_text import read_cell
+from awaitly_nb.plans.notebook_file import CodeCell, read_notebook
 
 
 def test_code_cells_with_their_headings(tmp_path):
@@ -33,3 +34,23 @@ def test_what_is_no_notebook_is_told(tmp_path, content):
 def test_a_missing_notebook_is_told(tmp_path):
     with pytest.raises(MisuseError, match="there is no notebook"):
         read_notebook(tmp_path / "none.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("source", "bound", "dynamic"),
+    [
+        ("%%time\nx = 1\ny = f(x)", ["x", "y"], ""),
+        ("%%capture out\nx = 1", ["x", "out"], ""),
+        ("%%bash\nls -l", [], ""),
+        ("%%timeit\nx = 1", [], ""),
+        ("%%sql rows <<\nselect 1", [], "the magic %%sql may bind any name"),
+        ("%load_ext awaitly_nb\n%matplotlib inline", [], ""),
+        ("!pip install x\nn = 1", ["n"], ""),
+        ("%run other.py", [], "the magic %run may bind any name"),
+        ("%pip install x", [], ""),
+    ],
+)
+def test_what_magics_bind_is_told_without_a_shell(source, bound, dynamic):
+    read = read_cell(CodeCell(0, source), auto=False)
+    assert (read.statics.bound, read.statics.dynamic) == (bound, dynamic)
+    assert not read.problem
