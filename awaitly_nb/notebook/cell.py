@@ -20,7 +20,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import open_default
-from awaitly_nb.config import settings
+from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
 from awaitly_nb.keys import cell_parts, changed_files, literal_files, read_cell, track_files, tree_digest
@@ -43,7 +43,7 @@ from awaitly_nb.notebook.session import (
     restore,
     unread,
 )
-from awaitly_nb.plans import called, parse_cell_line, parsed, read_input, setup_of
+from awaitly_nb.plans import called, notes_of, parse_cell_line, parsed, read_input, setup_of
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration, show_when
 from awaitly_nb.workflow import run_step, run_step_async, standing_run
@@ -343,6 +343,9 @@ class Cell:
         if outcome.hit:
             self._finish_hit(outcome)
             return
+        if outcome.stored:
+            # No hit is known yet: loading takes about as long as storing.
+            self._note_load(outcome, outcome.key_s + outcome.lookup_s + outcome.store_s)
         if self._auto is not None:
             self._finish_auto(self._auto, outcome)
             return
@@ -355,6 +358,10 @@ class Cell:
         left = outcome.result.unwrap()
         told = left.why if isinstance(left, Left) and left.why else str(outcome.error)
         show_badge(self._shell, f"computed in {took}, not stored: {told}", title=outcome.key or "")
+
+    def _note_load(self, outcome: Outcome, seconds: float) -> None:
+        notes = notes_of(cache_directory())
+        notes.note_load(outcome.key or "", self.options.name, seconds, datetime.now(UTC))
 
     def _finish_auto(self, auto: AutoCell, outcome: Outcome) -> None:
         """Tell of a cell that automatic mode looked after: a line where it was stored, none where it was too fast."""
@@ -390,6 +397,7 @@ class Cell:
         # The badge is saved with the notebook, where an age would soon be wrong.
         when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
         ran_s, took_s = cell["seconds"], time.perf_counter() - self._began
+        self._note_load(outcome, took_s)
         seen = f" ({seen})" if (seen := _effects(cell)[0]) else ""
         text = f"from cache, computed {when} in {show_duration(ran_s)}{seen}, {_saved(ran_s, took_s)}"
         if self._auto is not None:

@@ -7,7 +7,7 @@ readable.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ __all__ = ["FOLD_ABOVE", "Graph"]
 
 FOLD_ABOVE = 60
 _CHAR, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN, _DOT = 7.0, 40.0, 26.0, 56.0, 16.0, 7.0
+_GAP_LINE = 14.0
+_WIDEST = 1250.0
 _MOST_CHARS = 22
 _CHEAP_S = 1.0
 # Fill, line and sign of each state; the sign and the words say it without colours, too.
@@ -75,8 +77,10 @@ class Graph:
             'style="max-width:100%;height:auto;background:#fff" font-family="system-ui,sans-serif" font-size="12">',
             f"<title>{title}</title>",
         ]
-        out += self._edges(nodes)
+        edges = self._edges(nodes)
+        out += [part for part in edges if not part.startswith("<text")]
         out += [self._box(node) for node in nodes.values()]
+        out += [part for part in edges if part.startswith("<text")]
         out.append("</svg>")
         return "".join(out)
 
@@ -131,23 +135,18 @@ class Graph:
         nodes: dict[int, _Node] = {}
         y = _MARGIN
         for number in sorted(rows):
-            x = _MARGIN
-            for cell in rows[number]:
-                dot = fold and cell.state in ("live", "hit") and (cell.seconds or 0.0) < _CHEAP_S
-                width = _DOT * 2 if dot else _width(cell)
-                nodes[cell.index] = _Node(cell, number, x, y, width, _DOT * 2 if dot else _HEIGHT)
-                x += width + (_GAP_X / 3 if dot else _GAP_X)
-            y += _HEIGHT + _GAP_Y
-        widest = max(node.x + node.width for node in nodes.values())
-        for number in rows:
-            line = [node for node in nodes.values() if node.layer == number]
-            shift = (widest - max(node.x + node.width for node in line)) / 2
-            for node in line:
-                nodes[node.cell.index] = _Node(node.cell, number, node.x + shift, node.y, node.width, node.height)
-        return nodes
+            for line in _lines(rows[number], fold=fold):
+                x = _MARGIN
+                for cell, width, height, gap in line:
+                    nodes[cell.index] = _Node(cell, number, x, y, width, height)
+                    x += width + gap
+                y += _HEIGHT + _GAP_LINE
+            y += _GAP_Y - _GAP_LINE
+        return _centred(nodes)
 
     def _edges(self, nodes: dict[int, _Node]) -> list[str]:
         out: list[str] = []
+        told: set[tuple[int, str]] = set()
         for (source, target), names in self._wires().items():
             if source not in nodes or target not in nodes:
                 continue
@@ -160,15 +159,17 @@ class Graph:
             curve = f"M{x1:.1f},{y1:.1f} C{x1:.1f},{y1 + bend:.1f} {x2:.1f},{y2 - bend:.1f} {x2:.1f},{y2:.1f}"
             tip = f"M{x2 - 3.5:.1f},{y2 - 6:.1f} L{x2:.1f},{y2:.1f} L{x2 + 3.5:.1f},{y2 - 6:.1f} Z"
             label = ", ".join(name for name, _ in names)
+            hint = f"{label}: {b.cell.reason}" if bold and b.cell.reason else label
             out.append(
                 f'<path d="{curve}" fill="none" stroke="{line}" stroke-width="{2.2 if bold else 1.2}">'
-                f'<title>{escape(label)}</title></path><path d="{tip}" fill="{line}"/>'
+                f'<title>{escape(hint)}</title></path><path d="{tip}" fill="{line}"/>'
             )
-            if len(nodes) <= FOLD_ABOVE:
-                out.append(
-                    f'<text x="{(x1 + x2) / 2 + 4:.1f}" y="{(y1 + y2) / 2:.1f}" font-size="10" '
-                    f'fill="{line if bold else "#5f6368"}">{escape(_cut(label))}</text>'
-                )
+            # What flows is written where it leaves its cell, once; why a cell runs is written where it arrives.
+            if bold:
+                out.append(_label(b.cell.reason or label, x2, y2 - 9, line, most=_MOST_CHARS * 2))
+            elif len(nodes) <= FOLD_ABOVE and (source, label) not in told:
+                told.add((source, label))
+                out.append(_label(label, x1, y1 + 12 * sum(one == source for one, _ in told), "#5f6368"))
         return out
 
     def _box(self, node: _Node) -> str:
@@ -192,6 +193,38 @@ class Graph:
         )
 
 
+def _lines(cells: Sequence[CellPlan], *, fold: bool) -> list[list[tuple[CellPlan, float, float, float]]]:
+    """Return the cells of a layer in lines that are not too wide, each with width, height and the gap behind it."""
+    lines: list[list[tuple[CellPlan, float, float, float]]] = [[]]
+    x = 0.0
+    for cell in cells:
+        dot = fold and cell.state in ("live", "hit") and (cell.seconds or 0.0) < _CHEAP_S
+        width, height, gap = (_DOT * 2, _DOT * 2, _GAP_X / 3) if dot else (_width(cell), _HEIGHT, _GAP_X)
+        if lines[-1] and x + width > _WIDEST:
+            lines.append([])
+            x = 0.0
+        lines[-1].append((cell, width, height, gap))
+        x += width + gap
+    return lines
+
+
+def _centred(nodes: dict[int, _Node]) -> dict[int, _Node]:
+    lines: dict[float, list[_Node]] = {}
+    for node in nodes.values():
+        lines.setdefault(node.y, []).append(node)
+    ends = {y: max(node.x + node.width for node in line) for y, line in lines.items()}
+    widest = max(ends.values())
+    return {index: replace(node, x=node.x + (widest - ends[node.y]) / 2) for index, node in nodes.items()}
+
+
+def _label(text: str, x: float, y: float, colour: str, *, most: int = _MOST_CHARS) -> str:
+    # With a rim in the colour of the ground, it can be read on top of lines.
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" font-size="10" fill="{colour}" stroke="#fff" '
+        f'stroke-width="3" paint-order="stroke">{escape(_cut(text, most))}</text>'
+    )
+
+
 def _told(cell: CellPlan) -> str:
     word = {"hit": "from cache", "run": "runs", "depends": "depends", "live": "always runs"}.get(cell.state, cell.state)
     return word if cell.seconds is None else f"{word}, {show_duration(cell.seconds)}"
@@ -201,8 +234,8 @@ def _width(cell: CellPlan) -> float:
     return max(len(_cut(cell.name)) * _CHAR * 1.05, (len(_told(cell)) + 2) * 6.2) + 22
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_CHARS else text[: _MOST_CHARS - 1] + "…"
+def _cut(text: str, most: int = _MOST_CHARS) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _urgency(cell: CellPlan) -> int:

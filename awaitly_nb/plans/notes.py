@@ -23,6 +23,8 @@ __all__ = ["Notes"]
 
 _MOST_BYTES = 4 << 20
 _RECENT = 5
+_LOAD = "load:"
+_ALIKE = 1.3
 
 
 class Notes:
@@ -47,6 +49,16 @@ class Notes:
         self._catch_up()
         found = self._seconds.get(code)
         return statistics.median(found[-_RECENT:]) if found else None
+
+    def load_s(self, key: str) -> float | None:
+        """Return the seconds that a hit on this key is expected to take; None where nobody noted any."""
+        return self.expected_s(_LOAD + key)
+
+    def note_load(self, key: str, name: str, seconds: float, at: datetime) -> None:
+        """Remember how long a hit took, unless that is known already; nothing is written in most cases."""
+        known = self.load_s(key)
+        if known is None or not known / _ALIKE < seconds < known * _ALIKE:
+            self.add(code=_LOAD + key, name=name, seconds=seconds, at=at)
 
     def is_slower_cached(self, code: str) -> bool:
         """Tell whether loading this code's result was found to take longer than running it."""

@@ -134,11 +134,12 @@ def _cells_of(notebook: object) -> tuple[list[CodeCell], Path | None]:
 def _records(home: Path, namespaces: Iterable[str]) -> Iterator[CellRecord]:
     if not home.exists():
         return
+    notes = notes_of(home)
     for namespace, key, mark, size_bytes in recorded(home, *namespaces):
-        yield _record(namespace, key, mark, size_bytes)
+        yield _record(namespace, key, mark, size_bytes, load_s=notes.load_s(key))
 
 
-def _record(namespace: str, key: str, mark: Mark, size_bytes: int) -> CellRecord:
+def _record(namespace: str, key: str, mark: Mark, size_bytes: int, *, load_s: float | None) -> CellRecord:
     made = mark.made
     rows = () if mark.parts is None else tuple((*row, "")[:4] for row in mark.parts["parts"])
     told: Mapping[str, Any] = made or {}
@@ -155,7 +156,7 @@ def _record(namespace: str, key: str, mark: Mark, size_bytes: int) -> CellRecord
         setup=tuple(told["setup"]) if "setup" in told else None,
         variables=(*told.get("vars", ()), *told.get("unknown", ())),
         seconds=mark.duration_s,
-        load_s=told.get("load_s"),
+        load_s=load_s,
         size_bytes=size_bytes,
         at=mark.at,
         ttl_s=mark.ttl_s,

@@ -9,6 +9,7 @@ the later one counts.
 from __future__ import annotations
 
 import ast
+import builtins
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class Setup:
         for node in ast.walk(statement):
             if isinstance(node, ast.Name):
                 known = self._constants.get(node.id) or self._setters.get(node.id)
-                if known is None:
+                if known is None and node.id != "get_ipython" and not hasattr(builtins, node.id):
                     return ""  # the text does not tell its value
                 hasher.update(f"{node.id}={known};".encode("utf-8", "surrogatepass"))
         return hasher.hexdigest()

@@ -48,6 +48,13 @@ def test_what_the_text_does_not_tell_is_never_the_same():
     assert digests("pd.set_option('display.max_rows', len(frame))") == ("",)
 
 
+def test_magics_and_builtins_have_one_meaning():
+    magics = ast.unparse(read_input("%load_ext awaitly_nb\n%matplotlib inline"))
+    found = digests(magics, "pd.set_option('display.max_rows', int(9))")
+    assert len(found) == 3
+    assert "" not in found
+
+
 def test_inputs_of_a_shell_are_read_as_the_cells_they_were():
     cached = "get_ipython().run_cell_magic('awaitly', 'style', \"plt.style.use('ggplot')\\n\")"
     (digest,) = setup_of([ast.parse(BEGIN), read_input(cached)])
