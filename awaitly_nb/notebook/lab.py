@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 
     from awaitly_nb.notebook.shell import Shell
 
-__all__ = ["TARGET", "CellMark", "Foresee", "Lab", "PageCell", "asked_to_recompute", "foresee", "load", "unload"]
+__all__ = [
+    "TARGET",
+    "CellMark",
+    "Foresee",
+    "Lab",
+    "PageCell",
+    "asked_to_recompute",
+    "foresee",
+    "load",
+    "page_cells",
+    "unload",
+]
 
 TARGET: Final = "awaitly_nb.lab"
 _MAGIC: Final = "%%awaitly"
@@ -135,12 +146,18 @@ class Lab:
         What says of cells that do not run now what they would do.
     clock
         Seconds since 1970.
+
+    Attributes
+    ----------
+    cells
+        The notebook's code cells, as a page told of them last.
     """
 
     def __init__(self, shell: Shell, *, foresee: Foresee, clock: Callable[[], float] = time.time) -> None:
         self._shell = shell
         self._foresee = foresee
         self._clock = clock
+        self.cells: tuple[PageCell, ...] = ()
         self._pages: list[Any] = []  # Any: comms, which have no types
         self._ran: dict[str, tuple[str, CellMark]] = {}
         self._running: _Running | None = None
@@ -158,6 +175,8 @@ class Lab:
     def _leave(self, comm: Any) -> None:
         if comm in self._pages:
             self._pages.remove(comm)
+        if not self._pages:
+            self.cells = ()
 
     def _tell(self, message: dict[str, Any]) -> None:
         for comm in tuple(self._pages):
@@ -182,6 +201,7 @@ class Lab:
 
     def _cells(self, data: dict[str, Any]) -> dict[str, Any]:
         cells = [PageCell(id=cell["id"], source=cell["source"]) for cell in data["cells"]]
+        self.cells = tuple(cells)
         foreseen = self._foresee(self._shell, cells, {name: source for name, (source, _) in self._ran.items()})
         marks = {cell.id: self._settled(cell, foreseen.marks[cell.id]) for cell in cells}
         plan = self._to_run(cells, marks, foreseen.feeds)
@@ -402,6 +422,11 @@ _attached: list[Lab] = []
 def asked_to_recompute() -> bool:
     """Return whether the page asked to recompute the cell that runs now."""
     return any(lab.take_recompute() for lab in tuple(_attached))
+
+
+def page_cells() -> tuple[PageCell, ...]:
+    """Return the cells as the page has them, saved or not; none where no page told."""
+    return next((lab.cells for lab in reversed(_attached) if lab.cells), ())
 
 
 def load(shell: Shell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from awaitly_nb.errors import MisuseError, UnkeyableError
 from awaitly_nb.keys import part_digest
 from awaitly_nb.notebook.body import transformed
 from awaitly_nb.notebook.html import Html, cell, document, heading, paragraph, table
+from awaitly_nb.notebook.lab import page_cells
 from awaitly_nb.plans import Plan, plan
 from awaitly_nb.units import show_duration, show_size
 
@@ -34,7 +36,7 @@ def plan_of_session(shell: Shell | None, notebook: str | None = None, *, auto: b
     shell
         The shell that the user is in, or None outside of one.
     notebook
-        The path of the notebook; None means the one that belongs to this kernel.
+        The path of the notebook; None means the one that belongs to this kernel, as the page has it or as it was saved.
     auto
         Whether plain cells are looked after; None means as the settings say.
 
@@ -44,7 +46,9 @@ def plan_of_session(shell: Shell | None, notebook: str | None = None, *, auto: b
         Nobody told this kernel which notebook it belongs to.
     """
     path = Path(notebook) if notebook is not None else own_notebook(shell)
-    if path is None:
+    page = page_cells() if notebook is None else ()
+    text = [one.source for one in page] if page else path
+    if text is None:
         raise MisuseError("this front end does not tell which notebook it shows; say it: %awaitly plan NOTEBOOK.ipynb")
     names = {} if shell is None else shell.user_ns
 
@@ -57,9 +61,15 @@ def plan_of_session(shell: Shell | None, notebook: str | None = None, *, auto: b
         except UnkeyableError:
             return None
 
-    made = plan(path, auto=auto, known=known, transform=None if shell is None else partial(transformed, shell))
-    saved = "as it was saved last" if notebook is None else ""
-    return Plan(notebook=made.notebook, cells=made.cells, edges=made.edges, note=saved)
+    made = plan(
+        text,
+        auto=auto,
+        known=known,
+        transform=None if shell is None else partial(transformed, shell),
+        place=None if path is None else path.absolute().parent,
+    )
+    note = "as it is on the page, saved or not" if page else "as it was saved last" if notebook is None else ""
+    return replace(made, notebook=made.notebook or str(path or ""), note=note)
 
 
 def own_notebook(shell: Shell | None) -> Path | None:

@@ -47,7 +47,7 @@ def test_an_edit_is_told_with_its_reason(shell, notebook):
     path = notebook(["n = 4", *CELLS[1:]])
     plan = told(shell, f"%awaitly plan {path}")
     assert [(cell.state, cell.reason) for cell in plan.cells[1:]] == [
-        ("run", "n changed"),
+        ("run", "n changed: 3 -> 4"),
         ("depends", "data comes from data, which will run"),
     ]
 
@@ -76,3 +76,23 @@ def test_the_front_end_may_tell_the_notebook(shell, notebook, monkeypatch):
     del shell.ns["__vsc_ipynb_file__"]
     shell.attempt("%awaitly plan")
     assert "NOTEBOOK" in shell.err
+
+
+def test_what_the_page_has_counts_saved_or_not(shell, notebook, monkeypatch):
+    from awaitly_nb.notebook.lab import Lab, foresee
+
+    for source in CELLS:
+        shell.run(source)
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook()))
+    lab = Lab(shell.ip, foresee=foresee)
+    lab.attach()
+    try:
+        page = [{"id": str(n), "source": source} for n, source in enumerate(["n = 5", *CELLS[1:]])]
+        lab._answers["cells"](lab, {"cells": page})
+        plan = told(shell, "%awaitly plan")
+        assert "saved or not" in plan.note
+        assert [cell.state for cell in plan.cells] == ["live", "run", "depends"]
+        assert [cell.state for cell in told(shell, f"%awaitly plan {notebook()}").cells] == ["live", "hit", "hit"]
+    finally:
+        lab.detach()
+    assert "saved last" in told(shell, "%awaitly plan").note
