@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from awaitly_nb.notebook.ledger import Before
     from awaitly_nb.notebook.session import Payload
     from awaitly_nb.notebook.shell import Shell
+    from awaitly_nb.plans import Notes
 
 __all__ = ["Cell"]
 
@@ -344,8 +345,8 @@ class Cell:
             self._finish_hit(outcome)
             return
         if outcome.stored:
-            # No hit is known yet: loading takes about as long as storing.
-            self._note_load(outcome, outcome.key_s + outcome.lookup_s + outcome.store_s)
+            seconds = outcome.key_s + outcome.lookup_s + outcome.store_s
+            self._notes.note_store(outcome.key or "", self.options.name, seconds, datetime.now(UTC))
         if self._auto is not None:
             self._finish_auto(self._auto, outcome)
             return
@@ -359,9 +360,9 @@ class Cell:
         told = left.why if isinstance(left, Left) and left.why else str(outcome.error)
         show_badge(self._shell, f"computed in {took}, not stored: {told}", title=outcome.key or "")
 
-    def _note_load(self, outcome: Outcome, seconds: float) -> None:
-        notes = notes_of(cache_directory())
-        notes.note_load(outcome.key or "", self.options.name, seconds, datetime.now(UTC))
+    @property
+    def _notes(self) -> Notes:
+        return notes_of(cache_directory())
 
     def _finish_auto(self, auto: AutoCell, outcome: Outcome) -> None:
         """Tell of a cell that automatic mode looked after: a line where it was stored, none where it was too fast."""
@@ -397,7 +398,7 @@ class Cell:
         # The badge is saved with the notebook, where an age would soon be wrong.
         when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
         ran_s, took_s = cell["seconds"], time.perf_counter() - self._began
-        self._note_load(outcome, took_s)
+        self._notes.note_load(outcome.key or "", self.options.name, took_s, datetime.now(UTC))
         seen = f" ({seen})" if (seen := _effects(cell)[0]) else ""
         text = f"from cache, computed {when} in {show_duration(ran_s)}{seen}, {_saved(ran_s, took_s)}"
         if self._auto is not None:

@@ -23,7 +23,7 @@ __all__ = ["Notes"]
 
 _MOST_BYTES = 4 << 20
 _RECENT = 5
-_LOAD = "load:"
+_LOAD, _STORE = "load:", "store:"
 _ALIKE = 1.3
 
 
@@ -51,14 +51,19 @@ class Notes:
         return statistics.median(found[-_RECENT:]) if found else None
 
     def load_s(self, key: str) -> float | None:
-        """Return the seconds that a hit on this key is expected to take; None where nobody noted any."""
-        return self.expected_s(_LOAD + key)
+        """Return the seconds that a hit on this key is expected to take: as hits took, else as storing took."""
+        found = self.expected_s(_LOAD + key)
+        return self.expected_s(_STORE + key) if found is None else found
 
     def note_load(self, key: str, name: str, seconds: float, at: datetime) -> None:
         """Remember how long a hit took, unless that is known already; nothing is written in most cases."""
-        known = self.load_s(key)
+        known = self.expected_s(_LOAD + key)
         if known is None or not known / _ALIKE < seconds < known * _ALIKE:
             self.add(code=_LOAD + key, name=name, seconds=seconds, at=at)
+
+    def note_store(self, key: str, name: str, seconds: float, at: datetime) -> None:
+        """Remember how long it took to store a result, which is what is expected of the first hit."""
+        self.add(code=_STORE + key, name=name, seconds=seconds, at=at)
 
     def is_slower_cached(self, code: str) -> bool:
         """Tell whether loading this code's result was found to take longer than running it."""

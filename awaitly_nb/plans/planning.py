@@ -113,6 +113,7 @@ def cell_codes(notebook: str | os.PathLike[str] | Mapping[str, Any], *, auto: bo
     return {code for cell in _cells_of(notebook)[0] if (code := read_cell(cell, auto=auto).code)}
 
 
+@lru_cache(maxsize=16)  # they read on from where they were
 def notes_of(directory: Path) -> Notes:
     """Return the notes of a cache folder: what is remembered of cells that were not stored."""
     return Notes(directory / _NOTES)

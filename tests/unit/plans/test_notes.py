@@ -83,3 +83,18 @@ def test_several_writers_lose_no_line(tmp_path):
 def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     Notes(tmp_path / "file" / "n").add(code="c", name="x", seconds=1.0, at=NOW)
+
+
+def test_what_hits_took_is_expected_and_before_that_what_storing_took(tmp_path):
+    notes = Notes(tmp_path / "n")
+    assert notes.load_s("k") is None
+    notes.note_store("k", "x", 3.0, NOW)
+    assert notes.load_s("k") == 3.0
+    notes.note_load("k", "x", 1.0, NOW)
+    assert notes.load_s("k") == 1.0
+    size = (tmp_path / "n").stat().st_size
+    notes.note_load("k", "x", 1.1, NOW)  # as expected: nothing is written
+    assert (tmp_path / "n").stat().st_size == size
+    for _ in range(3):
+        notes.note_load("k", "x", 2.0, NOW)
+    assert notes.load_s("k") == 2.0
