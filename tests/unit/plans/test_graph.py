@@ -1,5 +1,6 @@
 """The picture of a plan is a plain document, and says what the plan says."""
 
+import time
 import xml.etree.ElementTree as ET
 
 from awaitly_nb.plans.graph import FOLD_ABOVE, Graph
@@ -59,3 +60,57 @@ def test_mermaid_text_names_cells_edges_and_classes():
     assert ":::run" in text
     assert '==>|"n"|' in text
     assert "classDef hit" in text
+
+
+def woven(count):
+    """A plan in which cells feed one to three later ones, every ninth of which runs."""
+    cells = [
+        CellPlan(name=f"v{i}", index=i, state="run" if i % 9 == 8 else "hit", seconds=float(i % 7))
+        for i in range(count)
+    ]
+    edges = [Edge(i, i + step, f"v{i}") for i in range(count) for step in (1, 4, 11)[: 1 + i % 3] if i + step < count]
+    return Plan(cells=tuple(cells), edges=tuple(edges))
+
+
+def test_two_hundred_cells_take_less_than_a_third_of_a_second():
+    plan = woven(200)
+    began = time.process_time()
+    svg = Graph(plan).to_svg()
+    assert time.process_time() - began <= 0.3
+    assert "v199" in svg
+
+
+def test_sixty_cells_are_not_wider_than_a_page_and_nothing_lies_on_anything():
+    tree = ET.fromstring(Graph(woven(FOLD_ABOVE)).to_svg())
+    assert float(tree.get("width")) < 1400
+    boxes = [[float(box.get(name)) for name in ("x", "y", "width", "height")] for box in tree.iter(f"{SVG}rect")]
+    assert len(boxes) == FOLD_ABOVE
+    for at, (x, y, width, height) in enumerate(boxes):
+        for other_x, other_y, other_width, other_height in boxes[:at]:
+            apart = x >= other_x + other_width or other_x >= x + width
+            assert apart or y >= other_y + other_height or other_y >= y + height
+
+
+def test_what_leaves_a_cell_is_written_once_and_why_one_runs_where_it_arrives():
+    cells = [CellPlan(name="raw", index=0, state="hit"), CellPlan(name="a", index=1, state="hit")]
+    reason = 'table changed: column "price" int64 -> float64'
+    cells.append(CellPlan(name="b", index=2, state="run", reason=reason, differs="table"))
+    edges = (Edge(0, 1, "table"), Edge(0, 2, "table", differs=True), Edge(0, 1, "n"))
+    tree = ET.fromstring(Graph(Plan(cells=tuple(cells), edges=edges)).to_svg())
+    texts = [node.text for node in tree.iter(f"{SVG}text")]
+    assert texts.count("table, n") == 1
+    assert any(text.startswith("table changed: column") for text in texts)
+
+
+def test_it_survives_nbconvert_and_needs_no_kernel():
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    shown = nbformat.v4.new_output("display_data", data=Graph(woven(12))._repr_mimebundle_())
+    cell = nbformat.v4.new_code_cell("%awaitly graph", outputs=[shown])
+    page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    output = page[page.index('data-mime-type="text/html"') :]
+    svg = output[output.index("<svg") :].partition("</svg>")[0] + "</svg>"
+    assert "v11" in svg
+    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")  # no request
+    assert len(list(ET.fromstring(svg).iter(f"{SVG}rect"))) == 12
