@@ -50,6 +50,28 @@ _SETTING_METHODS = frozenset({"update", "append", "insert", "setdefault", "add"}
 _SETTING_MAGICS = frozenset({"run_line_magic"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _MUTATORS_WITHOUT_CHANGE = frozenset({"head", "tail", "describe", "info", "copy", "show", "plot", "print", "sample"})
+_ONLY_READ = frozenset(
+    {
+        *("plot", "scatter", "bar", "barh", "hist", "boxplot", "violinplot", "imshow", "contour", "contourf", "stem"),
+        *("pcolormesh", "fill_between", "errorbar", "pie", "annotate", "axhline", "axvline", "axis", "legend", "title"),
+        *("heatmap", "lineplot", "scatterplot", "barplot", "histplot", "kdeplot", "countplot", "regplot", "jointplot"),
+        *(
+            "pairplot",
+            "displot",
+            "catplot",
+            "relplot",
+            "lmplot",
+            "clustermap",
+            "xlabel",
+            "ylabel",
+            "savefig",
+            "suptitle",
+        ),
+        *("write", "dump", "info", "warning", "debug", "error", "critical", "print", "pprint", "display", "imsave"),
+    }
+)
+_ONLY_READ_BEGINNINGS = ("set_", "to_", "assert_")
+"""Methods that draw, write or tell, and leave what is passed to them as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,9 +388,15 @@ def _changed_by_call(call: ast.Call) -> Iterator[str]:
             yield root
     elif isinstance(call.func, ast.Name) and call.func.id in ("print", "display", "len", "repr"):
         return
+    if isinstance(call.func, ast.Attribute) and _only_reads(call.func.attr):
+        return
     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
         if isinstance(argument, ast.Name):
             yield argument.id
+
+
+def _only_reads(method: str) -> bool:
+    return method in _ONLY_READ or method.startswith(_ONLY_READ_BEGINNINGS)
 
 
 def root_of(node: ast.AST) -> str:

