@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from awaitly_nb.plans import always_runs, parsed, plan
+from awaitly_nb.plans import always_runs, parsed, plan, without_magics
 from tests.e2e.kernels import kernel
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -59,7 +59,7 @@ class Work:
 
 def work_of(name):
     first, *rest = re.split(r"^# %%\n", (CORPUS / f"{name}.cells").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    if not always_runs(parsed(first)):
+    if not always_runs(parsed(without_magics(first)[0])):
         first = f"%%awaitly start\n{first}"
     cached = [f"%%awaitly c{at}\n{cell.rstrip()}" for at, cell in enumerate(rest)]
     return Work(("%load_ext awaitly_nb", first.rstrip(), *cached, *TAIL))
