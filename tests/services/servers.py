@@ -164,7 +164,10 @@ class Server:
 
 
 def _is_stopped(pid):
-    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    try:
+        states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # a thread ended while it was looked at, so something still runs
     return all(state in "TtZX" for state in states)
 
 
