@@ -9,7 +9,9 @@ reading and without comparing.
 from __future__ import annotations
 
 import os
+import random
 import threading
+import time
 import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,6 +65,8 @@ _TOUCH = "touch"
 
 _STEPS_ASIDE = 16
 """So many slots that others took meanwhile are passed one by one; with more it is cheaper to list."""
+
+_LONGEST_PAUSE_S = 1.0
 
 _SPARE_SEGMENTS = 64
 """So many segments beyond two for each step are left as they are; a state above that is written anew as one."""
@@ -338,18 +342,32 @@ class BlockingStates:
         name = self._name(id)
         with self._lock:
             known = self._known.get(id)
-        slot, aside = 0 if known is None else known.slot + 1, 0
-        while not self._write(name, slot, segment, fenced=run is not None):
-            # Whoever does not know the log begins at its start, and looks for its end; else few were faster.
-            one_by_one = known is not None and aside < _STEPS_ASIDE
-            taken = list(self._records.scan(slot_name(name, slot) if one_by_one else name))
+        slot, most_s, at_end = 0 if known is None else known.slot + 1, 0.0, known is not None
+        while True:
+            began = time.perf_counter()
+            if self._write(name, slot, segment, fenced=run is not None):
+                return slot
+            # Who tries again at once meets all others again, and of many that write one slot only one succeeds.
+            if at_end:
+                most_s = min(2 * max(most_s, time.perf_counter() - began), _LONGEST_PAUSE_S)
+                time.sleep(random.uniform(0, most_s))  # noqa: S311 - spreads them; nothing secret
+            taken = list(self._taken(name, slot) if at_end else self._records.scan(name))
+            at_end = True
             later = [record for record in taken if run is not None and (run_of(record) or 0) > run]
             if later:
                 holder = self._leases.holder(id)
                 raise LeaseHeldError(holder.owner if holder else "a later run", holder.since if holder else None)
             slots = [found for record in taken if (found := slot_of(name, record.name)) is not None]
-            slot, aside = max(slot, *slots) + 1 if slots else slot, aside + 1
-        return slot
+            slot = max(slot, *slots) + 1 if slots else slot
+
+    def _taken(self, name: str, slot: int) -> Iterable[Record]:
+        """Return the records from `slot` on; where the log is far ahead, all of it."""
+        looked = [self._records.read(slot_name(name, slot))]
+        while looked[-1] is not None and len(looked) < _STEPS_ASIDE:
+            looked.append(self._records.read(slot_name(name, slot + len(looked))))
+        if looked[-1] is None:
+            return [record for record in looked if record is not None]
+        return self._records.scan(name)
 
     def _write(self, name: str, slot: int, segment: Segment, *, fenced: bool) -> bool:
         for part, content in segment.parts.items():

@@ -48,7 +48,7 @@ def test_eight_processes_that_save_a_thousand_steps_lose_none(opening):
         )
         for who in range(WRITERS)
     ]
-    told = [process.communicate(timeout=240)[1].decode() for process in processes]
+    told = [process.communicate(timeout=480)[1].decode() for process in processes]
     assert told == [""] * WRITERS
     store = eval(opening, {"aw": aw})
     state = store.blocking.load("wf")
