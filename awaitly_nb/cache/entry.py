@@ -76,6 +76,9 @@ class Entry(Frozen, kw_only=True):
         How often it was served, as far as was counted.
     call
         Of an automatic key, the call as people read it, with a digest of its arguments; else None.
+    came
+        Of what was computed elsewhere: under which name its signer is trusted, and the versions of Python and of
+        packages there; each with its name. Empty for what was computed here.
     """
 
     key: str
@@ -89,6 +92,7 @@ class Entry(Frozen, kw_only=True):
     expires_at: datetime | None = None
     hits: int = 0
     call: str | None = None
+    came: tuple[tuple[str, str], ...] = ()
 
     # Written out, because a listing makes a hundred thousand.
     def __init__(
@@ -275,7 +279,16 @@ def entry_of(name: str, head: dict[str, Any], hits: int = 0) -> Entry:
         expires_at=_instant(get("expires_at")) if "expires_at" in head else None,
         hits=hits,
         call=call if type(call := get("call")) is str else None,
+        came=_came(head["came"]) if "came" in head else (),
     )
+
+
+def _came(told: Any) -> tuple[tuple[str, str], ...]:  # Any: anybody may have written it
+    if not isinstance(told, dict) or type(told.get("signer")) is not str:
+        return ()
+    packages = told.get("packages")
+    versions = {"python": told.get("python"), **(packages if isinstance(packages, dict) else {})}
+    return (("signer", told["signer"]), *((name, text) for name, text in versions.items() if type(text) is str))
 
 
 def _instant(value: Any) -> datetime | None:  # Any: anybody may have written it

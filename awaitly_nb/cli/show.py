@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from awaitly_nb.manage import shown_key, shown_text
+from awaitly_nb.manage import came_from, shown_key, shown_text
 from awaitly_nb.units import (
     counted,
     fit_width,
@@ -227,6 +227,8 @@ def details(found: Sequence[EntryDetails]) -> None:
             out.print(inert(f"{kind} {name}: {_first_line(shown)}"))
         for path in one.files:
             out.print(inert(f"file {path}"))
+        if told := came_from(one.entry):
+            out.print(inert(told))
         seen = one.preview
         if seen.facts:
             out.print(inert(", ".join(seen.facts), style="dim"))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         EntryDetails as EntryDetails,
         Removal as Removal,
         Trash as Trash,
+        came_from as came_from,
         entry_data as entry_data,
         find as find,
         folder_stamp as folder_stamp,
@@ -52,7 +53,7 @@ else:
         __name__,
         {
             "entries": (
-                "EntryDetails Removal TRASH Trash entry_data find folder_stamp listed names remove remove_one "
+                "EntryDetails Removal TRASH Trash came_from entry_data find folder_stamp listed names remove remove_one "
                 "retry show shown_key undo"
             ),
             "health": "Finding config doctor",

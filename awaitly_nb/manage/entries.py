@@ -6,10 +6,12 @@ magics and the shell call these, so that a word means the same in all of them. G
 
 from __future__ import annotations
 
+import platform
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.cache import (
@@ -38,6 +40,7 @@ __all__ = [
     "EntryDetails",
     "Removal",
     "Trash",
+    "came_from",
     "entry_data",
     "find",
     "folder_stamp",
@@ -260,6 +263,22 @@ def _part_text(shown: Any) -> str:  # Any: plain JSON data
     return " ".join([kind, ", ".join(facts)]).strip()
 
 
+def came_from(entry: Entry) -> str:
+    """Return from whom an entry came and what it was computed with that is another version here; "" for one of ours."""
+    if not entry.came:
+        return ""
+    (_, signer), *versions = entry.came
+    other = ", ".join(f"{name} {there}, here {here}" for name, there in versions if (here := _here(name)) != there)
+    return f"came from {signer}, computed on another machine" + (f": {other}" if other else "")
+
+
+def _here(name: str) -> str:
+    try:
+        return platform.python_version() if name == "python" else metadata.version(name)
+    except (metadata.PackageNotFoundError, ValueError):
+        return "not installed"
+
+
 def entry_data(entry: Entry) -> dict[str, Any]:
     """Return what is known of an entry as plain JSON data."""
     return {
@@ -273,6 +292,7 @@ def entry_data(entry: Entry) -> dict[str, Any]:
         "expires_at": entry.expires_at and entry.expires_at.isoformat(),
         "hits": entry.hits,
         "call": entry.call,
+        "came": dict(entry.came),
     }
 
 

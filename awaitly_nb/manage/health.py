@@ -7,12 +7,14 @@ import platform
 import shutil
 import stat
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from awaitly_nb import cache, config as configuration
-from awaitly_nb.manage.entries import find
+from awaitly_nb.errors import AwaitlyError
+from awaitly_nb.manage.entries import came_from, find
 from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def doctor(*, fix: bool = False) -> list[Finding]:
     fix
         Repair what can be repaired in the cache folder: orphan files, damaged entries, a damaged database.
     """
-    return [*_installation(), *_settings(), *_folder(fix=fix)]
+    return [*_installation(), *_settings(), *_folder(fix=fix), *_remote()]
 
 
 def _installation() -> Iterator[Finding]:
@@ -114,8 +116,40 @@ def _folder(*, fix: bool) -> Iterator[Finding]:
     entries = find()
     size = show_size(sum(entry.size_bytes or 0 for entry in entries))
     yield Finding("cached", ok=True, state=f"{len(entries):,} keys, {size}")
+    yield from _came(entries)
     if failed := sum(not entry.ok for entry in entries):
         yield Finding("failures", ok=True, state=f"{failed:,} are replayed; retry runs them again")
+
+
+def _came(entries: list[cache.Entry]) -> Iterator[Finding]:
+    """Say what came from whom, and what it was computed with that is another version here."""
+    for told, count in Counter(came_from(entry) for entry in entries if entry.came).most_common():
+        yield Finding("from others", ok=True, state=f"{count:,} of the keys: {told}")
+
+
+def _remote() -> Iterator[Finding]:
+    """Ask the remote of the settings whose entries it has; a person waits for that."""
+    address = configuration.settings().remote
+    if address is None:
+        return
+    shown = next(str(setting.value) for setting in configuration.explain() if setting.name == "remote")
+    try:
+        signers = cache.open_remote(address).signers()
+    except AwaitlyError as exc:
+        yield Finding("remote", ok=False, state=f"{shown} cannot be used: {exc}")
+        return
+    yield Finding("remote", ok=True, state=f"{shown}, {sum(one.entries for one in signers):,} entries")
+    for one in signers:
+        count = _entries(one.entries)
+        if one.name is not None:
+            yield Finding("remote", ok=True, state=f"{count} signed by {one.name}")
+        else:
+            todo = f'compare these words with their owner, then: awaitly-nb trust add "{one.key}" --name NAME'
+            yield Finding("remote", ok=False, state=f"{count} signed by {one.key.words}, whom you do not trust: {todo}")
+
+
+def _entries(number: int) -> str:
+    return "1 entry is" if number == 1 else f"{number:,} entries are"
 
 
 def _version(name: str) -> str | None:

@@ -21,7 +21,7 @@ from awaitly_nb.drawing import html_of
 from awaitly_nb.engine import recent_runs
 from awaitly_nb.errors import NotCachedError
 from awaitly_nb.keys import Parts, diff, nearest
-from awaitly_nb.manage.entries import find, names
+from awaitly_nb.manage.entries import came_from, find, names
 from awaitly_nb.units import STATES, WORDS, did_you_mean, show_age, show_duration, show_took, visible
 
 if TYPE_CHECKING:
@@ -222,6 +222,9 @@ def _of_run(workflow: str, step: StepSummary) -> Explanation:
     match step.state:
         case "hit" | "replayed failure":
             line = f"{WORDS[STATES.get(step.state, step.state)]}, {_computed(marks, step.step_key, now)}"
+            entry = next((one for one in find() if (one.namespace, one.key) == (workflow, step.step_key)), None)
+            if entry is not None and entry.came:
+                line += f"; {came_from(entry)}"
             if "changed" in step.reason:
                 line += "; its code changed since"
         case "running" | "waiting":
@@ -244,6 +247,7 @@ def _of_entry(entry: Entry) -> Explanation:
     at = "" if entry.created_at is None else f" {show_age(entry.created_at, now)}"
     took = "" if entry.duration_s is None else f" in {show_took(entry.duration_s)}"
     line = f"{'computed' if entry.ok else 'failed'}{at}{took}" + (f": {told}" if told else "")
+    line = "; ".join(filter(None, (line, came_from(entry))))
     return Explanation(name=step_id, key=entry.key, line=line, changes=changes)
 
 

@@ -176,3 +176,32 @@ def test_notes_that_a_trusted_signer_forged_are_left_out(tmp_path):
         file.writelines(json.dumps(one, default=str) + "\n" for one in wrong)
     (record,) = Notes(tmp_path / "notes.jsonl").records()
     assert record.at == datetime.fromtimestamp(5, UTC)
+
+
+def test_doctor_and_why_tell_of_trust_and_place(ci, laptop, remote):
+    ci.awaitly("push", ci.work / "n.ipynb")
+    store = aw.open_store(remote).records
+    pulled = laptop.data("pull", laptop.work / "n.ipynb")
+    assert len(pulled["pulled"]) == 3
+    found = {(one["what"], one["ok"]): one["state"] for one in laptop.data("doctor", code=None)}
+    assert found["from others", True] == "3 of the keys: came from ci, computed on another machine"
+    assert "3 entries are signed by ci" in [one["state"] for one in laptop.data("doctor", code=None)]
+    assert "came from ci, computed on another machine" in laptop.awaitly("why", "model")
+    laptop.awaitly("trust", "remove", "ci")
+    said = next(one for one in laptop.data("doctor", code=1) if one["what"] == "remote" and not one["ok"])
+    key = ci.data("trust", "key")
+    assert said["state"].startswith(f"3 entries are signed by {key['words']}, whom you do not trust")
+    assert f'awaitly-nb trust add "{key["key"]}" --name NAME' in said["state"]
+    store.close()
+
+
+def test_a_version_that_is_another_one_here_is_told(tmp_path):
+    from awaitly_nb.cache import Entry
+    from awaitly_nb.manage import came_from
+
+    entry = Entry(key="k", came=(("signer", "ci"), ("python", "3.1"), ("numpy", "1.0"), ("nowhere-at-all", "2.0")))
+    told = came_from(entry)
+    assert told.startswith("came from ci, computed on another machine: python 3.1, here ")
+    assert "numpy 1.0, here " in told
+    assert told.endswith("nowhere-at-all 2.0, here not installed")
+    assert came_from(Entry(key="k")) == ""
