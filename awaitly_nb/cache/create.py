@@ -191,8 +191,7 @@ _sources: dict[str, Source | None] = {}
 
 def _put_remote_behind(cache: StoredCache, folder: Folder, chosen: Settings) -> None:
     from awaitly_nb.cache.remote import Remote
-    from awaitly_nb.codec import Identity
-    from awaitly_nb.config import identity_path
+    from awaitly_nb.codec import own_identity
 
     if chosen.remote is not None and (source := _source_at(chosen.remote, chosen.remote_wait)) is not None:
         cache.store = Remote(
@@ -201,7 +200,7 @@ def _put_remote_behind(cache: StoredCache, folder: Folder, chosen: Settings) -> 
             source,
             always=chosen.remote_write == "always",
             size_limit=chosen.size_limit,
-            identity=lambda: Identity.own(identity_path()),
+            identity=own_identity,
         )
 
 

@@ -19,7 +19,7 @@ from awaitly_nb.cli import show
 from awaitly_nb.cli.options import FAILED, as_json
 from awaitly_nb.cli.travel import what_it_was_made_with
 from awaitly_nb.codec import EnvelopeError, UntrustedSignerError
-from awaitly_nb.config import cache_directory, explain, identity_path, settings
+from awaitly_nb.config import cache_directory, explain, settings
 from awaitly_nb.errors import AwaitlyError, MisuseError
 from awaitly_nb.stores import DamagedRecordError
 from awaitly_nb.units import show_size
@@ -113,7 +113,7 @@ def push_command(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
     Exit codes: 0 all of them are there; 1 some could not be sent, and the next call goes on with these.
     """
     from awaitly_nb.cache import export_entries
-    from awaitly_nb.codec import Identity
+    from awaitly_nb.codec import own_identity
     from awaitly_nb.plans import cell_codes, notes_of, plan as make_plan
     from awaitly_nb.share import exposed_in
 
@@ -125,7 +125,7 @@ def push_command(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
     automatic = settings().auto if auto is None else auto
     found = make_plan(notebook, auto=automatic)
     hits, directory = _hits(found), cache_directory(notebook.absolute().parent)
-    identity, made = Identity.own(identity_path()), what_it_was_made_with(notebook)
+    identity, made = own_identity(), what_it_was_made_with(notebook)
 
     def push(namespace: str, key: str) -> int | None:
         for entry in export_entries(directory, [(namespace, key)]):

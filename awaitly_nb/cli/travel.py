@@ -20,7 +20,7 @@ import click
 
 from awaitly_nb.cli import show
 from awaitly_nb.cli.options import as_json
-from awaitly_nb.config import cache_directory, identity_path, settings
+from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import CacheError, MisuseError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes:
     what the results tell of themselves (sources, paths, inputs as they are shown). The values are not looked into.
     """
     from awaitly_nb.cache import export_entries
-    from awaitly_nb.codec import Identity
+    from awaitly_nb.codec import own_identity
     from awaitly_nb.plans import cell_codes, notes_of, plan as make_plan
     from awaitly_nb.share import exposed_in, pack
 
@@ -127,7 +127,7 @@ def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes:
         for entry in export_entries(directory, cells):
             yield cells[entry.namespace, entry.key], entry
 
-    identity = Identity.own(identity_path())
+    identity = own_identity()
     count = pack(file, content, leaving(), name=notebook.name, identity=identity, made=made)
     if count != len(entries):
         file.unlink()

@@ -12,7 +12,7 @@ import click
 from awaitly_nb import manage
 from awaitly_nb.cli import show
 from awaitly_nb.cli.options import CommandGroup, as_json
-from awaitly_nb.config import identity_path, trusted_keys_path
+from awaitly_nb.config import trusted_keys_path
 from awaitly_nb.errors import AwaitlyError
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def trust_key(*, as_json: bool) -> None:
 
     Who trusts it opens what you pack, and cannot sign anything in your name.
     """
-    from awaitly_nb.codec import Identity
+    from awaitly_nb.codec import own_identity
 
-    public = Identity.own(identity_path()).public
+    public = own_identity().public
     if as_json:
         show.data({"key": str(public), "words": public.words})
     else:

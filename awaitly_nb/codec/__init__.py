@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         PublicKey as PublicKey,
         TrustedKeys as TrustedKeys,
         UntrustedSignerError as UntrustedSignerError,
+        own_identity as own_identity,
         signer_name as signer_name,
     )
     from awaitly_nb.codec.pickling import (
@@ -60,7 +61,7 @@ else:
             "by_value": "from_bytes is_travelling to_bytes",
             "envelope": "SCHEMA EnvelopeError Opened check_buffers open_envelope read_head reseal seal",
             "failures": "failure_from_data failure_to_data",
-            "identity": "Identity PublicKey TrustedKeys UntrustedSignerError signer_name",
+            "identity": "Identity PublicKey TrustedKeys UntrustedSignerError own_identity signer_name",
             "pickling": (
                 "Encoded Shape UndecodableError copied copied_if_light decode decode_plain encode is_heavy "
                 "is_used_up refuse_used_up"

@@ -1,5 +1,6 @@
 """Key pairs, and the keys of others."""
 
+import base64
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from awaitly_nb import MisuseError
-from awaitly_nb.codec import Identity, PublicKey, TrustedKeys
+from awaitly_nb.codec import Identity, PublicKey, TrustedKeys, own_identity, signer_name
 
 # RFC 8032, section 7.1, test 2: a private key, its public key, a message and its signature.
 PRIVATE = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
@@ -87,3 +88,17 @@ def test_trust_has_names(tmp_path):
     (tmp_path / "c" / "trusted.json").write_text("[1")
     with pytest.raises(MisuseError, match="cannot be read"):
         trusted.all()
+
+
+def test_a_key_pair_from_the_environment_is_used_and_makes_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("AWAITLY_NB_IDENTITY", base64.b64encode(bytes(range(32))).decode())
+    assert own_identity().public == Identity(bytes(range(32))).public
+    assert signer_name(own_identity().public) == "you"
+    assert signer_name(Identity(bytes(32)).public) is None
+    assert list(tmp_path.iterdir()) == []
+    for wrong in ("x", "AAAA", "é" * 44):
+        monkeypatch.setenv("AWAITLY_NB_IDENTITY", wrong)
+        with pytest.raises(MisuseError, match="holds no private key") as told:
+            own_identity()
+        assert wrong not in str(told.value).replace("base64", "")
