@@ -42,7 +42,16 @@ if TYPE_CHECKING:
     from awaitly_nb.cache.folder import Folder
     from awaitly_nb.stores import Body
 
-__all__ = ["Exported", "check_entry", "export_entries", "import_entry", "made_here", "staged"]
+__all__ = [
+    "Announced",
+    "Exported",
+    "announce_entries",
+    "check_entry",
+    "export_entries",
+    "import_entry",
+    "made_here",
+    "staged",
+]
 
 
 class Exported(NamedTuple):
@@ -68,11 +77,40 @@ class Exported(NamedTuple):
         """Size of the body."""
         return sum(memoryview(part).nbytes for part in self.body)
 
-    @property
-    def text(self) -> str:
-        """Everything in it that can be read without unpickling: the head, the files it read, the parts of its key."""
-        length = (read_head(self.head) or {}).get("notes_bytes", 0)
-        return self.head + "\n" + bytes(self.body[0]).decode("ascii", "replace") if length else self.head
+
+class Announced(NamedTuple):
+    """What is told of an entry that is about to leave.
+
+    Attributes
+    ----------
+    namespace, key
+        Where it is cached.
+    text
+        Everything in it that can be read without unpickling: the head, the files it read, the parts of its key.
+    size_bytes
+        Size of its body here.
+    """
+
+    namespace: str
+    key: str
+    text: str
+    size_bytes: int
+
+
+def announce_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[str, str]]) -> Iterator[Announced]:
+    """Yield what is told of the entries that `export_entries` would yield; large buffers are not read for that.
+
+    Raises
+    ------
+    EnvelopeError
+        One does not verify here.
+    StoreError
+        The folder cannot be read.
+    """
+    folder = open_folder(directory)
+    for namespace, key, opened, size in _leaving(folder, wanted):
+        text = json.dumps(opened.head) + "\n" + _whole_notes(opened, folder).decode("ascii", "replace")
+        yield Announced(namespace, key, text, size)
 
 
 def export_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[str, str]]) -> Iterator[Exported]:
@@ -87,20 +125,24 @@ def export_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[str
     """
     folder = open_folder(directory)
     secret = Secret(os.urandom(32))
-    for namespace, key in wanted:
-        name = namespace + SEPARATOR + key
-        found = folder.fetch(name)
-        if found is None:
-            continue
-        opened = open_envelope(name, found[0], found[1], folder.keyring)
+    for namespace, key, opened, _ in _leaving(folder, wanted):
         check_buffers(opened)
-        if opened.head.get("ok", True) is not True:
-            continue
+        name = namespace + SEPARATOR + key
         # The name is told to whoever checks it, and entries of format 1 have none.
         whole = opened._replace(
             head={**opened.head, "name": name_digest(name)}, notes=memoryview(_whole_notes(opened, folder))
         )
         yield Exported(namespace, key, *_sealed_anew(name, whole, secret))
+
+
+def _leaving(folder: Folder, wanted: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, Opened, int]]:
+    """Yield the successes that are there, verified but for large buffers, and what their bodies take."""
+    for namespace, key in wanted:
+        name = namespace + SEPARATOR + key
+        if (found := folder.fetch(name)) is not None:
+            opened = open_envelope(name, found[0], found[1], folder.keyring)
+            if opened.head.get("ok", True) is True:
+                yield namespace, key, opened, memoryview(found[1]).nbytes
 
 
 def import_entry(

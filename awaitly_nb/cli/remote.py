@@ -112,7 +112,7 @@ def push_command(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
 
     Exit codes: 0 all of them are there; 1 some could not be sent, and the next call goes on with these.
     """
-    from awaitly_nb.cache import export_entries
+    from awaitly_nb.cache import announce_entries, export_entries
     from awaitly_nb.codec import own_identity
     from awaitly_nb.plans import cell_codes, notes_of, plan as make_plan
     from awaitly_nb.share import exposed_in
@@ -128,8 +128,9 @@ def push_command(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
     identity, made = own_identity(), what_it_was_made_with(notebook)
 
     def push(namespace: str, key: str) -> int | None:
+        for told in announce_entries(directory, [(namespace, key)]):
+            done.exposed += exposed_in(told.text, f"the entry of {hits[namespace, key]}")
         for entry in export_entries(directory, [(namespace, key)]):
-            done.exposed += exposed_in(entry.text, f"the entry of {hits[namespace, key]}")
             return entry.size_bytes if published.publish(entry, identity, made=made) else None
         raise MisuseError("it is gone from the cache")
 

@@ -90,7 +90,7 @@ def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes:
     Lists first what would be in it, and warns of what looks like a secret or personal data: in the notebook, and in
     what the results tell of themselves (sources, paths, inputs as they are shown). The values are not looked into.
     """
-    from awaitly_nb.cache import export_entries
+    from awaitly_nb.cache import announce_entries, export_entries
     from awaitly_nb.codec import own_identity
     from awaitly_nb.plans import cell_codes, notes_of, plan as make_plan
     from awaitly_nb.share import exposed_in, pack
@@ -105,7 +105,7 @@ def pack_command(*, notebook: Path, output: Path | None, auto: bool | None, yes:
     content = notebook.read_bytes()
     notes = notes_of(directory).of_codes(cell_codes(notebook, auto=automatic))
     entries, exposed = [], list(exposed_in(content.decode("utf-8", "replace"), notebook.name))
-    for entry in export_entries(directory, cells):
+    for entry in announce_entries(directory, cells):
         name = cells[entry.namespace, entry.key]
         entries.append((name, entry.size_bytes))
         exposed += exposed_in(entry.text, f"the entry of {name}")

@@ -64,7 +64,7 @@ class User:
         done = subprocess.run(
             command, cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=120, check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, (done.returncode, done.stdout[-2000:], done.stderr[-2000:])
         return json.loads(done.stdout.splitlines()[-1])
 
     def awaitly(self, *arguments, code=0, stdin=None):
