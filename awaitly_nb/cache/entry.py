@@ -109,6 +109,7 @@ class Entry(Frozen, kw_only=True):
         expires_at: datetime | None = None,
         hits: int = 0,
         call: str | None = None,
+        came: tuple[tuple[str, str], ...] = (),
     ) -> None:
         _set(self, "key", key)
         _set(self, "namespace", namespace)
@@ -121,6 +122,7 @@ class Entry(Frozen, kw_only=True):
         _set(self, "expires_at", expires_at)
         _set(self, "hits", hits)
         _set(self, "call", call)
+        _set(self, "came", came)
 
     @property
     def age_s(self) -> float | None:

@@ -53,8 +53,8 @@ else:
         __name__,
         {
             "entries": (
-                "EntryDetails Removal TRASH Trash came_from entry_data find folder_stamp listed names remove remove_one "
-                "retry show shown_key undo"
+                "EntryDetails Removal TRASH Trash came_from entry_data find folder_stamp listed names remove "
+                "remove_one retry show shown_key undo"
             ),
             "health": "Finding config doctor",
             "previews": "Preview preview shown_text",
