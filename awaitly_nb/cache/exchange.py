@@ -1,7 +1,7 @@
 """Entries that leave a folder for somebody else's, and that come from one.
 
-What leaves was verified under the secrets of this folder, has every part of its key in it, and is sealed with a secret
-that is thrown away: nothing that a local secret signed leaves the machine. What comes in must have been vouched for by
+What leaves was verified under the secrets of this folder, has every part of its key in it, and has no signature any
+more: nothing that a local secret signed leaves the machine. What comes in must have been vouched for by
 other means (see `awaitly_nb.share`); it is looked at as far as that goes without a pickle, and is signed with the
 secret that signs here. Nothing is unpickled in either direction. Failures do not travel: they may hold pickles that
 another secret signed.
@@ -10,7 +10,6 @@ another secret signed.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -27,19 +26,21 @@ from awaitly_nb.codec import (
     Encoded,
     EnvelopeError,
     Opened,
-    Secret,
     check_buffers,
     default_keyring,
     open_envelope,
     read_head,
     reseal,
+    unsigned,
 )
 from awaitly_nb.stores import DamagedRecordError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
     from awaitly_nb.cache.folder import Folder
+    from awaitly_nb.codec import Secret
     from awaitly_nb.stores import Body
 
 __all__ = [
@@ -124,15 +125,12 @@ def export_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[str
         The folder cannot be read.
     """
     folder = open_folder(directory)
-    secret = Secret(os.urandom(32))
     for namespace, key, opened, _ in _leaving(folder, wanted):
         check_buffers(opened)
-        name = namespace + SEPARATOR + key
         # The name is told to whoever checks it, and entries of format 1 have none.
-        whole = opened._replace(
-            head={**opened.head, "name": name_digest(name)}, notes=memoryview(_whole_notes(opened, folder))
-        )
-        yield Exported(namespace, key, *_sealed_anew(name, whole, secret))
+        members = {**opened.head, "name": name_digest(namespace + SEPARATOR + key)}
+        head, body = unsigned(opened, members, _whole_notes(opened, folder))
+        yield Exported(namespace, key, head, tuple(body))
 
 
 def _leaving(folder: Folder, wanted: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, Opened, int]]:

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from awaitly_nb.codec.pickling import Encoded, Shape
     from awaitly_nb.codec.secrets import Keyring, Secret
 
-__all__ = ["SCHEMA", "EnvelopeError", "Opened", "check_buffers", "open_envelope", "read_head", "reseal", "seal"]
+__all__ = [
+    "SCHEMA",
+    "EnvelopeError",
+    "Opened",
+    "check_buffers",
+    "open_envelope",
+    "read_head",
+    "reseal",
+    "seal",
+    "unsigned",
+]
 
 Body: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -129,14 +139,9 @@ def seal(
     """
     stream = encoded.stream
     head: dict[str, Any] = {"schema": SCHEMA, "secret": secret.id, **members}
-    body: list[Body] = [notes, stream] if notes else [stream]
-    signed = tuple(body) if notes else (b"", stream)
-    if notes:
-        head["notes_bytes"] = len(notes)
-    if notes or encoded.buffers:
-        head["stream_bytes"] = len(stream)
+    body = _laid_out(head, notes, stream, encoded.buffers)
+    signed: tuple[Body, ...] = (notes, stream) if notes else (b"", stream)
     if encoded.buffers:
-        head["buffers"] = [buffer.nbytes for buffer in encoded.buffers]
         if sum(head["buffers"]) < MAC_FROM:
             signed += encoded.buffers
         else:
@@ -144,17 +149,43 @@ def seal(
             head["nonce"] = nonce.hex()
             head["macs"] = _macs(secret.derive(nonce), encoded.buffers)
         head["sums"] = _checksums(encoded.buffers)
-        offset = len(notes) + len(stream)
-        for buffer in encoded.buffers:
-            if gap := -offset % ALIGNMENT:
-                body.append(_PADDING[:gap])
-            body.append(buffer)
-            offset += gap + buffer.nbytes
     if encoded.shapes:
         head["shapes"] = encoded.shapes
     text = _to_json(head)
     signature = secret.sign(_front(SCHEMA, name, text), *signed)
     return f'{text[:-1]}{_SIGNATURE}{signature}"}}', body
+
+
+def _laid_out(head: dict[str, Any], notes: Body, stream: Body, buffers: Sequence[memoryview]) -> list[Body]:
+    """Return the parts of a body, and tell their lengths in its head."""
+    body: list[Body] = [notes, stream] if notes else [stream]
+    if notes:
+        head["notes_bytes"] = len(notes)
+    if notes or buffers:
+        head["stream_bytes"] = len(stream)
+    if buffers:
+        head["buffers"] = [buffer.nbytes for buffer in buffers]
+        offset = len(notes) + len(stream)
+        for buffer in buffers:
+            if gap := -offset % ALIGNMENT:
+                body.append(_PADDING[:gap])
+            body.append(buffer)
+            offset += gap + buffer.nbytes
+    return body
+
+
+def unsigned(opened: Opened, members: Mapping[str, Any], notes: Body) -> tuple[str, list[Body]]:
+    """Return head and body of a verified entry without a signature: who sends it vouches for it by other means.
+
+    Checksums are those that were signed with it, so that large buffers are not read for this.
+    """
+    head = {"schema": SCHEMA, **{member: value for member, value in members.items() if member not in _LAYOUT}}
+    body = _laid_out(head, notes, opened.stream, opened.buffers)
+    if opened.buffers:
+        head["sums"] = list(opened.sums)
+    if opened.shapes:
+        head["shapes"] = opened.shapes
+    return _to_json(head), body
 
 
 def reseal(name: str, opened: Opened, encoded: Encoded, secret: Secret) -> tuple[str, list[Body]]:
