@@ -78,6 +78,16 @@ class User:
         assert code is None or done.exit_code == code, done.output
         return done.output
 
+    def shell(self, *arguments):
+        """Run a command in a process of its own, with the packages of this user."""
+        code = "from awaitly_nb.cli import main; main()"
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def data(self, *arguments, **options):
         return json.loads(self.awaitly(*arguments, "--json", **options))
 

@@ -231,3 +231,35 @@ def test_the_private_key_never_leaves(ann, file):
     assert private not in data
     assert secret not in data
     assert secret.hex().encode() not in data
+
+
+def installed(user, version):
+    """Have a package in this version where the user's Python finds it."""
+    site = user.home / "lib" / "site-packages"
+    (site / "tinypkg").mkdir(parents=True)
+    (site / "tinypkg" / "__init__.py").write_text("def twice(x):\n    return 2 * x\n")
+    about = site / f"tinypkg-{version}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tinypkg\nVersion: {version}\n")
+    (about / "top_level.txt").write_text("tinypkg\n")
+    user.environment["PYTHONPATH"] = str(site)
+
+
+@pytest.mark.slow
+def test_an_entry_for_another_version_of_a_package_is_a_miss_that_says_which(tmp_path):
+    ann, bob, eve = users = [User(tmp_path / name) for name in ("ann", "bob", "eve")]
+    for user, version in zip(users, ("1.2.0", "1.3.0", "1.2.9"), strict=True):
+        installed(user, version)
+    ann.write(["import tinypkg", "%%awaitly double\ntotal = tinypkg.twice(21)\narray = [1.0]"])
+    ann.run_all()
+    ann.shell("pack", "n.ipynb", "-o", tmp_path / "n.awaitly", "--yes")
+    for user in (bob, eve):
+        user.trust(ann)
+    told = bob.shell("open", tmp_path / "n.awaitly", "--trust")
+    assert "tinypkg: 1.2.0 there, 1.3.0 here" in told
+    assert "tinypkg 1.2.0 -> 1.3.0" in told
+    assert "0 hit, 1 run" in told
+    assert "(tinypkg 1.2.0 -> 1.3.0)" in bob.run_all()[0][0]
+    assert "1 hit" in eve.shell("open", tmp_path / "n.awaitly", "--trust")
+    assert eve.run_all()[0][0].startswith("from cache")
+    assert "came from ann, computed on another machine: tinypkg 1.2.0, here 1.2.9" in eve.shell("why", "double")
