@@ -581,7 +581,11 @@ def progress(*, quiet: bool, total: int | None = None) -> Iterator[RunProgress]:
     with err.status("starting a kernel") if err.is_terminal else nullcontext() as status:
 
         def tick() -> None:
-            while not ended.wait(_TICK_S if status is not None else _PIPE_TICK_S):
+            began = time.monotonic()
+            # A log needs no line for each second of an hour; whoever watches one waits for the first.
+            while not ended.wait(
+                _TICK_S if status is not None or time.monotonic() - began < _WATCHED_S else _UNWATCHED_TICK_S
+            ):
                 if status is not None:
                     status.update(inert(shown.status()))
                 else:
@@ -596,5 +600,5 @@ def progress(*, quiet: bool, total: int | None = None) -> Iterator[RunProgress]:
             ticker.join()
 
 
-_TICK_S = 0.5
-_PIPE_TICK_S = 2.0
+_TICK_S = 1.0
+_WATCHED_S, _UNWATCHED_TICK_S = 600.0, 10.0

@@ -73,3 +73,18 @@ def test_on_a_terminal_the_line_changes_by_itself(monkeypatch):
         while "fit running for" not in written.getvalue() and time.monotonic() < deadline:
             pass
     assert "0 of 17 steps done, fit running for" in written.getvalue()
+
+
+@pytest.mark.parametrize(("watched_s", "tells"), [(600.0, True), (0.0, False)])
+def test_in_a_pipe_it_is_told_each_second_while_somebody_may_watch(monkeypatch, watched_s, tells):
+    written = io.StringIO()
+    assert show._TICK_S <= 1.0
+    monkeypatch.setattr(show, "_TICK_S", 0.001)
+    monkeypatch.setattr(show, "_WATCHED_S", watched_s)
+    monkeypatch.setattr(show, "Console", lambda **_: Console(file=written, force_terminal=False, width=100))
+    with show.progress(quiet=False, total=17) as progress:
+        progress.run_event(event("step_start"), None)
+        deadline = time.monotonic() + (20 if tells else 0.2)
+        while written.getvalue().count("fit running for") < 3 and time.monotonic() < deadline:
+            pass
+    assert (written.getvalue().count("0 of 17 steps done, fit running for") >= 3) is tells
