@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,25 @@ def test_a_wheel_puts_it_where_jupyterlab_looks():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert shared == {FILES.relative_to(ROOT).as_posix(): f"share/jupyter/labextensions/{NAME}"}
+
+
+@pytest.mark.slow
+def test_a_wheel_that_is_built_and_installed_brings_the_extension_and_jupyterlab_finds_it(tmp_path):
+    from jupyterlab_server.config import get_federated_extensions
+
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    wheels, installed = tmp_path / "wheels", tmp_path / "installed"
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, ROOT], check=True, timeout=240)
+    (wheel,) = wheels.glob("awaitly_nb-*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        ours = [one for one in packed.infolist() if f"share/jupyter/labextensions/{NAME}/" in one.filename]
+    assert len(ours) == len([path for path in FILES.rglob("*") if path.is_file()])
+    assert sum(one.file_size for one in ours) < 100_000
+    subprocess.run([*pip, "install", "--no-deps", "--target", installed, wheel], check=True, timeout=240)
+    place = installed / "share" / "jupyter" / "labextensions"
+    found = get_federated_extensions([str(place)])
+    assert set(found) == {NAME}
+    assert (place / NAME / found[NAME]["jupyterlab"]["_build"]["load"]).read_bytes() == SCRIPT.read_bytes()
 
 
 def test_every_command_of_toolbars_menus_and_keys_is_one_that_the_script_adds():

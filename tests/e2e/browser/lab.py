@@ -76,15 +76,20 @@ def shrink(picture: Path) -> None:
 
 
 class Server:
-    """A JupyterLab server in a folder of its own.
+    """A JupyterLab or Notebook server in a folder of its own.
 
     Parameters
     ----------
     folder
         For notebooks, settings and log. Nothing of the user's is read.
+    app
+        "lab" or "notebook".
+    packages
+        Where another version of it, and of JupyterLab, was installed with `pip --target`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, app: str = "lab", packages: Path | None = None) -> None:
+        self.app = app
         self.root = folder / "work"
         self.settings = folder / "settings"
         self.data = folder / "data"
@@ -100,18 +105,23 @@ class Server:
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
             "JUPYTER_DATA_DIR": str(self.data),
             "JUPYTER_RUNTIME_DIR": str(folder / "run"),
+            "JUPYTER_PREFER_ENV_PATH": "0",  # our own link comes before an extension of the environment
             "JUPYTERLAB_SETTINGS_DIR": str(self.settings),
             "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
             "OMP_NUM_THREADS": "1",  # threads that spin for a busy core make a shared machine ten times slower
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
+        if packages is not None:
+            share = packages / "share" / "jupyter"
+            env |= {"PYTHONPATH": str(packages), "JUPYTER_PATH": str(share), "JUPYTERLAB_DIR": str(share / "lab")}
+        module, exposed = {"lab": ("jupyterlab", "LabApp"), "notebook": ("notebook", "JupyterNotebookApp")}[app]
         self.log = folder / "lab.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+                    *(sys.executable, "-m", module, "--no-browser", "--allow-root", "--ip=127.0.0.1"),
                     *(f"--port={self.port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=t"),
-                    "--LabApp.expose_app_in_browser=True",
+                    f"--{exposed}.expose_app_in_browser=True",
                     f"--ServerApp.root_dir={self.root}",
                 ],
                 env=env,
@@ -172,9 +182,24 @@ class Lab:
         self.name = name
         self.path = server.root / name
 
-    def open(self, *, kernel: bool = True) -> Lab:
-        """Open the notebook; wait until its kernel is idle, or until it is drawn when no kernel is wanted."""
-        self.page.goto(self.server.url(f"lab/tree/{self.name}") + "&reset")
+    def open(self, *, kernel: bool = True, windowing: str = "none") -> Lab:
+        """Open the notebook; wait until its kernel is idle, or until it is drawn when no kernel is wanted.
+
+        With `windowing="full"` the page holds the cells that are in sight, as a user has it.
+        """
+        if windowing != "none":
+            # What the server sends to this page only, in place of what the others have.
+            def told(route):
+                answer = route.fetch()
+                settings = answer.json()
+                for one in settings.get("settings", [settings]):
+                    if one["id"].endswith("notebook-extension:tracker"):
+                        one["raw"] = json.dumps({"windowingMode": windowing})
+                route.fulfill(response=answer, json=settings)
+
+            self.page.route("**/lab/api/settings*", told)
+        place = "lab/tree" if self.server.app == "lab" else "notebooks"
+        self.page.goto(self.server.url(f"{place}/{self.name}") + ("&reset" if self.server.app == "lab" else ""))
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=180_000)
         if kernel:
             self.wait_idle()

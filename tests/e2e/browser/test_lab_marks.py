@@ -8,68 +8,9 @@ import re
 import pytest
 
 from tests.e2e.browser.lab import notebook
+from tests.e2e.browser.marks import BROKEN, KEYLESS, LOAD, RAW, TOTAL, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
-
-LOAD = "%load_ext awaitly_nb"
-RAW = "%%awaitly raw\nimport time\ntime.sleep(1.5)\nraw = [1, 2, 3]"
-TOTAL = "%%awaitly total\ntotal = sum(raw)\ntotal"
-KEYLESS = "%%awaitly held\nheld = lock.locked()"
-BROKEN = "%%awaitly broken\n1 / 0"
-
-
-class Page:
-    """The marks of an open notebook."""
-
-    def __init__(self, lab):
-        self.lab = lab
-        self.page = lab.page
-
-    def states(self):
-        """Return the state that each code cell is marked with."""
-        return self.page.evaluate(
-            "() => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')].map(cell => cell.dataset.awaitly)"
-        )
-
-    def expect(self, *states, timeout_ms=60_000):
-        """Wait until the cells have these marks."""
-        try:
-            self.page.wait_for_function(
-                """states => JSON.stringify(states) === JSON.stringify(
-                    [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')].map(cell => cell.dataset.awaitly))""",
-                arg=list(states),
-                timeout=timeout_ms,
-            )
-        except Exception as exc:
-            raise AssertionError(f"not {states}, but {self.states()}") from exc
-
-    def mark(self, number):
-        """Return the mark of one code cell."""
-        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number).locator(".awn-mark")
-
-    def write(self, number, source):
-        """Replace a cell's text, as typing does."""
-        self.page.evaluate(
-            """([number, source]) => window.jupyterapp.shell.currentWidget.content.widgets[number]
-                .model.sharedModel.setSource(source)""",
-            [number, source],
-        )
-
-    def prompts(self):
-        return self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
-
-    def select(self, number):
-        self.page.evaluate(
-            "number => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = number; }", number
-        )
-
-    def palette(self, words):
-        """Choose a command in the palette by its words."""
-        self.page.keyboard.press("Control+Shift+C")
-        box = self.page.locator("#modal-command-palette input")
-        box.fill(words)
-        self.page.locator("#modal-command-palette .lm-CommandPalette-item").first.wait_for()
-        box.press("Enter")
 
 
 @pytest.fixture
@@ -166,25 +107,66 @@ def test_commands_of_a_cell_by_mouse_and_keyboard(opened):
     page.expect("live", "stored", "live")
 
 
-def test_the_sidebar_lists_the_cells_and_the_folder_and_undoes_an_invalidation(opened):
-    page = opened(LOAD, RAW, TOTAL)
+def test_the_sidebar_shows_the_cells_with_their_graph_and_the_panel(opened):
+    functions = """import awaitly_nb as aw
+
+@aw.step
+def score(params, fold):
+    return fold * len(params)
+
+for fold in range(3): score({"depth": 3}, fold=fold)"""
+    page = opened(LOAD, RAW, TOTAL, functions)
     page.lab.run_all()
-    page.expect("live", "stored", "stored")
-    page.palette("Show the awaitly sidebar")
-    side = page.page.locator(".awn-side")
-    side.wait_for()
-    rows = side.locator("ul").first.locator("li")
-    assert [row.split("\n")[1] for row in rows.all_inner_texts()] == ["raw", "total"]
+    page.expect("live", "stored", "stored", "live")
+    side = page.sidebar()
     assert "2 from cache, 0 would run" in side.inner_text()
-    keys = side.locator("ul").last.locator("li")
-    side.get_by_label("Search the keys of the folder").fill("total")
+    rows = side.locator(".awn-cells li")
+    assert [row.split("\n")[0] for row in rows.all_inner_texts()] == ["raw", "total"]
+    assert "reads raw" in rows.nth(1).locator("button").get_attribute("title")
+    assert side.locator(".awn-cells svg path").count() == 1
+    rows.nth(1).locator("button").click()
+    assert page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex") == 2
+
+    # The panel is the same as in an output: a search by arguments, and of superseded versions the newest.
+    search = side.get_by_label("Search keys")
+    search.fill("score fold=1")
+    keys = side.locator(".awn-lane .awn-row")
+    page.page.wait_for_function("() => document.querySelectorAll('.awn-side .awn-lane .awn-row').length === 1")
+    assert keys.first.inner_text().split("\n")[0].startswith("score(params=")
+    search.fill("")
+    page.write(3, functions.replace("fold * len", "1 + fold * len"))
+    page.lab.run_cell(3)
+    page.page.wait_for_selector(".awn-side .awn-older")
+    assert side.locator(".awn-older").all_inner_texts() == ["+1 older"] * 3
+    before = keys.count()
+    side.locator(".awn-older").first.click()
     page.page.wait_for_function(
-        "() => document.querySelectorAll('.awn-side ul:last-of-type li').length === 1", timeout=20_000
+        "n => document.querySelectorAll('.awn-side .awn-lane .awn-row').length === n", arg=before + 1
     )
-    keys.first.get_by_role("button").click()
-    page.expect("live", "stored", "stale")
-    side.get_by_role("button", name="Undo").click()
-    page.expect("live", "stored", "stored")
+
+    # What is invalidated there is stale at once, and comes back.
+    search.fill("total")
+    page.page.wait_for_function("() => document.querySelectorAll('.awn-side .awn-lane .awn-row').length === 1")
+    keys.first.hover()
+    keys.first.locator(".awn-drop").click()
+    page.expect("live", "stored", "stale", "live")
+    side.locator(".awn-panel").get_by_role("button", name="Undo").click()
+    page.expect("live", "stored", "stored", "live")
+
+
+def test_automatic_mode_is_switched_in_the_sidebar_and_its_cells_are_marked(opened):
+    slow = "import time\ntime.sleep(1.2)\nrows = list(range(5))"
+    page = opened(LOAD, slow)
+    page.lab.run_all()
+    page.expect("live", "live")
+    page.sidebar().get_by_role("button", name="Auto").click()
+    page.expect("live", "stale")
+    page.lab.run_cell(1)
+    page.expect("live", "stored")
+    page.write(1, slow + "\n# a comment")
+    page.expect("live", "cached")
+    page.palette("Auto off")
+    page.expect("live", "live")
 
 
 def test_a_moved_and_a_copied_cell_have_their_marks_and_so_have_cells_that_come_into_view(opened):
