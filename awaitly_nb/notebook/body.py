@@ -16,6 +16,7 @@ import linecache
 import re
 import signal
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import CO_COROUTINE
 from keyword import iskeyword
@@ -37,6 +38,7 @@ __all__ = [
     "hide_handler",
     "is_typed",
     "read_body",
+    "read_only",
     "register_lines",
     "stoppable",
     "transformed",
@@ -218,16 +220,23 @@ def read_body(shell: Shell, first_line: str | None, source: str) -> Body:
     )
 
 
-_reading: list[str] = []
+_reading: list[None] = []
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
+    """Transform cells in this block as IPython does when nobody runs them: automatic mode leaves them alone."""
+    _reading.append(None)
+    try:
+        yield
+    finally:
+        _reading.pop()
 
 
 def transformed(shell: Shell, source: str) -> str:
-    """Return a cell's text as IPython turns it into Python, when nobody runs it: automatic mode leaves it alone."""
-    _reading.append(source)
-    try:
+    """Return a cell's text as IPython turns it into Python, when nobody runs it."""
+    with read_only():
         return shell.transform_cell(source)
-    finally:
-        _reading.pop()
 
 
 def is_typed() -> bool:

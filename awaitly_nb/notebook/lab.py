@@ -2,25 +2,32 @@
 
 The kernel opens the comm at `%load_ext awaitly_nb`, and a page that is loaded later opens one to the kernel it finds.
 The page sends the text of its cells, saved or not, and gets one mark for each; while a cell runs and when it has ended,
-its mark is sent by itself. Nothing is written into the notebook. What cells would do is the plan's to say.
+its mark is sent by itself. While the sidebar is in sight, the panel is drawn there, and its messages go over the same
+comm. Nothing is written into the notebook. What cells would do is the plan's to say.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+import secrets
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from awaitly_nb import events as ev, manage
 from awaitly_nb.engine import observe
 from awaitly_nb.errors import AwaitlyError, InvalidOptionError, MisuseError
+from awaitly_nb.notebook.body import read_only
 from awaitly_nb.notebook.cell import Cell
-from awaitly_nb.plans import parse_cell_line, plan
+from awaitly_nb.notebook.panel import Panel
+from awaitly_nb.notebook.panel_keys import FolderKeys
+from awaitly_nb.plans import AUTO, called, parse_cell_line, parsed, plan, without_magics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from awaitly_nb.notebook.auto import Auto
     from awaitly_nb.notebook.shell import Shell
 
 __all__ = [
@@ -38,7 +45,8 @@ __all__ = [
 
 TARGET: Final = "awaitly_nb.lab"
 _MAGIC: Final = "%%awaitly"
-_MOST_ENTRIES: Final = 200
+
+_log = logging.getLogger(__name__)
 
 State: TypeAlias = Literal[
     "hit", "cached", "stale", "new", "unknown", "computing", "stored", "live", "uncached", "failed"
@@ -87,7 +95,7 @@ class CellMark:
     reason
         Why, in one line.
     name
-        The name of a cached cell.
+        What the cell is called.
     seconds
         What computing it took, or usually takes; None where not known.
     saved_s
@@ -106,6 +114,10 @@ class CellMark:
     size_bytes: int | None = None
     began_at: float | None = None
 
+    def to_data(self) -> dict[str, Any]:  # Any: plain JSON data
+        """Return this as plain JSON data."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 class Foreseen(NamedTuple):
     """The mark of each cell, and which cell feeds which: pairs of ids, in the order of the notebook."""
@@ -117,22 +129,93 @@ class Foreseen(NamedTuple):
 class Foresee(Protocol):
     """Says of each cell what it would do."""
 
-    def __call__(self, shell: Shell, cells: Sequence[PageCell], ran: Mapping[str, str]) -> Foreseen:
-        """Return a mark for each cell, and what feeds what; `ran` has the texts with which cells ran in this kernel."""
+    def __call__(self, shell: Shell, cells: Sequence[PageCell], ran: Mapping[str, str], *, auto: bool) -> Foreseen:
+        """Return a mark for each cell, and what feeds what.
+
+        Parameters
+        ----------
+        shell
+            The shell that the cells run in.
+        cells
+            The code cells of a notebook, in order.
+        ran
+            The texts with which cells ran in this kernel, by id.
+        auto
+            Whether plain cells are looked after.
+        """
 
 
 @dataclass(slots=True)
 class _Running:
-    """The cell that runs now, and what the engine has said of its step."""
+    """The cell that runs now, and what the engine has said of its step, whose entries lie in the namespace `home`."""
 
     text: PageCell
     name: str
+    home: str
     began: float
     event: ev.StepCacheHit | ev.StepStart | None = None
     reason: str = ""
     seconds: float | None = None
     size_bytes: int | None = None
+    stored: bool = False
     refused: str | None = None
+
+
+class _Page:
+    """One page: its comm, and the panel of its sidebar while that is in sight.
+
+    Parameters
+    ----------
+    comm
+        The kernel's end of it.
+    """
+
+    def __init__(self, comm: Any) -> None:  # Any: comms have no types
+        self.comm = comm
+        self.token = secrets.token_hex(8)
+        self._panel: Panel | None = None
+
+    def send(self, message: dict[str, Any], buffers: Sequence[bytes] = ()) -> None:  # Any: plain JSON data
+        """Send it one message."""
+        self.comm.send(message, buffers=list(buffers))
+
+    # -- its sidebar, as the panel sees it
+
+    def tell(self, message: dict[str, Any], buffers: Sequence[bytes] = ()) -> None:  # Any: plain JSON data
+        """Send the panel in it one message."""
+        self.send({"type": "panel", "message": message}, buffers)
+
+    def close(self) -> None:
+        """End the panel in it; its page code has noticed already."""
+
+    def receive(self, message: dict[str, Any]) -> None:  # Any: plain JSON data
+        """Do what its sidebar asks: open and close the panel, or what the panel takes."""
+        match message:
+            case {"op": "open"}:
+                self.close_panel()
+                self._panel = Panel(FolderKeys())
+                self._panel.open(self._booted)
+            case {"op": "close"}:
+                self.close_panel()
+            case {"op": str()} if self._panel is not None:
+                self._panel.receive(message)
+
+    def _booted(self, boot: dict[str, Any]) -> _Page:  # Any: plain JSON data
+        # The code comes with the data: kernel and page speak one version, whichever the extension of the server has.
+        from awaitly_nb.notebook.panel_widget import CSS, ESM
+
+        self.send({"type": "panel", "boot": boot, "token": self.token, "esm": ESM, "css": CSS})
+        return self
+
+    def undo(self) -> int:
+        """Bring back what its panel removed last; return how many keys that were."""
+        return self._panel.undo() if self._panel is not None and self._panel.keys.trash.holds else 0
+
+    def close_panel(self) -> None:
+        """End the panel; harmless without one."""
+        if self._panel is not None:
+            panel, self._panel = self._panel, None
+            panel.close()
 
 
 class Lab:
@@ -144,6 +227,8 @@ class Lab:
         The shell whose cells are marked.
     foresee
         What says of cells that do not run now what they would do.
+    mode
+        Automatic mode of the shell, where it has one.
     clock
         Seconds since 1970.
 
@@ -153,59 +238,79 @@ class Lab:
         The notebook's code cells, as a page told of them last.
     """
 
-    def __init__(self, shell: Shell, *, foresee: Foresee, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, shell: Shell, *, foresee: Foresee, mode: Auto | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._shell = shell
         self._foresee = foresee
+        self._mode = mode
         self._clock = clock
         self.cells: tuple[PageCell, ...] = ()
-        self._pages: list[Any] = []  # Any: comms, which have no types
+        self._pages: list[_Page] = []
         self._ran: dict[str, tuple[str, CellMark]] = {}
         self._running: _Running | None = None
         self._recomputed: set[str] = set()
 
     # -- pages
 
-    def add_page(self, comm: Any, _message: object = None) -> None:  # Any: as above
+    def add_page(self, comm: Any, _message: object = None) -> None:  # Any: comms have no types
         """Take a page that opened its comm."""
-        comm.on_msg(lambda message: self._receive(comm, message))
-        comm.on_close(lambda _message: self._leave(comm))
-        self._pages.append(comm)
-        comm.send({"type": "hello"})
+        page = _Page(comm)
+        comm.on_msg(lambda message: self._receive(page, message))
+        comm.on_close(lambda _message: self._leave(page))
+        self._pages.append(page)
+        page.send({"type": "hello"})
 
-    def _leave(self, comm: Any) -> None:
-        if comm in self._pages:
-            self._pages.remove(comm)
+    def _leave(self, page: _Page) -> None:
+        if page in self._pages:
+            self._pages.remove(page)
         if not self._pages:
             self.cells = ()
+        page.close_panel()
 
     def _tell(self, message: dict[str, Any]) -> None:
-        for comm in tuple(self._pages):
-            comm.send(message)
+        for page in tuple(self._pages):
+            page.send(message)
 
-    def _receive(self, comm: Any, message: Any) -> None:
+    def _receive(self, page: _Page, message: Any) -> None:
         match message:
+            case {"content": {"data": {"type": "panel", "message": dict(told)}}}:
+                page.receive(told)
+                return
             case {"content": {"data": {"type": str(kind)} as data}} if _is_ours(kind, data):
                 answer = self._answers[kind]
             case _:
                 return  # any output of the page can send what it likes
         # A page may ask on a thread of its own (subshells): the names of a cell that runs are not to be read meanwhile.
         if self._running is not None and kind in {"cells", "invalidate"}:
-            comm.send({"type": "busy"})
+            page.send({"type": "busy"})
             return
         try:
-            comm.send({"type": kind, **answer(self, data)})
-        except AwaitlyError as exc:
-            comm.send({"type": "error", "text": str(exc)})
+            page.send({"type": kind, **answer(self, data)})
+        except Exception as exc:  # noqa: BLE001 - the session is the user's; whatever fails, the page waits for an answer
+            if not isinstance(exc, AwaitlyError):
+                _log.exception("a question of the page cannot be answered")
+            page.send({"type": "error", "of": kind, "text": str(exc)})
 
     # -- what the page asks
 
     def _cells(self, data: dict[str, Any]) -> dict[str, Any]:
         cells = [PageCell(id=cell["id"], source=cell["source"]) for cell in data["cells"]]
         self.cells = tuple(cells)
-        foreseen = self._foresee(self._shell, cells, {name: source for name, (source, _) in self._ran.items()})
+        ran = {name: source for name, (source, _) in self._ran.items()}
+        foreseen = self._foresee(self._shell, cells, ran, auto=self._is_auto)
         marks = {cell.id: self._settled(cell, foreseen.marks[cell.id]) for cell in cells}
-        plan = self._to_run(cells, marks, foreseen.feeds)
-        return {"marks": {name: asdict(mark) for name, mark in marks.items()}, "plan": plan, "seq": data.get("seq")}
+        return {
+            "marks": {name: mark.to_data() for name, mark in marks.items()},
+            "plan": self._to_run(cells, marks, foreseen.feeds),
+            "feeds": foreseen.feeds,
+            "auto": self._is_auto,
+            "seq": data.get("seq"),
+        }
+
+    @property
+    def _is_auto(self) -> bool:
+        return self._mode is not None and self._mode.on
 
     def _to_run(
         self, cells: Sequence[PageCell], marks: Mapping[str, CellMark], feeds: Sequence[tuple[str, str]]
@@ -244,15 +349,14 @@ class Lab:
         return {"id": data["id"]}
 
     def _undo(self, _data: dict[str, Any]) -> dict[str, Any]:
-        return {"restored": manage.undo()}
+        restored = next((n for page in self._pages if (n := page.undo())), 0)
+        return {"restored": restored or manage.undo()}
 
-    def _entries(self, data: dict[str, Any]) -> dict[str, Any]:
-        found = manage.listed(str(data.get("pattern") or "*"))
-        shown = [manage.entry_data(entry) for entry in reversed(found[-_MOST_ENTRIES:])]
-        return {"entries": shown, "count": len(found), "size_bytes": sum(e.size_bytes or 0 for e in found)}
-
-    def _remove(self, data: dict[str, Any]) -> dict[str, Any]:
-        return {"removed": manage.remove(_literal(data["key"])).removed}
+    def _auto(self, data: dict[str, Any]) -> dict[str, Any]:
+        if self._mode is None:
+            raise MisuseError("automatic mode needs the magics: %load_ext awaitly_nb")
+        self._mode.on = data["on"]
+        return {"auto": self._mode.on}
 
     _answers: Final = {
         "cells": _cells,
@@ -260,8 +364,7 @@ class Lab:
         "invalidate": _invalidate,
         "recompute": _recompute,
         "undo": _undo,
-        "entries": _entries,
-        "remove": _remove,
+        "auto": _auto,
     }
 
     # -- what the kernel does
@@ -280,7 +383,9 @@ class Lab:
         self._shell.events.unregister("pre_run_cell", self.before_cell)
         self._shell.events.unregister("post_run_cell", self.after_cell)
         while self._pages:
-            self._pages.pop().close()
+            page = self._pages.pop()
+            page.close_panel()
+            page.comm.close()
 
     def take_recompute(self) -> bool:
         """Return whether the page asked to recompute the cell that runs now; it is asked for once."""
@@ -295,14 +400,15 @@ class Lab:
             return
         text = PageCell(id=info.cell_id, source=info.raw_cell)
         known = self._ran.get(text.id)
-        self._running = _Running(text, _name_of(text), self._clock())
+        name, home = _name_of(text), AUTO if self._is_auto else ""
+        self._running = _Running(text, name, home if text.line is None else name, self._clock())
         mark = CellMark(
             state="computing",
             name=self._running.name,
             seconds=known[1].seconds if known else None,
             began_at=self._running.began,
         )
-        self._tell({"type": "mark", "id": text.id, "mark": asdict(mark)})
+        self._tell({"type": "mark", "id": text.id, "mark": mark.to_data()})
 
     def after_cell(self, result: Any) -> None:  # Any: as above
         """Mark a cell that has ended; IPython calls this."""
@@ -311,24 +417,24 @@ class Lab:
             return
         mark = _mark_of(running, failed=not result.success, seconds=self._clock() - running.began)
         self._ran[running.text.id] = (running.text.source, mark)
-        self._tell({"type": "mark", "id": running.text.id, "mark": asdict(mark), "source": running.text.source})
+        self._tell({"type": "mark", "id": running.text.id, "mark": mark.to_data(), "source": running.text.source})
 
     def handle_event(self, event: ev.Event) -> None:
         """Note what the engine says of the cell that runs."""
         running = self._running
-        if running is None or not running.name or event.workflow != running.name:
+        if running is None or not running.home or event.workflow != running.home:
             return
         match event:
             case ev.StepCacheHit():
-                running.event = event
+                running.event, running.name = event, event.step_id
             case ev.StepCacheMiss():
                 running.reason = event.reason
             case ev.StepStart():
-                running.event, running.refused = event, None
+                running.event, running.name, running.refused = event, event.step_id, None
             case ev.StepSuccess():
                 running.seconds = event.duration_s
             case ev.StepComplete():
-                running.size_bytes = event.size_bytes
+                running.size_bytes, running.stored = event.size_bytes, event.stored
             case ev.PersistFailed():
                 running.refused = str(event.error)
 
@@ -339,8 +445,7 @@ _TEXTS: Final = {
     "invalidate": ("id", "source"),
     "recompute": ("id",),
     "undo": (),
-    "entries": (),
-    "remove": ("key",),
+    "auto": (),
 }
 """What each message holds beside its type: members that are text; and the cells of one."""
 
@@ -349,6 +454,8 @@ def _is_ours(kind: str, data: Mapping[str, Any]) -> bool:
     """Tell whether a message is one that our page sends."""
     if kind not in _TEXTS or not all(isinstance(data.get(name), str) for name in _TEXTS[kind]):
         return False
+    if kind == "auto":
+        return isinstance(data.get("on"), bool)
     cells = data.get("cells") if kind == "cells" else []
     return isinstance(cells, list) and all(
         isinstance(cell, dict) and isinstance(cell.get("id"), str) and isinstance(cell.get("source"), str)
@@ -362,35 +469,28 @@ def _mark_of(running: _Running, *, failed: bool, seconds: float) -> CellMark:
         return replace(mark, state="failed", reason="it raised an error")
     match running.event:
         case None:
-            return replace(mark, state="uncached", reason="it has no key") if running.name else mark
+            return mark if running.text.line is None else replace(mark, state="uncached", reason="it has no key")
         case ev.StepCacheHit(computed_s=computed_s, duration_s=took_s, size_bytes=size):
             saved = None if computed_s is None else computed_s - took_s
             return replace(mark, state="hit", seconds=computed_s, saved_s=saved, size_bytes=size)
         case ev.StepStart():
             if running.refused is not None:
                 return replace(mark, state="uncached", reason=running.refused, seconds=running.seconds)
+            if running.text.line is None and not running.stored:
+                return replace(mark, reason="automatic mode stores what is worth it, and this was quick")
             stored = replace(mark, state="stored", seconds=running.seconds, size_bytes=running.size_bytes)
             return replace(stored, reason=running.reason)
 
 
-def foresee(shell: Shell, cells: Sequence[PageCell], ran: Mapping[str, str]) -> Foreseen:
-    """Return what each cell would do if all were run from top to bottom, by the notebook's plan.
-
-    Parameters
-    ----------
-    shell
-        The shell, which knows how its magics become Python.
-    cells
-        The code cells of a notebook, in order.
-    ran
-        The text with which cells ran last, by id.
-    """
-    planned = plan([cell.source for cell in cells], transform=shell.transform_cell)
+def foresee(shell: Shell, cells: Sequence[PageCell], ran: Mapping[str, str], *, auto: bool = False) -> Foreseen:
+    """Return what each cell would do if all were run from top to bottom, by the notebook's plan; see `Foresee`."""
+    with read_only():
+        planned = plan([cell.source for cell in cells], auto=auto, transform=shell.transform_cell)
     marks = {
         cell.id: CellMark(
             state=_STATES.get(told.state) or ("stale" if cell.id in ran else "new"),
             reason=told.reason,
-            name=told.name if cell.line is not None else "",
+            name=told.name,
             seconds=told.seconds,
             size_bytes=told.size_bytes or None,
         )
@@ -406,7 +506,7 @@ def _name_of(cell: PageCell) -> str:
     if (line := cell.line) is None:
         return ""
     try:
-        return parse_cell_line(line).name
+        return parse_cell_line(line, called(parsed(without_magics(cell.body)[0]), cell.body)).name
     except (MisuseError, InvalidOptionError):
         return line
 
@@ -429,14 +529,14 @@ def page_cells() -> tuple[PageCell, ...]:
     return next((lab.cells for lab in reversed(_attached) if lab.cells), ())
 
 
-def load(shell: Shell) -> None:
+def load(shell: Shell, mode: Auto | None = None) -> None:
     """Serve the pages of a kernel; harmless twice, and without a kernel."""
     unload(shell)
     if getattr(shell, "kernel", None) is None:
         return
     import comm
 
-    lab = Lab(shell, foresee=foresee)
+    lab = Lab(shell, foresee=foresee, mode=mode)
     lab.attach()
     comm.get_comm_manager().register_target(TARGET, lab.add_page)
     # For a page that is there already: what it sends itself waits behind the cells that are to be run.

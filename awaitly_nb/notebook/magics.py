@@ -116,7 +116,7 @@ def register(shell: Shell) -> None:
     shell.events.register("post_run_cell", mode.after_cell)
     shell.events.register("pre_execute", wake_on_stop)
     _stop_progress.append(observe(Progress(shell).handle_event))
-    lab.load(shell)
+    lab.load(shell, mode)
     for word in ("awaitly", "%awaitly", _CELL):
         shell.set_hook("complete_command", _complete, str_key=word)
 

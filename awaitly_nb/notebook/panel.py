@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from awaitly_nb import events
 from awaitly_nb.cache import Entry, as_step_cache
@@ -29,22 +29,23 @@ from awaitly_nb.result import mark_of
 from awaitly_nb.units import counted, show_computed, show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping
+    from collections.abc import Callable, Iterable, MutableMapping, Sequence
 
     from awaitly_nb.cache import StepCache
     from awaitly_nb.engine import RunSummary
     from awaitly_nb.notebook.panel_keys import KeySource
     from awaitly_nb.notebook.panel_rows import Row
-    from awaitly_nb.notebook.panel_widget import PanelWidget
     from awaitly_nb.result import Mark, Result
 
-__all__ = ["FolderWatcher", "Pace", "Panel", "covers", "panel", "preview_row", "why_changes"]
+__all__ = ["FolderWatcher", "Pace", "Page", "Panel", "covers", "panel", "preview_row", "why_changes"]
 
 _log = logging.getLogger(__name__)
 
 _PAST = frozenset({"hit", "computed", "failed", "replayed"})
 
 _panels: dict[tuple[str | None, int], Panel] = {}
+
+P = TypeVar("P", bound="Page")
 
 
 def panel(
@@ -80,6 +81,20 @@ def covers(workflow: str) -> bool:
     return any(name in (None, workflow) for name, _ in _panels)
 
 
+class Page(Protocol):
+    """Where a panel is drawn: a widget, or the sidebar of JupyterLab."""
+
+    @property
+    def token(self) -> str:
+        """The name under which the page code finds the HTML that it may bring to life."""
+
+    def tell(self, message: dict[str, Any], buffers: Sequence[bytes] = ()) -> None:  # Any: plain JSON data
+        """Send it one message."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class Panel:
     """One panel, shown in as many places as the user likes. Every method is thread-safe.
 
@@ -100,7 +115,7 @@ class Panel:
         self._fresh: dict[tuple[str, str], events.StepComplete] = {}
         self._pace = Pace(self._draw)
         self._guard = threading.RLock()
-        self._widget: PanelWidget | None = None
+        self._page: Page | None = None
         self._displays = Displays()
         self._seq = 0
         self._mine: list[str] | None = None
@@ -154,19 +169,25 @@ class Panel:
             self.read_keys()
             sys.stdout.write(panel_text(self.sections()))
             return
-        with self._guard:
-            if self._widget is None:
-                from awaitly_nb.notebook.panel_widget import PanelWidget
+        from awaitly_nb.notebook.panel_widget import PanelWidget
 
-                self._drawn = self.sections()
-                boot = {**changes([], self._drawn), "now": time.time()}
-                self._widget = PanelWidget(boot=boot, receive=self.receive)
-                self._displays.after_cell(self._settle)
-            self._displays.show(self._widget)
+        with self._guard:
+            widget = self.open(lambda boot: PanelWidget(boot=boot, receive=self.receive))
+            self._displays.after_cell(self._settle)
+            self._displays.show(widget)
             self._displays.outdated = True
+
+    def open(self, make: Callable[[Row], P]) -> P:
+        """Return the page that this panel is drawn in; `make` makes it, from the message to begin with."""
+        with self._guard:
+            if self._page is None:
+                self._drawn = self.sections()
+                self._page = make({**changes([], self._drawn), "now": time.time()})
+            page = cast("P", self._page)
         self._keys_read = False
         self._watcher.start()
         self._pace.poke()
+        return page
 
     def _look(self) -> float:
         """Read the keys again where another process changed them; return how long to wait until the next look."""
@@ -181,7 +202,7 @@ class Panel:
         with self._guard:  # no key is put into the list between the reading and the telling of it
             listing, numbers, deleted = self.keys.read()
             self._keys_read = True
-            if self._widget is not None:
+            if self._page is not None:
                 self._tell({"kind": "keys"}, *key_columns(listing, numbers))
                 if deleted:
                     self._tell({"removed": deleted})
@@ -230,14 +251,15 @@ class Panel:
                 size_bytes=event.size_bytes,
                 created_at=event.at,
                 duration_s=event.duration_s,
+                call=self.keys.call(namespace, key),
             )
             added.append(key_row(self.keys.put(entry), entry))
         return added
 
     def _tell(self, message: dict[str, Any], *buffers: bytes) -> None:  # Any: plain JSON data
-        if self._widget is not None:
+        if self._page is not None:
             self._seq += 1
-            self._widget.tell({**message, "seq": self._seq}, buffers)
+            self._page.tell({**message, "seq": self._seq}, buffers)
 
     def _busy(self) -> bool:
         return any(section["status"] == "running" for section in self._drawn)
@@ -251,9 +273,12 @@ class Panel:
 
     def _freeze(self) -> None:
         self._displays.outdated = False
-        token = "" if self._widget is None else self._widget.token
+        self._displays.freeze(self._html)
+
+    def _html(self) -> str:
+        token = "" if self._page is None else self._page.token
         newest, total = self.keys.newest(PANEL_ENTRIES), (len(self.keys), self.keys.size_bytes)
-        self._displays.freeze(panel_html(self._drawn, newest, total=total, token=token))
+        return panel_html(self._drawn, newest, total=total, token=token)
 
     # -- what a person clicks ---------------------------------------------------------------------------------------
 
@@ -271,7 +296,7 @@ class Panel:
                     failed = self.keys.failed()
                     self._delete(failed, _runs_again(len(failed), "failure removed", "failures removed"))
                 case {"op": "undo"}:
-                    self._undo()
+                    self.undo()
                 case {"op": "preview", "id": int(number)} if number is not True:
                     self._tell({"preview": preview_row(number, self.keys.entry(number), self.keys.get(number))})
                 case {"op": "why", "row": str(row), "of": [str(workflow), str(step_id), str(key), str(reason)]}:
@@ -285,11 +310,11 @@ class Panel:
     def _greet(self, *, mounts: bool) -> None:
         """Answer a page that was just made: it sees by the number whether it missed anything, and asks again if so."""
         with self._guard:
-            if self._widget is None:
+            if self._page is None:
                 return
-            self._widget.tell({"upto": self._seq})
+            self._page.tell({"upto": self._seq})
             if not mounts:
-                self._displays.revive(self._widget)
+                self._displays.revive()
 
     def _tell_all(self) -> None:
         with self._guard:
@@ -305,12 +330,14 @@ class Panel:
         self._displays.outdated = True
         self._pace.poke()
 
-    def _undo(self) -> None:
+    def undo(self) -> int:
+        """Bring back what was removed here last, if that can be undone; return how many keys that were."""
         added = [key_row(number, entry) for number, entry in self.keys.undo()]
         note = f"{counted(len(added), 'key')} restored." if added else "There is nothing to restore any more."
         self._tell({"added": added, "note": note, "undo": False})
         self._displays.outdated = True
         self._pace.poke()
+        return len(added)
 
     def _why(self, workflow: str, step_id: str, key: str, reason: str) -> list[Row]:
         return why_changes(step_id, key, reason, self.keys.marks(workflow, step_id))
@@ -323,9 +350,9 @@ class Panel:
         self.keys.trash.clear()
         with self._guard:
             self._freeze()
-            if self._widget is not None:
-                self._widget.close()
-                self._widget = None
+            if self._page is not None:
+                self._page.close()
+                self._page = None
         self._displays.close()
 
 

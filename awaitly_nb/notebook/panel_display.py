@@ -47,23 +47,27 @@ class Displays:
     def __init__(self) -> None:
         self.outdated = False
         self.in_cell = False
+        self._widget: PanelWidget | None = None
         self._places: list[tuple[str, contextvars.Context]] = []
         self._hooks: list[tuple[str, Callable[..., None]]] = []
 
     def show(self, widget: PanelWidget) -> None:
         """Show the widget in the output of the running cell."""
+        self._widget = widget
         self.in_cell = True
         place = uuid.uuid4().hex
         self._places = [*self._places[1 - _MOST_PLACES :], (place, contextvars.copy_context())]
         self._publish(place, _view(widget), update=False)
 
-    def freeze(self, html: str) -> None:
-        """Put HTML, and HTML only, in every place."""
-        self._everywhere({"text/html": html, "text/plain": "awaitly panel"})
+    def freeze(self, html: Callable[[], str]) -> None:
+        """Put HTML, and HTML only, in every place; it is made where there is one."""
+        if self._places:
+            self._everywhere({"text/html": html(), "text/plain": "awaitly panel"})
 
-    def revive(self, widget: PanelWidget) -> None:
+    def revive(self) -> None:
         """Put the widget back: this front end cannot bring the HTML to life."""
-        self._everywhere(_view(widget))
+        if self._widget is not None:
+            self._everywhere(_view(self._widget))
 
     def _everywhere(self, bundle: dict[str, Any]) -> None:  # Any: a mime bundle
         for place, context in self._places:

@@ -60,6 +60,9 @@ class KeySource(Protocol):
     def has(self, namespace: str, key: str) -> bool:
         """Tell whether this key lies here, without decoding it."""
 
+    def call(self, namespace: str, key: str) -> str | None:
+        """Return the call that an automatic key stands for, as people read it; None for any other key."""
+
     def get(self, namespace: str, key: str) -> Result[Any, Any] | None:
         """Return what is cached, or None."""
 
@@ -98,6 +101,10 @@ class FolderKeys:
     def has(self, namespace: str, key: str) -> bool:
         """Tell whether this key lies in the folder."""
         return caches.open_default(namespace).has(key)
+
+    def call(self, namespace: str, key: str) -> str | None:
+        """Return the call that an automatic key stands for."""
+        return _call(caches.open_default(namespace), key)
 
     def get(self, namespace: str, key: str) -> Result[Any, Any] | None:
         """Return what is cached, or None."""
@@ -155,6 +162,10 @@ class CacheKeys:
         """Tell whether this key lies in the cache."""
         return self._cache.has(key)
 
+    def call(self, namespace: str, key: str) -> str | None:  # noqa: ARG002 - a cache is one namespace
+        """Return the call that an automatic key stands for, as far as the cache can tell."""
+        return _call(self._cache, key)
+
     def get(self, namespace: str, key: str) -> Result[Any, Any] | None:  # noqa: ARG002 - a cache is one namespace
         """Return what is cached, or None."""
         return self._cache.get(key)
@@ -167,6 +178,13 @@ class CacheKeys:
 def _marks(cache: StepCache, step_id: str) -> Iterable[Mark]:
     marks = getattr(cache, "marks", None)  # a cache of the user's own need not have it
     return () if marks is None else marks(step_id)
+
+
+def _call(cache: StepCache, key: str) -> str | None:
+    head_of = getattr(cache, "head_of", None)  # as above
+    head = None if head_of is None else head_of(key)
+    call = None if head is None else head.get("call")
+    return call if isinstance(call, str) else None
 
 
 class KeyList:
@@ -240,6 +258,10 @@ class KeyList:
     def stored(self, namespace: str, key: str) -> bool:
         """Tell whether this key lies in the source now."""
         return self.source.has(namespace, key)
+
+    def call(self, namespace: str, key: str) -> str | None:
+        """Return the call that an automatic key stands for, as people read it; None for any other key."""
+        return self.source.call(namespace, key)
 
     def marks(self, workflow: str, step_id: str) -> Iterable[Mark]:
         """Return what is known of the latest entries of a step, newest first."""

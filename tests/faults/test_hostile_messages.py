@@ -46,16 +46,20 @@ WHYS = [
 ]
 PANEL = [*NO_MESSAGES, *NO_OP, *UNKNOWN, *DELETES, *PREVIEWS, *WHYS]
 
-TYPES = ("cells", "why", "invalidate", "recompute", "undo", "entries", "remove")
+TYPES = ("cells", "why", "invalidate", "recompute", "undo", "auto", "panel")
 CELLS = [None, 7, "x", {}, [None], ["cell"], [{}], [{"id": "a"}], [{"source": "1"}], [{"id": 1, "source": ["x"]}], DEEP]
 LAB = [
     *NO_MESSAGES,
     *({"type": kind} for kind in (None, 3, ["cells"], {"a": 1}, "", "eval", "__class__", HUGE, EVIL)),
-    *({"type": kind} for kind in TYPES if kind not in ("undo", "entries")),
+    *({"type": kind} for kind in TYPES if kind != "undo"),
     *({"type": "cells", "cells": cells, "seq": EVIL} for cells in CELLS),
     *({"type": "cells", "cells": [{"id": EVIL, "source": source}]} for source in (EVIL, HUGE, HALF, "%%awaitly \x00")),
     *({"type": "invalidate", "id": "a", "source": source} for source in (None, EVIL, HALF, "%%awaitly --nonsense", [])),
-    *({"type": "remove", "key": key} for key in (None, 7, "**", "[a-z]*", "?", HUGE[:70_000], EVIL, HALF, ["a"])),
+    *(
+        {"type": "panel", "message": told}
+        for told in (None, 7, [], {"op": 3}, {"op": "delete", "ids": [1]}, DEEP, EVIL)
+    ),
+    {"type": "auto", "on": "off"},
     *({"type": "why", "name": name} for name in (None, "*", EVIL, HALF)),
 ]
 
@@ -82,9 +86,9 @@ def panel(monkeypatch):
     fill()
     panel = Panel(FolderKeys())
     panel._pace.close()
-    panel._widget = PanelWidget(boot={}, receive=panel.receive)
+    panel._page = PanelWidget(boot={}, receive=panel.receive)
     panel.sent = []
-    panel._widget.send = lambda message, _buffers=(): panel.sent.append(json.loads(json.dumps(message)))
+    panel._page.send = lambda message, _buffers=(): panel.sent.append(json.loads(json.dumps(message)))
     panel._draw()
     yield panel
     panel.close()
@@ -98,13 +102,13 @@ def test_there_are_57_of_each():
 @pytest.mark.parametrize("message", PANEL, ids=shown_of)
 def test_a_message_that_no_page_of_ours_sends_changes_nothing(panel, message):
     before, numbers = stored(), {key: panel.keys.number_of("report", key) for key in "ab*1"}
-    panel._widget._handle_custom_msg(message, [])
+    panel._page._handle_custom_msg(message, [])
     assert stored() == before
     assert {key: panel.keys.number_of("report", key) for key in "ab*1"} == numbers
     # The next click does what it says, and that alone.
-    panel._widget._handle_custom_msg({"op": "preview", "id": numbers["a"]}, [])
+    panel._page._handle_custom_msg({"op": "preview", "id": numbers["a"]}, [])
     assert panel.sent[-1]["preview"]["id"] == numbers["a"]
-    panel._widget._handle_custom_msg({"op": "delete", "ids": [numbers["*"]]}, [])
+    panel._page._handle_custom_msg({"op": "delete", "ids": [numbers["*"]]}, [])
     assert stored() == {key: result for key, result in before.items() if key != "*"}
 
 
@@ -120,14 +124,14 @@ class Page:
     def on_close(self, callback):
         pass
 
-    def send(self, message):
+    def send(self, message, buffers=()):
         self.sent.append(json.loads(json.dumps(message)))
 
     def close(self):
         pass
 
 
-def unmarked(_shell, cells, _ran):
+def unmarked(_shell, cells, _ran, *, auto):
     return Foreseen({cell.id: CellMark(state="live") for cell in cells}, [])
 
 
@@ -141,8 +145,11 @@ def test_a_message_that_no_page_of_ours_sends_changes_no_mark_and_no_entry(bare_
     page.ask(message)
     assert stored() == before
     assert lab._recomputed == set()
-    page.ask({"type": "remove", "key": "*"})
-    assert page.sent[-1]["removed"] == 1
+    page.ask({"type": "panel", "message": {"op": "open"}})
+    page.ask({"type": "panel", "message": {"op": "refresh"}})
+    number = lab._pages[0]._panel.keys.number_of("report", "*")
+    page.ask({"type": "panel", "message": {"op": "delete", "ids": [number]}})
+    lab._leave(lab._pages[0])
     assert stored() == {key: result for key, result in before.items() if key != "*"}
 
 

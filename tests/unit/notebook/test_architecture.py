@@ -103,12 +103,12 @@ def test_a_click_takes_the_second_walk():
     caches.open_default("report").set("load:1", Ok(1))
     made = Panel(FolderKeys())
     made._pace.close()
-    made._widget = PanelWidget(boot={}, receive=made.receive)
+    made._page = PanelWidget(boot={}, receive=made.receive)
     try:
         made.read_keys()
         number = made.keys.number_of("report", "load:1")
         with Called(WALKS[1]) as order:
-            made._widget._on_message(None, {"op": "delete", "ids": [number]}, [])
+            made._page._on_message(None, {"op": "delete", "ids": [number]}, [])
     finally:
         made.close()
     assert not caches.open_default("report").has("load:1")

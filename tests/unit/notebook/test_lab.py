@@ -1,7 +1,14 @@
 """What the kernel tells JupyterLab of its cells: over a comm that is played here, from a shell that is real."""
 
+import json
+import threading
+import time
+import types
+
 import pytest
 
+from awaitly_nb.notebook.auto import Auto
+from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.notebook.lab import CellMark, Foreseen, Lab, PageCell, foresee
 
 
@@ -10,6 +17,7 @@ class Comm:
 
     def __init__(self):
         self.sent = []
+        self._news = threading.Condition()
 
     def on_msg(self, callback):
         self._to_kernel = callback
@@ -17,8 +25,25 @@ class Comm:
     def on_close(self, callback):
         self.close = lambda: callback({})
 
-    def send(self, data):
-        self.sent.append(data)
+    def send(self, data, buffers=()):
+        with self._news:
+            self.sent.append(json.loads(json.dumps(data)) | ({"buffers": buffers} if buffers else {}))
+            self._news.notify_all()
+
+    def panel(self, **message):
+        """Send the panel a message."""
+        self._to_kernel({"content": {"data": {"type": "panel", "message": message}}})
+
+    def told(self, name, begin=0):
+        """Wait until the panel was told something of this name, and return the first of it, sent after `begin`."""
+
+        def found():
+            messages = [one.get("message", one) for one in self.sent[begin:] if one["type"] == "panel"]
+            return [message[name] for message in messages if name in message]
+
+        with self._news:
+            assert self._news.wait_for(found, timeout=60), self.sent
+            return found()[0]
 
     def ask(self, **data):
         """Send a message, and return the kernel's answer."""
@@ -196,14 +221,107 @@ def test_why_is_what_the_magic_says(page, run):
     assert "no such cell" in refused["text"]
 
 
-def test_the_folder_is_listed_searched_and_a_key_removed_exactly(page, run):
+def test_the_panel_is_drawn_in_the_sidebar_while_that_is_in_sight(page, run, lab):
     run("a", '%%awaitly a --key "k[1]*"\na = 1')
     run("b", '%%awaitly b --key "k1x"\nb = 1')
-    listed = page.ask(type="entries", pattern="")
-    assert (listed["count"], [one["key"] for one in listed["entries"]]) == (2, ["k1x", "k[1]*"])
-    assert listed["size_bytes"] > 0
-    assert page.ask(type="remove", key="k[1]*")["removed"] == 1
-    assert [one["key"] for one in page.ask(type="entries", pattern="k*")["entries"]] == ["k1x"]
+    page.panel(op="open")
+    assert "initialize" in page.told("esm")
+    assert ".awn-panel" in page.told("css")
+    assert "loose" in page.told("boot")["order"]
+    assert page.told("kind") == "keys"
+    assert set(page.told("mine")) >= {"a", "b"}
+
+    # Exactly one key is removed, and what undoes it is one word for the whole page.
+    from awaitly_nb import manage
+
+    page.panel(op="delete", ids=[1])
+    assert page.told("removed") == [1]
+    assert [entry.key for entry in manage.listed("*")] == ["k1x"]
+    removed = len(page.sent)
+    assert page.ask(type="undo")["restored"] == 1
+    assert page.told("added", begin=removed)[0]["key"] == "k[1]*"
+    assert page.ask(type="undo")["restored"] == 0
+
+    page.panel(op="close")
+    quiet = len(page.sent)
+    page.panel(op="refresh")
+    run("c", "%%awaitly c\nc = 1")
+    assert [one for one in page.sent[quiet:] if one["type"] == "panel"] == []
+    page.panel(op="open")
+    page.told("esm", begin=quiet)
+    page.close()
+    quiet = len(page.sent)
+    run("d", "%%awaitly d\nd = 1")
+    assert page.sent[quiet:] == []
+
+
+def test_automatic_mode_is_switched_on_and_its_cells_are_marked(shell, page):
+    mode = Auto(shell.ip)
+    lab = Lab(shell.ip, foresee=foresee, mode=mode)
+    lab.add_page(page)
+    assert page.ask(type="cells", cells=cells(a="x = 1"), seq=1)["auto"] is False
+    assert page.ask(type="auto", on=True) == {"type": "auto", "auto": True}
+    told = page.ask(type="cells", cells=cells(a="import math", b="total = sum(range(9))"), seq=2)
+    assert told["auto"] is True
+    assert [told["marks"][name]["state"] for name in "ab"] == ["live", "new"]
+    assert told["marks"]["b"]["name"] == "total"
+
+    # What the engine says of a plain cell is said under the namespace of automatic mode.
+    lab.attach()
+    try:
+        for _ in range(2):
+            lab.before_cell(types.SimpleNamespace(cell_id="b", silent=False, raw_cell="# awaitly: cache\ntotal = 1"))
+            assert page.ask(type="cells", cells=[], seq=3) == {"type": "busy"}
+            Cell(shell.ip, "", "# awaitly: cache\ntotal = 1", mode.cell("# awaitly: cache\ntotal = 1")).start()
+            lab.after_cell(types.SimpleNamespace(success=True))
+    finally:
+        lab.detach()
+    assert page.marks() == [("b", "computing"), ("b", "stored"), ("b", "computing"), ("b", "hit")]
+    assert page.sent[-1]["mark"]["name"] == "total"
+
+
+def test_without_magics_there_is_no_automatic_mode_to_switch(page, lab):
+    refused = page.ask(type="auto", on=True)
+    assert (refused["type"], refused["of"]) == ("error", "auto")
+    assert "%load_ext" in refused["text"]
+
+
+def test_a_question_that_fails_is_answered_too(shell, page):
+    def broken(*_, **__):
+        raise RuntimeError("no plan today")
+
+    lab = Lab(shell.ip, foresee=broken)
+    lab.add_page(page)
+    assert page.ask(type="cells", cells=[], seq=1) == {"type": "error", "of": "cells", "text": "no plan today"}
+
+
+def test_a_bare_cell_is_called_by_what_it_makes(page, run):
+    run("a", "%%awaitly\ntotal = 3")
+    assert page.marks() == [("a", "computing"), ("a", "stored")]
+    assert page.sent[-1]["mark"]["name"] == "total"
+
+
+def test_five_hundred_cells_are_planned_and_marked_in_half_a_second(shell, page):
+    """Of this process's own time, so that busy neighbours do not count; on an edit, as after a pause in the typing."""
+    lab = Lab(shell.ip, foresee=foresee)
+    lab.add_page(page)
+    texts = [f"%%awaitly c{i}\nc{i} = [x * {i} for x in range(20)]\nprint(sum(c{i}))" for i in range(0, 500, 2)]
+    texts += [f"%%awaitly d{i}\nd{i} = sum(c{i - 1})" for i in range(1, 500, 2)]
+    asked = [{"id": f"i{number}", "source": text} for number, text in enumerate(texts)]
+    assert len(page.ask(type="cells", cells=asked, seq=1)["marks"]) == 500
+    asked[10]["source"] += "\nprint('edited')"
+    began = time.process_time()
+    answer = page.ask(type="cells", cells=asked, seq=2)
+    assert time.process_time() - began < 0.5
+    assert len(answer["marks"]) == 500
+
+
+def test_marks_cost_the_kernel_at_most_five_milliseconds_a_cell(page, lab):
+    began = time.process_time()
+    for number in range(200):
+        lab.before_cell(types.SimpleNamespace(cell_id=f"i{number}", silent=False, raw_cell=RAW))
+        lab.after_cell(types.SimpleNamespace(success=True))
+    assert (time.process_time() - began) / 200 < 0.005
 
 
 def test_a_message_that_is_no_question_is_let_be(page, lab):
@@ -213,7 +331,7 @@ def test_a_message_that_is_no_question_is_let_be(page, lab):
 
 def test_another_plan_can_take_the_place(shell, page):
     marks = {"a": CellMark(state="cached"), "b": CellMark(state="live"), "c": CellMark(state="stale")}
-    lab = Lab(shell.ip, foresee=lambda *_: Foreseen(marks, [("a", "b"), ("b", "c")]))
+    lab = Lab(shell.ip, foresee=lambda *_, auto: Foreseen(marks, [("a", "b"), ("b", "c")]))
     lab.add_page(page)
     found, plan = states(page, a=RAW, b="x = raw", c=TOTAL)
     assert found == {"a": "cached", "b": "live", "c": "stale"}

@@ -62,9 +62,22 @@ def shown(monkeypatch):
     monkeypatch.setattr(panel_module, "RECENT", Summariser())  # what other tests ran is not its business
     made = Panel(FolderKeys())
     made._pace.close()
-    made._widget = Page()
+    made._page = Page()
     yield made
     made.close()
+
+
+def test_a_new_result_is_shown_as_its_call_and_does_not_count_as_an_older_one_of_another_call(shown):
+    @aw.step
+    def score(params, fold):
+        return fold
+
+    shown._draw()
+    for fold in (1, 2):
+        score({"depth": 3}, fold=fold)
+    shown._draw()
+    calls = {row["call"] for rows in shown._page.of("added") for row in rows}
+    assert {call.partition(" #")[0] for call in calls} == {f"score(params={{...}}, fold={fold})" for fold in (1, 2)}
 
 
 def work(name="report", *, fail=False):
@@ -81,7 +94,7 @@ def work(name="report", *, fail=False):
 def test_a_run_is_told_step_by_step_with_its_keys(shown):
     work()
     shown._draw()
-    page = shown._widget
+    page = shown._page
     assert page.of("order")[-1] == ["run report"]
     rows = dict(page.of("sections")[-1][0]["rows"])
     assert rows[0]["state"] == "computed"
@@ -98,7 +111,7 @@ def test_a_key_that_is_stored_later_is_sent_alone(shown):
     shown._draw()
     work()
     shown._draw()
-    page = shown._widget
+    page = shown._page
     assert page.of("kind") == ["keys"]
     (added,) = [rows for rows in page.of("added") if rows]
     assert [(row["namespace"], row["key"], row["ok"]) for row in added] == [("report", "load:1", 1)]
@@ -116,12 +129,12 @@ def test_invalidating_one_key_makes_its_step_run_again(shown):
     shown._draw()
     number = shown.keys.number_of("report", "load:1")
     shown.receive({"op": "delete", "ids": [number]})
-    assert shown._widget.of("removed") == [[number]]
+    assert shown._page.of("removed") == [[number]]
     assert caches.open_default("report").keys() == []
     shown._draw()
-    row = dict(shown._widget.of("sections")[-1][0]["rows"])[0]
+    row = dict(shown._page.of("sections")[-1][0]["rows"])[0]
     assert (row["state"], row["why"]) == ("invalidated", "runs again next time")
-    assert shown._widget.of("note") == ["1 invalidated; it runs again next time."]
+    assert shown._page.of("note") == ["1 invalidated; it runs again next time."]
     assert "invalidated" in panel_html(shown.sections(), [])
     work()
     assert shown.runs()[-1].steps[0].state == "computed"
@@ -155,14 +168,14 @@ def test_hits_are_told_when_the_run_has_ended(shown):
     for _ in range(3):
         work()
     shown._draw()
-    assert shown._widget.of("hits") == [[[number, 3]]]
+    assert shown._page.of("hits") == [[[number, 3]]]
     assert shown.keys.entry(number).hits == 3
     # Reading them all again counts none twice.
     shown.receive({"op": "refresh"})
     assert shown.keys.entry(number).hits == 3
     work()
     shown._draw()
-    assert shown._widget.of("hits")[-1] == [[number, 4]]
+    assert shown._page.of("hits")[-1] == [[number, 4]]
 
 
 @pytest.mark.parametrize("executor", ["inline", "thread"])
@@ -200,11 +213,11 @@ def test_a_cancelled_run_leaves_no_step_running(shown):
 def test_invalidating_one_key_costs_one_small_message_whatever_the_number_of_keys(shown):
     fill("many", **{f"k{i}": i for i in range(300)})
     shown._draw()
-    before = len(shown._widget.buffers)
+    before = len(shown._page.buffers)
     shown.receive({"op": "delete", "ids": [shown.keys.number_of("many", "k7")]})
     shown._draw()
-    assert len(shown._widget.buffers) == before
-    assert len(json.dumps(shown._widget.told[-1])) < 300
+    assert len(shown._page.buffers) == before
+    assert len(json.dumps(shown._page.told[-1])) < 300
 
 
 def test_retry_removes_failures_and_nothing_else(shown):
@@ -212,8 +225,8 @@ def test_retry_removes_failures_and_nothing_else(shown):
     shown._draw()
     failed = shown.keys.number_of("report", "fetch:1")
     shown.receive({"op": "retry"})
-    assert shown._widget.of("removed") == [[failed]]
-    assert shown._widget.of("note") == ["1 failure removed; it runs again next time."]
+    assert shown._page.of("removed") == [[failed]]
+    assert shown._page.of("note") == ["1 failure removed; it runs again next time."]
     assert caches.open_default("report").keys() == ["load:1"]
 
 
@@ -222,15 +235,15 @@ def test_what_was_invalidated_is_brought_back_by_undo(shown):
     shown._draw()
     numbers = shown.keys.numbers()
     shown.receive({"op": "delete", "ids": numbers})
-    assert shown._widget.of("undo") == [True]
+    assert shown._page.of("undo") == [True]
     assert caches.open_default("report").keys() == []
     shown.receive({"op": "undo"})
     assert caches.open_default("report").get("a") == Ok(1)
-    (added,) = shown._widget.of("added")
+    (added,) = shown._page.of("added")
     assert sorted(row["id"] for row in added) == sorted(numbers)
-    assert shown._widget.of("note")[-1] == "2 keys restored."
+    assert shown._page.of("note")[-1] == "2 keys restored."
     shown.receive({"op": "undo"})
-    assert shown._widget.of("note")[-1] == "There is nothing to restore any more."
+    assert shown._page.of("note")[-1] == "There is nothing to restore any more."
 
 
 def test_an_undo_works_in_a_cache_of_ones_own_and_keeps_the_time_of_expiry():
@@ -256,7 +269,7 @@ def test_a_removal_that_cannot_be_undone_does_not_bring_back_the_one_before(show
     shown.receive({"op": "delete", "ids": [a]})
     caches.open_default("report").delete("b")  # by somebody else
     shown.receive({"op": "delete", "ids": [b]})
-    assert shown._widget.of("undo") == [True, False]
+    assert shown._page.of("undo") == [True, False]
     shown.receive({"op": "undo"})
     assert caches.open_default("report").keys() == []
 
@@ -270,12 +283,12 @@ def test_the_page_knows_which_keys_are_this_notebooks(shown, monkeypatch, tmp_pa
     monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
     work()
     shown._draw()
-    assert shown._widget.of("mine") == [["fetch", "my flow", "raw", "report", "score"]]
+    assert shown._page.of("mine") == [["fetch", "my flow", "raw", "report", "score"]]
     shown._draw()
-    assert len(shown._widget.of("mine")) == 1  # told when it changes
+    assert len(shown._page.of("mine")) == 1  # told when it changes
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "none.ipynb"))
     shown._draw()
-    assert shown._widget.of("mine")[-1] == ["report"]
+    assert shown._page.of("mine")[-1] == ["report"]
 
 
 STORE = """
@@ -295,7 +308,7 @@ def test_the_list_grows_when_another_kernel_stores_a_key(shown):
     assert not shown._keys_read
     shown._draw()
     assert shown.keys.number_of("other", "b") is not None
-    assert len([kind for kind in shown._widget.of("kind") if kind == "keys"]) == 2
+    assert len([kind for kind in shown._page.of("kind") if kind == "keys"]) == 2
 
 
 def test_the_folder_is_looked_at_from_time_to_time_until_the_panel_is_closed(monkeypatch):
@@ -321,7 +334,7 @@ def test_a_preview_of_a_cell_is_its_variables_its_plots_and_its_text(shown):
     caches.open_default("cell").set("cell:1", Ok(payload))
     shown._draw()
     shown.receive({"op": "preview", "id": shown.keys.number_of("cell", "cell:1")})
-    (seen,) = shown._widget.of("preview")
+    (seen,) = shown._page.of("preview")
     assert [part["name"] for part in seen["parts"]] == ["rows", "printed", "plot"]
     assert seen["parts"][0]["text"] == "[1, 2]"
     assert seen["parts"][2]["image"] == "data:image/png;base64,aGVsbG8="
@@ -334,7 +347,7 @@ def test_a_preview_is_text(shown):
     shown._draw()
     number = shown.keys.number_of("report", "evil")
     shown.receive({"op": "preview", "id": number})
-    (seen,) = shown._widget.of("preview")
+    (seen,) = shown._page.of("preview")
     assert seen["id"] == number
     assert seen["text"] == "<img src=x onerror=alert(1)>"
     assert "str" in seen["facts"]
@@ -346,7 +359,7 @@ def test_a_preview_of_a_frame_is_a_table(shown):
     fill("report", frame=pd.DataFrame({"a": range(100)}))
     shown._draw()
     shown.receive({"op": "preview", "id": shown.keys.number_of("report", "frame")})
-    (seen,) = shown._widget.of("preview")
+    (seen,) = shown._page.of("preview")
     assert seen["table"]["columns"] == ["", "a"]
     assert len(seen["table"]["rows"]) == 8
     assert "100 rows" in seen["facts"]
@@ -359,7 +372,7 @@ def test_a_preview_of_a_key_that_is_gone_says_so(shown):
     caches.open_default("report").clear()
     shown.receive({"op": "preview", "id": number})
     shown.receive({"op": "preview", "id": 999})
-    assert [seen["text"] for seen in shown._widget.of("preview")] == ["This key is gone."] * 2
+    assert [seen["text"] for seen in shown._page.of("preview")] == ["This key is gone."] * 2
 
 
 @pytest.mark.parametrize(
@@ -390,25 +403,25 @@ def test_a_store_that_fails_is_told_to_the_person(shown):
     shown._draw()
     number = shown.keys.number_of("report", "a")
     shown.receive({"op": "delete", "ids": [number]})
-    assert shown._widget.told[-1]["note"] == "That did not work: disk full"
-    assert shown._widget.told[-1]["settled"] == [number]
+    assert shown._page.told[-1]["note"] == "That did not work: disk full"
+    assert shown._page.told[-1]["settled"] == [number]
 
 
 def test_a_page_that_was_loaded_again_sees_that_it_missed_something_and_is_told_everything(shown):
     work()
     shown._draw()
-    seq = shown._widget.told[-1]["seq"]
-    told = len(shown._widget.told)
+    seq = shown._page.told[-1]["seq"]
+    told = len(shown._page.told)
     shown.receive({"op": "hello", "mounts": True})
-    assert shown._widget.told[told:] == [{"upto": seq}]
+    assert shown._page.told[told:] == [{"upto": seq}]
     shown.receive({"op": "again"})
-    assert shown._widget.told[told + 1]["order"] == ["run report"]
-    assert shown._widget.told[told + 2]["kind"] == "keys"
+    assert shown._page.told[told + 1]["order"] == ["run report"]
+    assert shown._page.told[told + 2]["kind"] == "keys"
 
 
 def test_listening_does_no_drawing_and_no_reading_on_the_time_of_the_run(shown):
     work()
-    assert shown._widget.told == []
+    assert shown._page.told == []
     assert len(shown.keys) == 0
 
 
@@ -430,7 +443,7 @@ def test_buttons_work_from_many_threads_while_steps_run(shown):
     for thread in threads:
         thread.join(30)
     assert caches.open_default("report").keys() == ["load:1"]
-    assert sorted(number for gone in shown._widget.of("removed") for number in gone) == sorted(numbers)
+    assert sorted(number for gone in shown._page.of("removed") for number in gone) == sorted(numbers)
 
 
 def test_a_panel_of_one_workflow_shows_that_one(shown):
@@ -506,7 +519,7 @@ def test_text_of_every_state():
 
 def ask_why(shown, row):
     shown.receive({"op": "why", "row": "r", "of": [row["workflow"], row["step"], row["key"], row["why"]]})
-    return shown._widget.told[-1]["why"]
+    return shown._page.told[-1]["why"]
 
 
 def edited(workflow, source, *values):

@@ -2,7 +2,8 @@
 
    A module-federation container written by hand: JupyterLab loads this file, calls `init` with the packages it shares, and
    asks `get` for the plugin. No build, no bundler, no request but those of the page itself. Nothing is written into the
-   notebook: a mark is an attribute and an element of the page. What a mark says comes from the kernel, over one comm. */
+   notebook: a mark is an attribute and an element of the page. What a mark says comes from the kernel, over one comm, and
+   so does the panel in the sidebar, code and all: kernel and page speak one version, whichever this file has. */
 (() => {
   "use strict";
 
@@ -10,6 +11,8 @@
   const TARGET = "awaitly_nb.lab";
   const MAGIC = "%%awaitly";
   const PAUSE_MS = 120; // after a keystroke, before the kernel is asked
+  const ROW = 38; // px: height of a cell in the sidebar
+  const LANES = 5; // of the sidebar's graph; more share the last one
 
   // Each state: a sign, so that colour is not the only one; what it is called; whether a run would compute.
   const STATES = {
@@ -39,24 +42,36 @@
 [data-awaitly="computing"] { --awn-mark: var(--jp-brand-color1, #1976d2); }
 [data-awaitly="failed"] { --awn-mark: var(--jp-error-color1, #c62828); }
 [data-awaitly="live"] { --awn-mark: transparent; }
-.jp-Cell[data-awaitly="live"] .awn-mark { opacity: 0.75; border-color: transparent; }
+.jp-Cell[data-awaitly="live"] .awn-mark { color: var(--jp-ui-font-color2); background: none; border-color: transparent; }
 @media (forced-colors: active) { .awn-mark { border-color: CanvasText; forced-color-adjust: auto; } }
-.awn-side { padding: 8px; overflow: auto; color: var(--jp-ui-font-color1); background: var(--jp-layout-color1);
-  font: var(--jp-ui-font-size1) var(--jp-ui-font-family); }
-.awn-side h2 { margin: 12px 0 4px; font-size: var(--jp-ui-font-size1); }
-.awn-side h2:first-child { margin-top: 0; }
-.awn-side p { margin: 4px 0; color: var(--jp-ui-font-color1); }
-.awn-side ul { list-style: none; margin: 0; padding: 0; }
-.awn-side li { display: flex; gap: 6px; align-items: baseline; padding: 2px 0; }
-.awn-side li .awn-name { flex: 1; min-width: 4em; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.awn-side li .awn-facts { white-space: nowrap; font-size: 11px; }
-.awn-side .awn-sign { width: 1em; text-align: center; color: var(--awn-mark, inherit); font-weight: 700; }
-.awn-side button { font: inherit; color: var(--jp-ui-font-color1); background: var(--jp-layout-color2);
-  border: 1px solid var(--jp-border-color1); border-radius: 3px; padding: 1px 6px; cursor: pointer; }
-.awn-side li button.awn-link { border: 0; background: none; padding: 0; text-align: left; }
-.awn-side button:disabled { opacity: 0.6; cursor: default; }
-.awn-side input { width: 100%; box-sizing: border-box; font: inherit; color: var(--jp-ui-font-color1);
-  background: var(--jp-layout-color0); border: 1px solid var(--jp-border-color1); padding: 2px 4px; }
+.awn-spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.awn-side { padding: 10px 12px; overflow: auto; color: var(--jp-ui-font-color1); background: var(--jp-layout-color1);
+  font: var(--jp-ui-font-size1)/1.45 var(--jp-ui-font-family); }
+.awn-side > h2 { margin: 0 0 4px; font-size: var(--jp-ui-font-size1); color: var(--jp-ui-font-color0); }
+.awn-side > p { margin: 0 0 8px; }
+.awn-side .awn-acts { display: flex; flex-wrap: wrap; gap: 6px; margin-bottom: 8px; }
+.awn-side .awn-acts button { font: inherit; padding: 2px 10px; border-radius: 6px; cursor: pointer; color: var(--jp-ui-font-color0);
+  background: var(--jp-layout-color2); border: 1px solid var(--jp-border-color1); }
+.awn-side .awn-acts button[aria-pressed="true"] { border-color: var(--jp-brand-color1); box-shadow: inset 0 0 0 1px var(--jp-brand-color1); }
+.awn-side .awn-acts button:disabled { opacity: 0.55; cursor: default; }
+.awn-side button:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: 1px; }
+.awn-cells { position: relative; max-height: 42vh; overflow: auto; margin: 0 -12px 10px; }
+.awn-cells svg { position: absolute; left: 8px; top: 0; fill: none; stroke: var(--jp-border-color0, #bbb); stroke-width: 1.2; pointer-events: none; }
+.awn-cells svg circle { fill: var(--jp-layout-color1); stroke: var(--awn-mark, var(--jp-ui-font-color2)); stroke-width: 2; }
+.awn-cells svg [data-awaitly="live"] { stroke: var(--jp-ui-font-color2); }
+.awn-cells svg .awn-lit { stroke: var(--jp-brand-color1); stroke-width: 2; }
+.awn-cells ul { list-style: none; margin: 0; padding: 0; }
+.awn-cells button { display: grid; grid-template-columns: 1fr auto; align-content: center; column-gap: 8px; width: 100%; height: ${ROW}px;
+  padding: 0 12px 0 calc(12px + var(--awn-gutter)); border: 0; background: none; font: inherit; text-align: left; color: inherit; cursor: pointer; }
+.awn-cells button:hover { background: var(--jp-layout-color2); }
+.awn-cells button:focus-visible { outline-offset: -2px; }
+.awn-cells button > * { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.awn-cells .awn-name { font-weight: 600; color: var(--jp-ui-font-color0); }
+.awn-cells .awn-told { grid-column: 1 / -1; font-size: 11px; line-height: 14px; }
+.awn-cells .awn-sign { display: inline-block; min-width: 1.3em; font-weight: 700; }
+.awn-side .awn-panel { max-width: none; margin: 0 -12px; border-width: 1px 0; border-radius: 0; box-shadow: none; }
+.awn-side .awn-panel .awn-steps { max-height: 240px; }
+@media (forced-colors: active) { .awn-cells button:hover { outline: 1px solid Highlight; outline-offset: -2px; } }
 `;
 
   const element = (tag, properties = {}, ...children) => {
@@ -84,6 +99,12 @@
     return `${value < 10 && power ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
   };
 
+  const shape = (tag, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  };
+
   const sourceOf = (cell) => cell.model.sharedModel.getSource();
   const isCached = (source) => source.trimStart().split("\n", 1)[0].split(" ", 1)[0] === MAGIC;
 
@@ -96,8 +117,15 @@
       this.waiting = []; // promises of answers, in the order of the questions
       this.comm = null;
       this.plan = new Set(); // ids of the cells that a run of what is stale needs
+      this.feeds = []; // pairs of ids: which cell feeds which
+      this.auto = false;
+      this.asks = false; // whether the kernel was asked for the marks and has not answered
       this.asked = 0;
       this.shown = true;
+      // One voice for all cells: a screen reader hears how a cell ended, and not each second of it.
+      this.voice = element("div", { className: "awn-spoken" });
+      this.voice.setAttribute("role", "status");
+      panel.node.append(this.voice);
       this.followed = new WeakSet();
       const context = panel.sessionContext;
       context.kernelChanged.connect(() => this.reconnect());
@@ -150,12 +178,13 @@
     }
 
     adopt(comm) {
-      comm.onMsg = (message) => this.receive(message.content.data);
+      comm.onMsg = (message) => this.receive(message.content.data, message.buffers);
       comm.onClose = () => {
         if (this.comm === comm) this.comm = null;
         this.changed();
       };
       this.comm = comm;
+      this.asks = false;
     }
 
     onStatus(status) {
@@ -189,27 +218,36 @@
       });
     }
 
-    receive(data) {
+    receive(data, buffers) {
       switch (data.type) {
         case "hello":
           this.ask(0);
           return;
         case "busy":
+          this.asks = false;
           this.late = true;
+          return;
+        case "panel":
+          this.onPanel?.(data, buffers);
           return;
         case "mark":
           this.set(data.id, data.mark, data.source);
+          if (data.mark.state !== "computing") this.voice.textContent = `${data.mark.name || "cell"}: ${this.words(data.mark)}`;
           this.draw();
           return;
         case "cells":
-          if (data.seq !== this.asked) return; // a later text is on its way
+          this.asks = false;
+          if (this.again) this.ask(0); // texts changed meanwhile; what was answered is right for those that did not
           for (const [id, mark] of Object.entries(data.marks)) {
             if (this.marks.get(id)?.mark.state !== "computing") this.set(id, mark, this.texts.get(id));
           }
           this.plan = new Set(data.plan);
+          this.feeds = data.feeds;
+          this.auto = data.auto;
           this.draw();
           return;
         default: {
+          if (data.of === "cells") this.asks = false;
           const at = this.waiting.findIndex((one) => one.type === data.type || data.type === "error");
           if (at >= 0) this.waiting.splice(at, 1)[0].resolve(data);
         }
@@ -232,6 +270,10 @@
       clearTimeout(this.pause);
       this.pause = setTimeout(() => {
         if (!this.comm) return;
+        // One question at a time: a kernel that ran cells meanwhile need not answer once for each.
+        this.again = this.asks;
+        if (this.asks) return;
+        this.asks = true;
         const cells = this.cells.map((cell) => ({ id: cell.model.id, source: sourceOf(cell) }));
         this.texts = new Map(cells.map((cell) => [cell.id, cell.source]));
         this.asked += 1;
@@ -263,7 +305,7 @@
       if (!found) return null;
       const { mark, source } = found;
       if (source === undefined || source === sourceOf(cell) || ["computing", "live"].includes(mark.state)) return mark;
-      return isCached(sourceOf(cell)) ? { ...mark, state: "stale", reason: "its text was edited" } : null;
+      return this.auto || isCached(sourceOf(cell)) ? { ...mark, state: "stale", reason: "its text was edited" } : null;
     }
 
     draw() {
@@ -285,7 +327,7 @@
         const wrapper = node.querySelector(":scope > .jp-Cell-inputWrapper");
         if (!wrapper) return; // not drawn yet: it will be when it comes into view
         shown = element("div", { className: "awn-mark" });
-        shown.setAttribute("role", "status");
+        shown.setAttribute("role", "note");
         wrapper.append(shown);
       }
       const text = this.words(mark);
@@ -340,38 +382,105 @@
     }
   }
 
-  /** The sidebar: the cells of this notebook, and apart from them the whole folder. */
-  class Sidebar {
-    constructor(widget, current, execute) {
-      this.node = widget.node;
-      this.node.classList.add("awn-side");
-      this.current = current;
-      this.execute = execute;
-      this.head = element("p");
-      this.run = element("button", { textContent: "Run stale cells", onclick: () => execute("awaitly-nb:run-stale") });
-      this.list = element("ul");
-      this.search = element("input", { type: "search", placeholder: "Search keys, or a glob: score:*" });
-      this.search.setAttribute("aria-label", "Search the keys of the folder");
-      this.search.oninput = () => {
-        clearTimeout(this.pause);
-        this.pause = setTimeout(() => this.refresh(), 200);
+  /** The panel of the kernel in the sidebar: what an output is to a widget, this is to the panel's page code. */
+  class PanelHost {
+    constructor(marks, place) {
+      this.marks = marks;
+      this.comm = marks.comm;
+      this.place = place;
+      this.listeners = [];
+      this.ends = [];
+      this.queue = Promise.resolve(); // messages wait until the code is there
+      marks.onPanel = (data, buffers) => {
+        this.queue = this.queue.then(() => this.take(data, buffers)).catch((error) => console.error(NAME, error));
       };
-      this.folder = element("ul");
-      this.found = element("p");
-      this.undo = element("button", { textContent: "Undo", hidden: true, onclick: () => this.restore() });
-      this.node.append(
-        element("h2", { textContent: "This notebook" }), this.head, this.run, this.list,
-        element("h2", { textContent: "The folder" }), this.search, this.found, this.undo, this.folder,
-      );
-      this.draw();
+      place.replaceChildren(element("p", { textContent: "Waiting for the kernel…" }));
+      this.send({ op: "open" });
     }
 
+    async take(data, buffers) {
+      if (this.ended) return;
+      if (!data.esm) {
+        for (const listener of this.listeners) listener(data.message, buffers);
+        if (data.message.removed?.length || data.message.added?.length) this.marks.ask(); // what is stored is different now
+        return;
+      }
+      this.values = { boot: data.boot, token: data.token, model_ref: "" };
+      const url = URL.createObjectURL(new Blob([data.esm], { type: "text/javascript" }));
+      const { default: panel } = await import(url);
+      URL.revokeObjectURL(url);
+      if (this.ended) return;
+      this.place.replaceChildren(element("style", { textContent: data.css }));
+      this.ends.push(panel.initialize({ model: this }), panel.render({ model: this, el: this.place }));
+    }
+
+    end() {
+      this.ended = true;
+      this.marks.onPanel = null;
+      for (const end of this.ends.reverse()) end?.();
+      if (!this.comm.isDisposed) this.send({ op: "close" });
+    }
+
+    // -- as a widget's model
+
+    get(name) {
+      return this.values[name];
+    }
+
+    on(event, listener) {
+      if (event === "msg:custom") this.listeners.push(listener);
+    }
+
+    send(message) {
+      this.comm.send({ type: "panel", message });
+    }
+
+    get widget_manager() {
+      return { get_model: async () => ({ comm_live: !this.comm.isDisposed, widget_manager: { kernel: this.marks.kernel } }) };
+    }
+  }
+
+  /** The sidebar: the cells of this notebook and what flows between them, and apart from them the panel. */
+  class Sidebar {
+    constructor(widget, current, execute) {
+      this.widget = widget;
+      this.current = current;
+      this.execute = execute;
+      const button = (textContent, id) => element("button", { textContent, onclick: () => execute(`${NAME}:${id}`) });
+      this.head = element("p");
+      this.run = button("Run stale cells", "run-stale");
+      this.auto = button("Auto", "toggle-auto");
+      this.auto.title = "Cache plain cells by themselves, where that is worth it";
+      this.undo = button("Undo", "undo");
+      this.undo.hidden = true;
+      this.list = element("ul");
+      this.cells = element("div", { className: "awn-cells" }, this.list);
+      this.place = element("div");
+      widget.node.classList.add("awn-side");
+      widget.node.append(
+        element("h2", { textContent: "This notebook" }), this.head,
+        element("div", { className: "awn-acts" }, this.run, this.auto, this.undo), this.cells, this.place,
+      );
+      widget.onAfterShow = widget.onAfterHide = () => this.draw();
+    }
+
+    /** Draw before the next frame, however often it is asked for. */
     draw() {
-      const marks = this.current();
+      this.frame ??= requestAnimationFrame(() => {
+        this.frame = undefined;
+        this.drawNow();
+      });
+    }
+
+    drawNow() {
+      const marks = this.widget.isVisible ? this.current() : null;
+      this.hostPanel(marks);
+      if (!this.widget.isVisible) return;
+      this.run.disabled = this.auto.disabled = !marks?.comm;
+      this.auto.setAttribute("aria-pressed", String(marks?.auto ?? false));
       if (!marks?.comm) {
         this.head.textContent = "No kernel with awaitly_nb here: run %load_ext awaitly_nb in a cell.";
-        this.run.disabled = true;
-        this.list.replaceChildren();
+        this.drawCells(null, []);
         return;
       }
       const { marked, runs, served, seconds, saved } = marks.total;
@@ -379,66 +488,106 @@
       const spared = saved > 0 ? `, ${duration(saved)} saved` : "";
       this.head.textContent = `${served.length} from cache, ${runs.length} would run${about}${spared}`;
       this.run.disabled = runs.length === 0;
-      this.list.replaceChildren(
-        ...marked.filter(({ mark }) => mark.state !== "live").map(({ cell, mark }) => this.row(marks, cell, mark)),
-      );
+      const wired = new Set(marks.feeds.flat());
+      this.drawCells(marks, marked.filter(({ cell, mark }) => mark.state !== "live" || wired.has(cell.model.id)));
     }
 
-    row(marks, cell, mark) {
-      const name = element("button", {
-        className: "awn-name awn-link", textContent: mark.name, title: mark.reason,
-        onclick: () => {
-          const notebook = marks.panel.content;
-          notebook.activeCellIndex = notebook.widgets.indexOf(cell);
-          notebook.scrollToCell?.(cell);
-        },
+    /** While the sidebar is in sight the kernel draws its panel here; of another notebook, or none, it is another one. */
+    hostPanel(marks) {
+      if ((this.host?.comm ?? null) === (marks?.comm ?? null)) return;
+      this.host?.end();
+      this.place.replaceChildren();
+      this.host = marks?.comm ? new PanelHost(marks, this.place) : null;
+    }
+
+    drawCells(marks, shown) {
+      const rows = shown.map(({ cell, mark }) => ({ cell, mark, ...this.factsOf(cell, mark) }));
+      const places = new Map(rows.map(({ cell }, place) => [cell.model.id, place]));
+      const wires = (marks?.feeds ?? []).map((pair) => pair.map((id) => places.get(id))).filter(([from, to]) => from < to);
+      const told = JSON.stringify([rows.map(({ name, facts, mark }) => [name, facts, mark]), wires]);
+      if (told === this.told) return;
+      this.told = told;
+      const named = (numbers) => numbers.map((place) => rows[place].name).join(", ");
+      const items = rows.map((row, place) => {
+        const reads = named(wires.filter(([, to]) => to === place).map(([from]) => from));
+        const feeds = named(wires.filter(([from]) => from === place).map(([, to]) => to));
+        const hints = [row.mark.reason, reads && `reads ${reads}`, feeds && `feeds ${feeds}`].filter(Boolean);
+        return this.row(marks, row, place, hints);
       });
-      const facts = [STATES[mark.state].word, duration(mark.seconds), bytes(mark.size_bytes)].filter(Boolean).join(" · ");
-      const sign = element("span", { className: "awn-sign", textContent: STATES[mark.state].sign });
-      sign.setAttribute("aria-hidden", "true");
-      const row = element("li", {}, sign, name, element("span", { className: "awn-facts", textContent: facts }));
-      row.dataset.awaitly = mark.state;
-      return row;
+      const drawn = this.graph(rows, wires);
+      this.cells.style.setProperty("--awn-gutter", drawn ? `${drawn.getAttribute("width")}px` : "0px");
+      const focused = [...this.list.children].findIndex((item) => item.contains(document.activeElement));
+      this.list.replaceChildren(...items);
+      this.cells.replaceChildren(...(drawn ? [drawn] : []), this.list);
+      if (focused >= 0) items[focused]?.firstChild.focus({ preventScroll: true });
     }
 
-    async refresh() {
-      const marks = this.current();
-      if (!marks?.comm) return;
-      const answer = await marks.question({ type: "entries", pattern: this.search.value.trim() });
-      if (answer.type === "error") {
-        this.found.textContent = answer.text;
-        return;
-      }
-      const more = answer.count - answer.entries.length;
-      this.found.textContent =
-        `${answer.count} ${answer.count === 1 ? "key" : "keys"}, ${bytes(answer.size_bytes)}` + (more > 0 ? `; the newest ${answer.entries.length}` : "");
-      this.folder.replaceChildren(...answer.entries.map((entry) => this.entry(marks, entry)));
+    factsOf(cell, mark) {
+      const { sign, word } = STATES[mark.state];
+      const saved = mark.state === "hit" && mark.saved_s > 0.05 ? `saved ${duration(mark.saved_s)}` : "";
+      const name = mark.name || sourceOf(cell).trim().split("\n", 1)[0] || "cell";
+      return { sign, name, facts: [word, saved, bytes(mark.size_bytes)].filter(Boolean).join(" · ") };
     }
 
-    entry(marks, entry) {
-      const remove = element("button", { textContent: "Invalidate" });
-      remove.setAttribute("aria-label", `Invalidate ${entry.key}`);
-      remove.onclick = async () => {
-        await marks.question({ type: "remove", key: entry.key });
-        this.undo.hidden = false;
-        await this.refresh();
-        marks.ask(0);
+    row(marks, { cell, mark, sign, name, facts }, place, hints) {
+      const signed = element("span", { className: "awn-sign", textContent: sign });
+      signed.setAttribute("aria-hidden", "true");
+      signed.style.color = "var(--awn-mark)";
+      const light = (on) => {
+        for (const wire of this.cells.querySelectorAll(`[data-of~="${place}"]`)) wire.classList.toggle("awn-lit", on);
       };
-      const facts = [duration(entry.duration_s), bytes(entry.size_bytes)].filter(Boolean).join(" · ");
-      return element(
-        "li", {},
-        element("span", { className: "awn-name", textContent: entry.key, title: entry.key }),
-        element("span", { className: "awn-facts", textContent: facts }),
-        remove,
+      const button = element(
+        "button",
+        {
+          title: hints.join("\n"),
+          onclick: () => {
+            const notebook = marks.panel.content;
+            notebook.activeCellIndex = notebook.widgets.indexOf(cell);
+            notebook.scrollToCell?.(cell);
+          },
+          onmouseenter: () => light(true), onmouseleave: () => light(false), onfocus: () => light(true), onblur: () => light(false),
+        },
+        element("span", { className: "awn-name", textContent: name }),
+        element("span", { textContent: mark.state === "live" ? "" : duration(mark.seconds) }),
+        element("span", { className: "awn-told" }, ...(sign ? [signed] : []), facts),
       );
+      const item = element("li", {}, button);
+      item.dataset.awaitly = mark.state;
+      return item;
     }
 
-    async restore() {
-      const marks = this.current();
-      this.undo.hidden = true;
-      await marks?.question({ type: "undo" });
-      await this.refresh();
-      marks?.ask(0);
+    /** What flows from cell to cell: a dot for each, and from each that feeds others a line in a lane of its own. */
+    graph(rows, wires) {
+      if (!wires.length) return null;
+      const ends = []; // of each lane, the last row that it reaches
+      const lanes = new Map();
+      for (const from of new Set(wires.map(([from]) => from))) {
+        const last = Math.max(...wires.filter(([one]) => one === from).map(([, to]) => to));
+        const free = ends.findIndex((end) => end <= from);
+        const lane = Math.min(free < 0 ? ends.length : free, LANES - 1);
+        ends[lane] = Math.max(ends[lane] ?? 0, last);
+        lanes.set(from, lane);
+      }
+      const width = 14 + 8 * ends.length;
+      const [x, middle] = [width - 6, (place) => (place + 0.5) * ROW];
+      const svg = shape("svg", { width, height: rows.length * ROW, "aria-hidden": "true" });
+      for (const [from, to] of wires) {
+        const lane = x - 8 * (lanes.get(from) + 1);
+        const [top, bottom] = [middle(from), middle(to)];
+        svg.append(shape("path", {
+          d: `M${x} ${top}C${lane} ${top} ${lane} ${top + 4} ${lane} ${top + 14}V${bottom - 14}C${lane} ${bottom - 4} ${lane} ${bottom} ${x} ${bottom}`,
+          "data-of": `${from} ${to}`,
+        }));
+      }
+      rows.forEach(({ mark }, place) => svg.append(shape("circle", { cx: x, cy: middle(place), r: 3.5, "data-awaitly": mark.state })));
+      return svg;
+    }
+
+    /** Offer to bring back what a command removed, as long as the kernel can. */
+    offerUndo(removed) {
+      clearTimeout(this.offered);
+      this.undo.hidden = !removed;
+      if (removed) this.offered = setTimeout(() => this.offerUndo(false), 60_000);
     }
   }
 
@@ -483,20 +632,16 @@
 
       const changed = () => {
         sidebar.draw();
-        for (const id of ["run-stale", "run-all", "toggle-cell"]) app.commands.notifyCommandChanged(`${NAME}:${id}`);
+        for (const id of ["run-stale", "run-all", "toggle-cell", "toggle-auto"]) app.commands.notifyCommandChanged(`${NAME}:${id}`);
       };
       tracker.widgetAdded.connect((_, panel) => all.set(panel, new NotebookMarks(panel, changed)));
       tracker.forEach((panel) => all.has(panel) || all.set(panel, new NotebookMarks(panel, changed)));
-      tracker.currentChanged.connect(() => {
-        changed();
-        sidebar.refresh();
-      });
+      tracker.currentChanged.connect(changed);
       NotebookActions.executed.connect((_, { notebook: content }) => {
         tracker.find((panel) => {
           if (panel.content === content) all.get(panel)?.onExecuted();
           return false;
         });
-        sidebar.refresh();
       });
 
       settings?.load(`${NAME}:plugin`).then((loaded) => {
@@ -596,8 +741,7 @@
           const { id } = found.cell.model;
           const answer = await found.marks.question({ type: "invalidate", id, source: sourceOf(found.cell) });
           found.marks.ask(0);
-          sidebar.undo.hidden = !answer.removed;
-          sidebar.refresh();
+          sidebar.offerUndo(answer.removed);
           return answer.removed;
         },
       });
@@ -605,7 +749,32 @@
         label: "Undo the last invalidation",
         describedBy: NO_ARGUMENTS,
         isEnabled: () => Boolean(current()?.comm),
-        execute: () => sidebar.restore(),
+        execute: async () => {
+          const marks = current();
+          sidebar.offerUndo(false);
+          const answer = await marks?.question({ type: "undo" });
+          marks?.ask(0);
+          return answer?.restored ?? 0;
+        },
+      });
+      command("toggle-auto", {
+        label: () => (current()?.auto ? "Auto off" : "Auto on"),
+        caption: "Cache plain cells by themselves, where that is worth it",
+        describedBy: {
+          args: {
+            type: "object",
+            properties: { on: { type: "boolean", description: "Whether plain cells are looked after; by default the other way." } },
+            additionalProperties: false,
+          },
+        },
+        isEnabled: () => Boolean(current()?.comm),
+        execute: async (args) => {
+          const marks = current();
+          if (!marks?.comm) return false;
+          const answer = await marks.question({ type: "auto", on: args?.on ?? !marks.auto });
+          marks.ask(0);
+          return answer.auto ?? false;
+        },
       });
       command("why", {
         label: "Why?",
@@ -616,7 +785,7 @@
           const found = chosen(args);
           if (!found) return "";
           const now = found.mark?.reason ? `${found.mark.reason}\n\n` : "";
-          const name = found.mark?.name;
+          const name = found.mark?.state === "live" ? "" : found.mark?.name;
           const answer = name ? await found.marks.question({ type: "why", id: found.cell.model.id, name }) : null;
           const text = now + (answer ? answer.text : "A plain cell: it runs each time.");
           void tell(name ? `Why ${name}?` : "Why?", text);
@@ -628,7 +797,6 @@
         describedBy: NO_ARGUMENTS,
         execute: () => {
           app.shell.activateById(panelWidget.id);
-          sidebar.refresh();
         },
       });
     },
