@@ -48,7 +48,13 @@ if TYPE_CHECKING:
         refuse_used_up as refuse_used_up,
     )
     from awaitly_nb.codec.plain import from_json as from_json, resign as resign, to_json as to_json
-    from awaitly_nb.codec.references import bare as bare, out_of_band as out_of_band, pack as pack, unpack as unpack
+    from awaitly_nb.codec.references import (
+        EntangledError as EntangledError,
+        bare as bare,
+        out_of_band as out_of_band,
+        pack as pack,
+        unpack as unpack,
+    )
     from awaitly_nb.codec.secrets import (
         VARIABLE as VARIABLE,
         Keyring as Keyring,
@@ -68,7 +74,7 @@ else:
                 "is_used_up refuse_used_up"
             ),
             "plain": "from_json resign to_json",
-            "references": "bare out_of_band pack unpack",
+            "references": "EntangledError bare out_of_band pack unpack",
             "secrets": "Keyring Secret VARIABLE default_keyring",
         },
     )

@@ -10,13 +10,15 @@ down, finished generators. A match of a regular expression is matched again.
 
 from __future__ import annotations
 
+import copyreg
+import gc
 import io
 import pickle
 import re
 import sys
 import weakref
 from functools import cache
-from types import FunctionType, GeneratorType
+from types import FunctionType, GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.by_value import is_notebook, pickler
@@ -31,11 +33,12 @@ from awaitly_nb.codec.pickling import (
     shape_of,
 )
 from awaitly_nb.errors import EncodeError
+from awaitly_nb.installed import is_installed_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
-__all__ = ["bare", "out_of_band", "pack", "unpack"]
+__all__ = ["EntangledError", "bare", "out_of_band", "pack", "unpack"]
 
 _SMALL_BUFFER: Final = 4096
 
@@ -151,6 +154,10 @@ def unpack(
         raise UndecodableError(f"cannot be rebuilt here ({type(exc).__name__}: {exc})") from exc
 
 
+class EntangledError(EncodeError):
+    """Something cannot be stored apart from an object that others have too, not even as a placeholder."""
+
+
 class _Unpacker(pickle.Unpickler):
     # Any: bytes-like
     def __init__(
@@ -180,6 +187,27 @@ class _Memory:
             for value in arrays:
                 if id(value) in numbers and value.size:
                     self._live.append((*self._bounds(value), value))
+            # Whoever looks at their memory cannot be made to do so again.
+            self._apart: dict[int, tuple[int, int, Any]] = {}
+            for value in live:
+                if isinstance(value, bytearray | memoryview) or (
+                    isinstance(value, array_type) and type(value) is not array_type
+                ):
+                    self.meet(value)
+
+    def meet(self, value: Any) -> None:  # Any: an object with memory that no array is made a view of
+        """Note memory that nothing else may share, and refuse where something does."""
+        assert self._numpy is not None
+        if isinstance(value, bytearray | memoryview):
+            array = self._numpy.frombuffer(value, "u1") if memoryview(value).nbytes else self._numpy.empty(0)
+        else:
+            array = value.view(self._numpy.ndarray)
+        if array.size and id(value) not in self._apart:
+            start, stop = self._bounds(array)
+            others = [*self._live, *self._seen.values(), *self._apart.values()]
+            if any(first < stop and start < last for first, last, _ in others):
+                raise EntangledError(f"a {type(value).__name__} shares its memory with another object")
+            self._apart[id(value)] = (start, stop, value)
 
     def owner(self, array: Any) -> Any:  # Any: arrays; NumPy is not imported here
         """Return the array that this one is to be a view of, or None."""
@@ -193,6 +221,9 @@ class _Memory:
                 if first <= start and stop <= last:
                     return value
                 raise EncodeError("an array shares memory with one that lies outside of it")
+        for first, last, value in self._apart.values():
+            if first < stop and start < last:
+                raise EntangledError(f"an array shares its memory with a {type(value).__name__}")
         self._seen[id(array)] = (start, stop, array)
         return None
 
@@ -261,6 +292,7 @@ class _Pass:
         self.views: list[memoryview] = []
         self.shapes: list[Shape] = []
         self.used: set[int] = set()
+        self._named: dict[str, dict[int, str]] = {}
 
     def out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()
@@ -291,8 +323,24 @@ class _Pass:
         if numpy is not None and type(obj) is numpy.ndarray:
             owner = self.memory.owner(obj)
             return _reduced(obj) if owner is None else (_view, self._facts(obj, owner))
+        if numpy is not None and isinstance(obj, numpy.ndarray):
+            self.memory.meet(obj)
+        if (name := self._name_in_library(obj)) is not None:
+            return name
         reduced = reduced_known(obj)
-        return _made_again(obj) if reduced is NotImplemented else reduced
+        return _made_of_another(obj) if reduced is NotImplemented else reduced
+
+    def _name_in_library(self, obj: Any) -> str | None:  # Any: any object
+        """Return the name by which an installed module holds this very object, as `matplotlib.rcParams` is held."""
+        place = type(obj).__module__
+        if place in _NEVER_NAMED or callable(obj) or (module := sys.modules.get(place)) is None:
+            return None
+        if (names := self._named.get(place)) is None:
+            file = getattr(module, "__file__", None)
+            installed = file is None or is_installed_path(file)
+            held = vars(module).items() if installed else ()
+            names = self._named[place] = {id(value): name for name, value in held if type(value).__module__ == place}
+        return names.get(id(obj))
 
     def _facts(self, array: Any, owner: Any) -> tuple[Any, ...]:  # Any: arrays
         offset = self.memory.offset(array, owner)
@@ -405,6 +453,33 @@ def _view(owner: Any, *facts: Any) -> Any:
     if not writeable:
         array.flags.writeable = False
     return array
+
+
+_VIEWS: Final[dict[type, Any]] = {
+    MappingProxyType: MappingProxyType,
+    type({}.keys()): dict.keys,
+    type({}.values()): dict.values,
+    type({}.items()): dict.items,
+}
+"""What looks at a mapping, and how it is made of it."""
+
+
+_NEVER_NAMED: Final = frozenset({"builtins", "__main__"})
+
+
+def _made_of_another(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
+    """Return how what belongs to another object is made of that one, and refuse what cannot be."""
+    if (make := _VIEWS.get(type(obj))) is not None:
+        return make, tuple(gc.get_referents(obj))
+    if isinstance(obj, memoryview | weakref.ProxyType | weakref.CallableProxyType):
+        raise EntangledError(f"a {type(obj).__name__} looks at another object")
+    if (stream := next((name for name in ("stdout", "stderr") if obj is getattr(sys, name)), None)) is not None:
+        return getattr, (sys, stream)
+    if type(obj).__module__ == "matplotlib.figure" and "_restore_to_pylab" in (state := obj.__getstate__()):
+        # Which figures pyplot has open is the ledger's.
+        del state["_restore_to_pylab"]
+        return copyreg.__newobj__, (type(obj),), state  # type: ignore[attr-defined] # typeshed leaves it out
+    return _made_again(obj)
 
 
 def _made_again(obj: Any) -> Any:  # Any: any object, and pickle's own protocol

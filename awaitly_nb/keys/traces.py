@@ -74,7 +74,12 @@ class Tracer(Protocol):
         """Leave the session as the run did; called on a hit."""
 
 
-_HOMES: Final = ("awaitly_nb.keys.generators", "awaitly_nb.keys.settings")
+_HOMES: Final = (
+    "awaitly_nb.keys.generators",
+    "awaitly_nb.keys.settings",
+    "awaitly_nb.keys.messages",
+    "awaitly_nb.keys.presence",
+)
 """Modules that register tracers when they are imported, which happens when something is first traced or compared."""
 
 _tracers: dict[str, Tracer] = {}

@@ -132,6 +132,12 @@ class Body:
                 defined(names)
 
     @property
+    def modules(self) -> list[str]:
+        """The modules that it imports, or imports from."""
+        origins = [node.module for node in ast.walk(self.tree) if isinstance(node, ast.ImportFrom) and node.module]
+        return list(dict.fromkeys([*self.imports, *origins]))
+
+    @property
     def lines(self) -> str:
         """The text that the cell's line numbers count in."""
         return "".join(linecache.getlines(self.filename))
@@ -276,7 +282,9 @@ def _shown(statements: list[ast.stmt], interactivity: str) -> list[ast.stmt]:
 
 
 def _defined_names(statement: ast.stmt) -> list[str]:
-    """Return the names of what a pickle would only name: a class, or a decorated function."""
+    """Return the names of what a pickle would only name, or copy: a class, a decorated function, what a module has."""
+    if isinstance(statement, ast.ImportFrom):
+        return [alias.asname or alias.name for alias in statement.names if alias.name != "*"]
     if isinstance(statement, ast.ClassDef):
         return [statement.name]
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and statement.decorator_list:

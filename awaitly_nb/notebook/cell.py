@@ -147,6 +147,8 @@ class Cell:
                 self._finish(run_step(standing_run(self._home, self._cache), self._spec(self._compute)))
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
+        finally:
+            self._session = None  # holds what the cell could reach, and may have let go
 
     async def run_async(self) -> None:
         """Run or load a cell that awaits at its top level."""
@@ -163,6 +165,8 @@ class Cell:
                 self._finish(await run_step_async(run, self._spec(self._compute_async)))
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
+        finally:
+            self._session = None  # holds what the cell could reach, and may have let go
 
     def _compute(self) -> Left:
         with self._captured() as (left, session):
@@ -178,7 +182,13 @@ class Cell:
     def _captured(self) -> Iterator[tuple[Left, Watched]]:
         """Yield what will hold what the block leaves, if it ends well; all of that is collected when it is stored."""
         self._read_now()
-        session = self._session = Watched(self._shell, self._read.names, automatic=self.parts is not None)
+        session = self._session = Watched(
+            self._shell,
+            self._read.names,
+            automatic=self.parts is not None,
+            imports=self.body.modules,
+            reached=self._ledger.reached(),
+        )
         before = self._ledger.snapshot(self.body.python)
         recorder = Recorder(self._shell) if self.options.output else None
         left = Left(lambda: self._collect(session, before, recorder, left))
@@ -206,11 +216,10 @@ class Cell:
             raise CannotRestoreError(changes.obstacle)
         early, late = self._ledger.split(changes.to_data())
         outputs = None if recorder is None else recorder.outputs()
-        shown = any(output["kind"] == "result" for output in outputs or ())
         payload = session.collect(
             stores=self.body.stores,
             only=self.options.variables,
-            shown=[self._shell.displayhook._] if shown else (),
+            shown=() if recorder is None else recorder.results,
             beside=late,
             may_run_anew=not self.body.is_async,
         )
@@ -222,6 +231,7 @@ class Cell:
             imports=self.body.imports,
             filename=self.body.filename,
             lines=self.body.lines,
+            patches=before.patches,
             code=self._code,
             line=self._line,
             source=self._source,
@@ -317,6 +327,8 @@ class Cell:
             raise CannotRestoreError(f"it wrote files: {changed[0]}")
         if self._auto is not None and (why := self._auto.late(*_effects(cell))):
             raise CannotRestoreError(why)
+        if cell["patches"] != self._ledger.patches(self.body.python):
+            raise CannotRestoreError("what the notebook set on modules and classes of libraries differs")
         register_lines(cell["filename"], cell["lines"])
         if cell["inputs"][0] >= 0:
             self._read_now()  # what it leaves shares objects with what it reads
@@ -393,7 +405,7 @@ class Cell:
             for name, line in cell["settings"]:
                 self._shell.run_line_magic(name, line)
         if cell["outputs"] and self.options.output:
-            replay(self._shell, cell["outputs"], result=self._shown[0] if self._shown else None)
+            replay(self._shell, cell["outputs"], results=self._shown)
         mark = mark_of(outcome.result)
         # The badge is saved with the notebook, where an age would soon be wrong.
         when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"

@@ -16,7 +16,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from awaitly_nb.notebook.shell import Shell
@@ -43,6 +43,7 @@ class Recorder:
         self._undo: list[Callable[[], None]] = []
         self._cell = _cell_id(sys.stdout)
         self._local = threading.local()
+        self.results: list[object] = []
 
     def __enter__(self) -> Recorder:
         publisher, displayhook = self._shell.display_pub, self._shell.displayhook
@@ -52,6 +53,7 @@ class Recorder:
         self._shadow(publisher, "clear_output", self._clear(publisher.clear_output))
         self._shadow(self._shell, "_showtraceback", self._traceback(self._shell._showtraceback))  # noqa: SLF001 - IPython has no other place for it
         self._shadow(displayhook, "write_format_data", self._result(displayhook.write_format_data))
+        self._shadow(displayhook, "fill_exec_result", self._note_result(displayhook.fill_exec_result))
         self._shadow(displayhook, "write_output_prompt", self._quietly(displayhook.write_output_prompt))
         self._shadow(displayhook, "finish_displayhook", self._quietly(displayhook.finish_displayhook))
         return self
@@ -140,6 +142,13 @@ class Recorder:
 
         return recording_write
 
+    def _note_result(self, fill: Callable[[object], None]) -> Callable[[object], None]:
+        def noting_fill(result: object) -> None:
+            self.results.append(result)
+            fill(result)
+
+        return noting_fill
+
     def _traceback(self, show: Callable[..., None]) -> Callable[..., None]:
         """Record an exception that IPython shows and swallows, as one of a `_repr_html_`."""
 
@@ -214,7 +223,7 @@ _QUIET = "font-size:.8em;color:var(--jp-ui-font-color2,#757575)"
 _MISSING = object()
 
 
-def replay(shell: Shell, outputs: Iterable[Output], *, result: Any = _MISSING) -> None:
+def replay(shell: Shell, outputs: Iterable[Output], *, results: Sequence[object] = ()) -> None:
     """Show recorded outputs, as the cell itself would have.
 
     Parameters
@@ -223,9 +232,10 @@ def replay(shell: Shell, outputs: Iterable[Output], *, result: Any = _MISSING) -
         Whose streams, publisher and displayhook are used.
     outputs
         What a `Recorder` recorded.
-    result
-        The value behind the last `execute_result`, which becomes `_` and `Out[n]`; absent where it was not stored.
+    results
+        The values behind each `execute_result`, which become `_` and `Out[n]`; none where they were not stored.
     """
+    values = iter(results)
     for output in outputs:
         match output["kind"]:
             case "stream":
@@ -233,7 +243,7 @@ def replay(shell: Shell, outputs: Iterable[Output], *, result: Any = _MISSING) -
                 stream.write(output["text"])
                 stream.flush()
             case "result":
-                _show_result(shell, output, result)
+                _show_result(shell, output, next(values, _MISSING))
             case "error":
                 kind = type(output["name"], (Exception,), {})
                 shell._showtraceback(kind, kind(output["value"]), output["lines"])  # noqa: SLF001 - as above

@@ -1,8 +1,15 @@
 # ruff: noqa: E501 - a notebook is a line, so that one sees many of them at once
 """Small notebooks in which a hit has to leave what running leaves: cells separated by `---`, the last one sets OUT.
 
-`PURE` needs the standard library only; `LIBRARIES` is grouped by the library that every notebook of the group imports.
+`PURE` needs the standard library only; `LIBRARIES` is grouped by the library that every notebook of the group imports. In
+`kinds` and `state_cases` are more, by the kind of state.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tests.battery.kinds import GROUPS
+from tests.battery.state_cases import STATE_CASES
 
 PURE = {
     # Containers that other names hold
@@ -194,12 +201,52 @@ LIBRARIES = {
 }
 
 
-def notebooks() -> dict[str, list[str]]:
-    """Return the cells of each notebook, by name."""
-    found = {name: text.split(" --- ") for name, text in PURE.items()}
+@dataclass(frozen=True)
+class Notebook:
+    """One notebook of the battery.
+
+    Attributes
+    ----------
+    cells
+        Their sources; the last one sets OUT and is never cached.
+    edits
+        Sources that cells have in one more run each, as `(number, source)`.
+    env, env_later
+        The environment of the first run and of those after it.
+    hits
+        How many cells have to be served in the run after the edits; None makes no demand.
+    """
+
+    cells: tuple[str, ...]
+    edits: tuple[tuple[int, str], ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    env_later: Mapping[str, str] = field(default_factory=dict)
+    hits: int | None = None
+
+
+def notebooks() -> dict[str, Notebook]:
+    """Return the notebooks by name."""
+    found = {name: _read("", text) for name, text in PURE.items()}
     for imports, group in LIBRARIES.items():
         library = imports.split()[1] if "sklearn" not in imports else "sklearn"
-        for name, text in group.items():
-            first, *rest = text.split(" --- ")
-            found[f"{library}: {name}"] = [imports + first, *rest]
+        found |= {f"{library}: {name}": _read(imports, text) for name, text in group.items()}
+    for kind, (imports, group) in GROUPS.items():
+        found |= {f"{kind}: {name}": _read(imports, text) for name, text in group.items()}
+    for name, case in STATE_CASES.items():
+        env = case.get("env", {})
+        found[f"state: {name}"] = Notebook(
+            cells=tuple(case["cells"]),
+            edits=tuple(case.get("edit", {}).items()),
+            env=env,
+            env_later=case.get("env_warm", env),
+            hits=case.get("hits"),
+        )
     return found
+
+
+def _read(imports: str, text: str) -> Notebook:
+    pairs = [cell.split(" ==> ") for cell in text.split(" --- ")]
+    start = [imports, *[""] * (len(pairs) - 1)]
+    cells = tuple(first + sources[0] for first, sources in zip(start, pairs, strict=True))
+    edits = [(number, start[number] + sources[1]) for number, sources in enumerate(pairs) if len(sources) > 1]
+    return Notebook(cells, tuple(edits))

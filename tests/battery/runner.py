@@ -4,9 +4,10 @@ Each run is a process of its own: a child of a parent that has IPython loaded, i
 the one of the cold run for a warm one. Two parents with other hash seeds serve the cold and the warm runs. A notebook
 ends with what its last cell, which is never cached, binds to `OUT`, and with what its cells showed.
 
-    python -m tests.battery.runner [--auto] [NAME ...]
+    python -m tests.battery.runner [--auto] [--few] [NAME or KIND ...]
 
-With `--auto` no cell has a magic: automatic mode caches them, as a comment in each asks, and nothing is edited.
+With `--auto` no cell has a magic: automatic mode caches them, as a comment in each asks, and nothing is edited. With
+`--few` only the edits that a notebook brings are made.
 """
 
 import contextlib
@@ -124,51 +125,77 @@ def _play(job):
     return [end, ADDRESS.sub("0x", BADGE.sub("", out.getvalue())), [badge.strip() for badge in badges]]
 
 
-def check(name, cells, cold, warm, *, auto=False):
-    """Run one notebook in all ways; return its `Result`."""
+def check(name, notebook, cold, warm, *, auto=False, every=True):
+    """Run one notebook in all ways; return its `Result`.
+
+    Parameters
+    ----------
+    notebook
+        A `Notebook`.
+    cold, warm
+        The parents of the runs with an empty folder, and of the others.
+    auto
+        Whether automatic mode caches the cells; then nothing is edited.
+    every
+        Whether a line is added to each cell in turn, beside the notebook's own edits.
+    """
     first_line, env = ("# awaitly: cache", {"AWAITLY_NB_AUTO": "1"}) if auto else ("%%awaitly c{}", {})
-    silent, ran, hits, counted = [], [], 0, 0
+    silent, ran = [], []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as top:
 
-        def play(parent, cells, folder, *, cached, cache="cache"):
+        def play(parent, cells, folder, more, *, cached, cache="cache"):
             Path(top, folder).mkdir(exist_ok=True)
             at = {"cache": f"{top}/{cache}", "folder": f"{top}/{folder}"}
-            return parent.run(cells=cells, cached=cached, first=first_line, env=env, **at)
+            return parent.run(cells=cells, cached=cached, first=first_line, env={**env, **more}, **at)
 
-        plain = play(cold, cells, "plain", cached=False)
-        first = play(cold, cells, "work", cached=True)
-        if first[0] != plain[0]:
-            silent.append(f"cold: {first[0]} for {plain[0]}")
-        shutil.copytree(f"{top}/work", f"{top}/work-cold")
+        def compare(what, cells, folder, cache, more):
+            wanted = play(warm, cells, f"plain {what}", more, cached=False)
+            found = play(warm, cells, folder, more, cached=True, cache=cache)
+            silent.extend(_differences(what, found, wanted)[:1])
+            return found[2]
+
+        cells = list(notebook.cells)
+        plain = play(cold, cells, "plain", notebook.env, cached=False)
+        first = play(cold, cells, "work", notebook.env, cached=True)
+        silent += _differences("cold", first, plain)
+        shutil.copytree(f"{top}/work", f"{top}/work-cold", symlinks=True)
         shutil.copytree(f"{top}/cache", f"{top}/cache-cold")
-        end, shown, badges = play(warm, cells, "work", cached=True)
-        if end != plain[0]:
-            silent.append(f"warm: {end} for {plain[0]}")
-        elif shown != first[1]:  # a traceback counts the lines of a cell with those of its magic
-            silent.append(f"warm shows {shown!r} for {first[1]!r}")
-        hits += sum("from cache" in badge for badge in badges)
-        counted += len(cells) - 1
+        badges = compare("warm", cells, "work", "cache", notebook.env)
+        hits = sum("from cache" in badge for badge in badges)
         ran += [badge for badge in badges if "from cache" not in badge]
-        for index in () if auto else range(len(cells) - 1):
-            edited = [
-                source + (f"\nedited_{index} = {index}" if at == index else "") for at, source in enumerate(cells)
-            ]
-            shutil.copytree(f"{top}/work-cold", f"{top}/work{index}")
-            shutil.copytree(f"{top}/cache-cold", f"{top}/cache{index}")
-            wanted = play(warm, edited, f"plain{index}", cached=False)
-            found = play(warm, edited, f"work{index}", cached=True, cache=f"cache{index}")
-            if found[0] != wanted[0]:
-                silent.append(f"cell {index} edited: {found[0]} for {wanted[0]}")
-    return Result(name, tuple(silent), counted, hits, tuple(ran))
+
+        def edited(what, edits):
+            changed = [edits.get(number, source) for number, source in enumerate(cells)]
+            shutil.copytree(f"{top}/work-cold", f"{top}/work {what}", symlinks=True)
+            shutil.copytree(f"{top}/cache-cold", f"{top}/cache {what}")
+            served = compare(what, changed, f"work {what}", f"cache {what}", notebook.env_later or notebook.env)
+            return sum("from cache" in badge for badge in served)
+
+        served = hits
+        changes = {f"cell {number} changed": {number: source} for number, source in notebook.edits}
+        if notebook.env_later != notebook.env:
+            changes = {"another environment": {}, **changes}
+        for what, edits in () if auto else changes.items():
+            served = edited(what, edits)
+        for number in range(len(cells) - 1) if every and not auto else ():
+            edited(f"cell {number} edited", {number: f"{cells[number]}\nedited_{number} = {number}"})
+        if not auto and notebook.hits is not None and served < notebook.hits:
+            ran.append(f"{served} hits where {notebook.hits} are wanted")
+    return Result(name, tuple(silent), len(cells) - 1, hits, tuple(ran))
 
 
-def check_all(chosen, *, auto=False):
+def _differences(what, found, wanted):
+    pairs = zip(("ends with", "shows"), found[:2], wanted[:2], strict=True)
+    return [f"{what} {kind} {one!r} for {other!r}" for kind, one, other in pairs if one != other]
+
+
+def check_all(chosen, *, auto=False, every=True):
     """Check notebooks, on two pairs of parents; return the results in order."""
     items = list(chosen.items())
 
     def share(start):
         with Parent(100 + start) as cold, Parent(200 + start) as warm:
-            return [check(name, cells, cold, warm, auto=auto) for name, cells in items[start::2]]
+            return [check(name, notebook, cold, warm, auto=auto, every=every) for name, notebook in items[start::2]]
 
     with ThreadPoolExecutor(2) as pool:
         shares = list(pool.map(share, range(2)))
@@ -179,9 +206,13 @@ def check_all(chosen, *, auto=False):
 if __name__ == "__main__":
     from tests.battery.notebooks import notebooks
 
-    words = [word for word in sys.argv[1:] if word != "--auto"]
-    chosen = {name: cells for name, cells in notebooks().items() if not words or name in words}
-    results = check_all(chosen, auto="--auto" in sys.argv)
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
+    chosen = {
+        name: notebook
+        for name, notebook in notebooks().items()
+        if not words or name in words or name.split(":")[0] in words
+    }
+    results = check_all(chosen, auto="--auto" in sys.argv, every="--few" not in sys.argv)
     for result in results:
         if result.silent or result.ran:
             print(result.name, *result.silent, *result.ran, sep="\n    ")

@@ -11,8 +11,10 @@ import importlib
 import sys
 from contextlib import suppress
 from operator import attrgetter, is_
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from awaitly_nb.keys import is_user_function, is_user_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,27 +54,58 @@ class Attributes:
         """Return the names of the usual targets' attributes, which a cell may have added to."""
         return {f"{owner.__module__}.{owner.__qualname__}": sorted(vars(owner)) for owner in _usual()}
 
+    def in_force(self) -> dict[str, Any]:  # Any: whatever was set
+        """Return the attributes that cells of this process have set, and that the words of this cell name."""
+        found = {}
+        for (target, name), original in _touched.items():
+            if (
+                name in self._words
+                and _is_library(target)
+                and (now := vars(_found(target)).get(name, _GONE)) is not original
+            ):
+                found[".".join((*target, name))] = None if now is _GONE else now
+        return found
+
+    def reached(self) -> list[tuple[str, object]]:
+        """Return the user's functions that cells of this process have hung into libraries, by name."""
+        found = [
+            (".".join((*target, name)), vars(_found(target)).get(name, _GONE)) for target, name in sorted(_touched)
+        ]
+        return [(name, value) for name, value in found if isinstance(value, FunctionType) and is_user_function(value)]
+
     def difference(self, before: dict[Target, Values]) -> Values | None:
-        """Return the attributes that were set, and those that are gone."""
+        """Return the attributes that were set, those that are gone, and those that are as at first."""
         made: Values = {}
         gone: list[tuple[Target, str]] = []
+        back: list[tuple[Target, str]] = []
         for target, was in before.items():
             owner = _found(target)
             now = vars(owner)
             if len(now) == len(was) and all(map(is_, now.values(), was.values())):
                 continue
             for name in {**was, **now}:
-                if now.get(name, _GONE) is not was.get(name, _GONE) and self._counts(owner, name, now.get(name)):
-                    if name in now:
-                        made[target, name] = now[name]
-                    else:
-                        gone.append((target, name))
-        return {"set": made, "gone": gone} if made or gone else None
+                if now.get(name, _GONE) is was.get(name, _GONE) or not self._counts(owner, name, now.get(name)):
+                    continue
+                original = _touched.setdefault((target, name), was.get(name, _GONE))
+                if name not in now:
+                    gone.append((target, name))
+                elif now[name] is original and _is_library(
+                    target
+                ):  # by its name it would come back as what is there then
+                    back.append((target, name))
+                else:
+                    made[target, name] = now[name]
+        return {"set": made, "gone": gone, "back": back} if made or gone or back else None
 
     def apply(self, data: Values) -> None:
         """Set and delete as the cell did."""
+        for target, name in [*data["set"], *data["gone"]]:
+            _touched.setdefault((target, name), vars(_found(target)).get(name, _GONE))
         for (target, name), value in data["set"].items():
             setattr(_found(target), name, value)
+        for target, name in data["back"]:
+            if (target, name) in _touched:
+                setattr(_found(target), name, _touched[target, name])
         for target, name in data["gone"]:
             with suppress(AttributeError):  # it is not there, as it should be
                 delattr(_found(target), name)
@@ -86,9 +119,11 @@ class Attributes:
         return None
 
     def _counts(self, owner: ModuleType | type, name: str, value: object) -> bool:
+        if (_target(owner), name) in _touched:
+            return True
         if isinstance(owner, ModuleType):
             # Modules fill themselves lazily: only what the cell names is its own doing.
-            return name in self._words and not isinstance(value, ModuleType)
+            return not self._words.isdisjoint((name, "setattr")) and not isinstance(value, ModuleType)
         if name in _OF_THE_CLASS or name.startswith("_abc_"):
             return False
         # Other classes keep locks and monitors of their own, which come again with their use.
@@ -97,7 +132,7 @@ class Attributes:
     def _owners(self) -> Iterator[ModuleType | type]:
         seen: set[int] = set()
         waiting: list[Any] = [self._namespace.get(word, sys.modules.get(word)) for word in self._words]
-        waiting += [builtins, *_usual()]
+        waiting += [builtins, *_usual(), *(_found(target) for target, _ in _touched)]
         while waiting:
             owner = waiting.pop()
             if id(owner) in seen or not isinstance(owner, ModuleType | type):
@@ -127,6 +162,11 @@ def _found(target: Target) -> Any:  # Any: a module or a class
     return attrgetter(target[1])(module) if target[1] else module
 
 
+def _is_library(target: Target) -> bool:
+    module = sys.modules.get(target[0])
+    return module is not None and not is_user_module(module)
+
+
 def _is_reachable(owner: type) -> bool:
     module, name = _target(owner)
     try:
@@ -136,6 +176,7 @@ def _is_reachable(owner: type) -> bool:
 
 
 _GONE = object()
+_touched: dict[tuple[Target, str], Any] = {}  # Any: whatever was there before a cell of this process set it first
 _HEAP_TYPE = 1 << 9  # attributes of other types cannot be set
 _OWN = frozenset({"__main__"})
 _OF_THE_CLASS = frozenset(

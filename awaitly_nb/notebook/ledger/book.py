@@ -11,12 +11,13 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.keys import after_imports
+from awaitly_nb.keys import after_imports, is_user_class, is_user_function, is_user_module
 from awaitly_nb.notebook.ledger.libraries import shell_watchers
+from awaitly_nb.notebook.ledger.process import Unwatched
 from awaitly_nb.notebook.ledger.settings import digest_of
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class Before:
     imports: ExitStack = field(default_factory=ExitStack)
     imported: set[str] = field(default_factory=set)
     obstacle: str = ""
+    patches: str = ""
 
     def close(self) -> None:
         """Stop noticing imports; `difference` does so, and whoever does not come to that has to."""
@@ -175,7 +177,7 @@ class Ledger:
     def snapshot(self, source: str = "") -> Before:
         """Return the watched states before a cell of this source runs; give it to `difference`, once."""
         words = self._words(source)
-        before = Before(self._watchers(words), words)
+        before = Before(self._watchers(words), words, patches=self._patches(words))
         late: dict[str, list[BuiltIn]] = {}
         for watcher in before.watchers:
             if watcher.library is not None and watcher.library not in sys.modules:
@@ -194,6 +196,22 @@ class Ledger:
 
             before.imports.enter_context(after_imports(late, loaded))
         return before
+
+    def patches(self, source: str) -> str:
+        """Return a digest of what was set on modules and classes of libraries that a cell of this source names."""
+        return self._patches(self._words(source))
+
+    def reached(self) -> list[tuple[str, object]]:
+        """Return the user's functions that libraries call, by names that are the same in every session."""
+        from awaitly_nb.notebook.ledger.attributes import Attributes
+
+        return Attributes(self._namespace, frozenset()).reached()
+
+    def _patches(self, words: frozenset[str]) -> str:
+        from awaitly_nb.notebook.ledger.attributes import Attributes
+
+        found = Attributes(self._namespace, words).in_force()
+        return digest_of(found) if found else ""
 
     def difference(self, before: Before) -> Changes:
         """Return what differs from `before`."""
@@ -292,18 +310,44 @@ class Ledger:
     def _watchers(self, words: frozenset[str]) -> tuple[BuiltIn, ...]:
         from awaitly_nb.notebook.ledger.attributes import Attributes
 
-        return (*_built_in(), Attributes(self._namespace, words), *shell_watchers(self._shell), *_registered.values())
+        return (
+            *_built_in(),
+            Unwatched(self._namespace, words),
+            Attributes(self._namespace, words),
+            *shell_watchers(self._shell),
+            *_registered.values(),
+        )
 
     def _words(self, source: str) -> frozenset[str]:
-        """Return the words of a cell, and of the notebook's functions that it names, directly or through others."""
+        """Return the words of a cell, and of the user's code that it names, directly or through other code.
+
+        The packages of the values that are named count as words with a dot: `x + 1` says "numpy." if `x` is an array.
+        """
         words = set(_WORD.findall(source))
-        waiting = list(words)
+        seen: set[int] = set()
+        waiting = [self._namespace[word] for word in words if word in self._namespace]
         while waiting:
-            value = self._namespace.get(waiting.pop())
-            if isinstance(value, FunctionType) and value.__module__ == "__main__":
+            value = waiting.pop()
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            new: set[str] = set()
+            if isinstance(value, FunctionType) and is_user_function(value):
                 new = _code_words(value.__code__) - words
-                words |= new
-                waiting.extend(new)
+                waiting += [value.__globals__[word] for word in new if word in value.__globals__]
+            elif isinstance(value, type) and is_user_class(value):
+                waiting += [part for part in vars(value).values() if not isinstance(part, str)]
+                waiting += value.__bases__
+            elif isinstance(value, property | staticmethod | classmethod | MethodType):
+                waiting += [getattr(value, name, None) for name in ("fget", "fset", "__func__")]
+            elif isinstance(value, ModuleType):
+                new = {_package(value.__name__)}
+                if value.__name__ != "__main__" and is_user_module(value):
+                    waiting += [part for part in vars(value).values() if isinstance(part, FunctionType | type)]
+            elif type(value).__module__ != "builtins":
+                waiting.append(type(value))
+                new = {_package(type(value).__module__)}
+            words |= new
         return frozenset(words)
 
 
@@ -361,6 +405,10 @@ def _built_in() -> tuple[BuiltIn, ...]:
 
     found: tuple[BuiltIn, ...] = (*PROCESS, *LIBRARIES)
     return found
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0] + "."
 
 
 def _code_words(code: CodeType) -> set[str]:

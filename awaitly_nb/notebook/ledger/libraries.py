@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.keys import GENERATORS, LIBRARY_SETTINGS
-from awaitly_nb.notebook.ledger.settings import NamedValues, Values
+from awaitly_nb.errors import EncodeError
+from awaitly_nb.keys import GENERATORS, LIBRARY_SETTINGS, is_user_class, is_user_function
+from awaitly_nb.notebook.ledger.settings import NamedValues, Values, digest_of
 
 if TYPE_CHECKING:
     from awaitly_nb.keys import GlobalGenerator, LibrarySettings
@@ -40,12 +42,15 @@ def _watcher(settings: LibrarySettings) -> NamedValues:
 
 
 def _array_errors() -> Values:
-    found: Values = sys.modules["numpy"].geterr()
-    return found
+    numpy: Any = sys.modules["numpy"]
+    return {**numpy.geterr(), "call": numpy.geterrcall()}
 
 
 def _set_array_errors(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - an error is never gone
-    importlib.import_module("numpy").seterr(**values)
+    numpy = importlib.import_module("numpy")
+    if "call" in values:
+        numpy.seterrcall(values["call"])
+    numpy.seterr(**{name: value for name, value in values.items() if name != "call"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,52 +100,68 @@ class Draws:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures that pyplot manages: those a cell leaves open, and which of them is current."""
+    """The figures that pyplot manages: those a cell leaves open, and which of them is current.
+
+    A cell that draws on one which was open before is not stored: a figure has no fingerprint.
+    """
 
     name: str = "open figures"
     library: str | None = "matplotlib._pylab_helpers"
     first: bool = False
 
     def snapshot(self) -> dict[int, Any]:
-        """Return the open figures, in the order of their use."""
-        return {number: manager.canvas.figure for number, manager in _managers().items()}
+        """Return the open figures, in the order of their use, each with whether it was to be drawn anew."""
+        found = {number: manager.canvas.figure for number, manager in _managers().items()}
+        was = {number: (figure, figure.stale) for number, figure in found.items()}
+        for figure in found.values():
+            figure._stale = False  # noqa: SLF001 - what is changed in a figure from now on tells the figure of it
+        return was
 
     def told(self) -> Values:
         """Return the numbers of the open ones."""
-        return {"numbers": list(self.snapshot())}
+        return {"numbers": list(_managers())}
 
     def difference(self, before: dict[int, Any]) -> Values | None:
         """Return the figures that are open now and were not, which are closed, and which is the current one."""
-        now = self.snapshot()
-        if list(now.items()) == list(before.items()):
+        was = {number: figure for number, (figure, _) in before.items()}
+        drew = any(figure.stale for figure in was.values())
+        _restore_marks(before)
+        if drew:
+            raise EncodeError("the cell draws on a figure that an earlier one has left open")
+        now = {number: manager.canvas.figure for number, manager in _managers().items()}
+        if list(now.items()) == list(was.items()):
             return None
         return {
-            "came": {number: figure for number, figure in now.items() if before.get(number) is not figure},
-            "gone": [number for number, figure in before.items() if now.get(number) is not figure],
+            "came": {number: figure for number, figure in now.items() if was.get(number) is not figure},
+            "gone": [number for number, figure in was.items() if now.get(number) is not figure],
             "order": list(now),
         }
 
     def apply(self, data: Values) -> None:
-        """Open and close them; a figure that a variable brought back is open already, under a number of its own."""
-        pyplot = importlib.import_module("matplotlib.pyplot")
+        """Open and close them; a figure that its pickle has opened goes under the number that it had."""
+        pyplot: Any = importlib.import_module("matplotlib.pyplot")
+        active: Any = importlib.import_module("matplotlib._pylab_helpers").Gcf
         managers = _managers()
         for number in data["gone"]:
             pyplot.close(number)
         for number, figure in data["came"].items():
             manager = next((one for one in managers.values() if one.canvas.figure is figure), None)
             if manager is None:
-                manager = pyplot._backend_mod.new_figure_manager_given_figure(number, figure)  # noqa: SLF001 - as unpickling does
+                manager = pyplot._get_backend_mod().new_figure_manager_given_figure(number, figure)  # noqa: SLF001 - as unpickling does
+                active._set_new_active_manager(manager)  # noqa: SLF001 - as above
             else:
                 managers.pop(manager.num)
-            manager.num = number
-            managers[number] = manager
+                manager.num = number
+                managers[number] = manager
+            _connect(figure)
         for number in data["order"]:
             if number in managers:
                 managers.move_to_end(number)
 
     def requirement(self, before: dict[int, Any], changed: Values | None, words: frozenset[str]) -> str | None:  # noqa: ARG002
-        """Require nothing."""
-        return None
+        """Require the numbers of the open ones where the cell may ask for them."""
+        _restore_marks(before)
+        return None if words.isdisjoint({"fignum_exists", "get_fignums", "all"}) else digest_of(list(before))
 
     def refusal(self, data: Values) -> str | None:
         """Refuse where another figure has the number."""
@@ -148,12 +169,94 @@ class Figures:
         return f"figure {taken[0]} is open already" if taken else None
 
 
+def _connect(figure: Any) -> None:  # Any: a figure of matplotlib
+    """Let the parts of a figure tell it of changes again, which a pickle leaves out."""
+    artist, home = importlib.import_module("matplotlib.artist"), importlib.import_module("matplotlib.figure")
+    for axes in figure.axes:
+        axes.stale_callback = home._stale_figure_callback  # noqa: SLF001 - as matplotlib sets it
+        for part in axes.get_children():
+            part.stale_callback = artist._stale_axes_callback  # noqa: SLF001 - as above
+
+
+def _restore_marks(before: dict[int, Any]) -> None:  # Any: figures of matplotlib
+    for figure, stale in before.values():
+        figure._stale = figure.stale or stale  # noqa: SLF001 - as in `snapshot`
+
+
 def _managers() -> Any:  # Any: matplotlib's ordered dict of managers
     helpers = sys.modules.get("matplotlib._pylab_helpers")
     return {} if helpers is None else helpers.Gcf.figs
 
 
-def shell_watchers(shell: Any) -> tuple[NamedValues, ...]:  # Any: IPython's shell, or None
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the user's code has hung into IPython's shell: callbacks of its events, and transformers of cells."""
+
+    shell: Any  # IPython's shell
+    name: str = "IPython hooks"
+    library: str | None = None
+    first: bool = False
+
+    def snapshot(self) -> dict[str, tuple[Any, ...]]:
+        """Return the hooks of each place."""
+        found = {f"event {name}": tuple(hooks) for name, hooks in self.shell.events.callbacks.items()}
+        found |= {name: tuple(getattr(self.shell, name)) for name in _TRANSFORMERS}
+        return found | {"exceptions": tuple(self.shell.custom_exceptions)}
+
+    def told(self) -> Values:
+        """Return how many there are."""
+        return {name: len(hooks) for name, hooks in self.snapshot().items()}
+
+    def difference(self, before: dict[str, tuple[Any, ...]]) -> Values | None:
+        """Return which hooks came, and which are gone."""
+        now = self.snapshot()
+        if now["exceptions"] != before["exceptions"]:
+            raise EncodeError("the cell sets a handler of exceptions")
+        came = {place: [one for one in now[place] if one not in before[place] and _is_users(one)] for place in now}
+        gone = {place: [one for one in before[place] if one not in now[place] and _is_users(one)] for place in now}
+        data = {"came": {p: v for p, v in came.items() if v}, "gone": {p: v for p, v in gone.items() if v}}
+        return data if data["came"] or data["gone"] else None
+
+    def apply(self, data: Values) -> None:
+        """Hang them in, and take them away."""
+        for place, hooks in data["came"].items():
+            self._hooks(place).extend(hook for hook in hooks if hook not in self._hooks(place))
+        for place, hooks in data["gone"].items():
+            for hook in hooks:
+                if hook in self._hooks(place):
+                    self._hooks(place).remove(hook)
+
+    def requirement(
+        self,
+        before: Any,  # noqa: ARG002 - the protocol's, as below
+        changed: Values | None,  # noqa: ARG002
+        words: frozenset[str],  # noqa: ARG002
+    ) -> str | None:
+        """Require nothing."""
+        return None
+
+    def refusal(self, data: Values) -> str | None:  # noqa: ARG002 - the protocol's
+        """Refuse nothing."""
+        return None
+
+    def _hooks(self, place: str) -> list[Any]:
+        found: list[Any] = (
+            self.shell.events.callbacks[place.removeprefix("event ")]
+            if place.startswith("event ")
+            else getattr(self.shell, place)
+        )
+        return found
+
+
+_TRANSFORMERS = ("input_transformers_cleanup", "input_transformers_post", "ast_transformers")
+
+
+def _is_users(hook: Any) -> bool:
+    function = getattr(hook, "__func__", hook)
+    return is_user_function(function) if isinstance(function, FunctionType) else is_user_class(type(hook))
+
+
+def shell_watchers(shell: Any) -> tuple[NamedValues | Hooks, ...]:  # Any: IPython's shell, or None
     """Return the watchers of a shell's own settings."""
     if shell is None:
         return ()
@@ -181,7 +284,8 @@ def shell_watchers(shell: Any) -> tuple[NamedValues, ...]:  # Any: IPython's she
             formatter = shell.display_formatter.formatters[mime]
             (formatter.type_printers if place == "type" else formatter.deferred_printers).pop(kind, None)
 
-    return (NamedValues("IPython settings", read, write, hints=frozenset({"get_ipython", "InteractiveShell"})),)
+    settings = NamedValues("IPython settings", read, write, hints=frozenset({"get_ipython", "InteractiveShell"}))
+    return settings, Hooks(shell)
 
 
 _SHELL_SETTINGS = ("ast_node_interactivity", "autocall", "autoawait")
@@ -197,7 +301,14 @@ _HINTS = {
 LIBRARIES: tuple[NamedValues | Draws | Figures, ...] = (
     *map(_watcher, LIBRARY_SETTINGS),
     NamedValues("colour maps", _registered_maps, _register_maps, library="matplotlib"),
-    NamedValues("array errors", _array_errors, _set_array_errors, library="numpy", hints=frozenset({"seterr"})),
+    NamedValues(
+        "array errors",
+        _array_errors,
+        _set_array_errors,
+        library="numpy",
+        hints=frozenset({"seterr"}),
+        used=frozenset({"numpy.", "pandas.", "scipy.", "sklearn."}),
+    ),
     Figures(),
     *map(Draws, GENERATORS),
 )

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # in C, and without the enumerations of `signal`, which cost
 import gc
 import importlib
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
+from abc import ABCMeta
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import EncodeError
 from awaitly_nb.notebook.ledger.settings import ListedEntries, NamedValues, Values, digest_of
 
-__all__ = ["PROCESS", "environment"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PROCESS", "Unwatched", "environment"]
 
 
 def environment() -> dict[str, str]:
@@ -66,11 +73,16 @@ class WorkingFolder:
 
     def requirement(self, before: str, changed: str | None, words: frozenset[str]) -> str | None:
         """Require the folder of before where the code may have gone to where it was."""
+        if words & _FOLDER_USED:
+            return before
         return before if changed is None and words & {"chdir", "cd", "pushd", "popd"} else None
 
     def refusal(self, data: str) -> str | None:
         """Refuse a folder that is not there."""
         return None if Path(data).is_dir() else f"{data} is no folder"
+
+
+_FOLDER_USED = frozenset({"getcwd", "getcwdb", "cwd", "resolve", "absolute", "abspath", "realpath"})
 
 
 def _warnings_changed() -> None:
@@ -118,6 +130,96 @@ def _set_interpreter(values: Values, gone: list[str]) -> None:  # noqa: ARG001 -
                 getattr(sys, f"set{name}" if name != "int_max_str_digits" else "set_int_max_str_digits")(value)
 
 
+def _signals() -> Values:
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {name: _signal.getsignal(number) for name, number in _signal_numbers()}
+
+
+@cache
+def _signal_numbers() -> tuple[tuple[str, int], ...]:
+    import signal
+
+    # The interrupt is the kernel's and this package's own.
+    numbers = [number for number in signal.valid_signals() if isinstance(number, signal.Signals)]
+    return tuple((number.name, int(number)) for number in numbers if number != signal.SIGINT)
+
+
+def _set_signals(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - a signal is never gone
+    import signal
+
+    for name, handler in values.items():
+        signal.signal(signal.Signals[name], handler)
+
+
+def _level_names() -> Values:
+    return dict(logging._levelToName)  # noqa: SLF001 - there is no public way on 3.11 to see both directions
+
+
+def _set_level_names(values: Values, gone: list[int]) -> None:  # noqa: ARG001 - a name is never gone
+    for level, name in values.items():
+        logging.addLevelName(level, name)
+
+
+class Unwatched:
+    """Calls whose effect on the process nobody watches: a cell that makes one is not stored."""
+
+    name = "calls"
+    library: str | None = None
+    first = False
+
+    def __init__(self, namespace: Mapping[str, Any], words: frozenset[str]) -> None:  # Any: the user's values
+        self._namespace = namespace
+        self._words = words
+
+    def snapshot(self) -> None:
+        """Return nothing: the words tell."""
+
+    def told(self) -> Values:
+        """Return nothing."""
+        return {}
+
+    def difference(self, before: None) -> None:  # noqa: ARG002 - the protocol's
+        """Raise where the words of the cell name such a call."""
+        for module, name in _UNWATCHED:
+            if module in self._words and name in self._words:
+                raise EncodeError(f"nobody can tell what {module}.{name} leaves")
+        if "register" in self._words and any(self._is_abstract(word) for word in self._words):
+            raise EncodeError("it may register a class with an abstract one")
+
+    def apply(self, data: object) -> None:
+        """Do nothing: never stored."""
+
+    def requirement(self, before: None, changed: None, words: frozenset[str]) -> None:
+        """Require nothing."""
+
+    def refusal(self, data: object) -> None:
+        """Refuse nothing."""
+
+    def _is_abstract(self, word: str) -> bool:
+        found = self._namespace.get(word)
+        places = [getattr(value, word, None) for value in self._named_modules()]
+        return any(isinstance(value, ABCMeta) for value in (found, *places))
+
+    def _named_modules(self) -> list[ModuleType]:
+        named = (self._namespace.get(word) for word in self._words)
+        return [value for value in named if isinstance(value, ModuleType)]
+
+
+_UNWATCHED = (
+    ("atexit", "register"),
+    ("codecs", "register"),
+    ("codecs", "register_error"),
+    ("copyreg", "pickle"),
+    ("mimetypes", "add_type"),
+    ("os", "umask"),
+    ("sys", "settrace"),
+    ("sys", "setprofile"),
+    ("logging", "setLoggerClass"),
+    ("logging", "setLogRecordFactory"),
+)
+
+
 class Logging:
     """Levels and handlers of loggers; a handler is told in words, and one that cannot be told is an obstacle."""
 
@@ -128,11 +230,14 @@ class Logging:
     def snapshot(self) -> dict[str, tuple[Any, ...]]:
         """Return each logger's settings as they are, cheaply: handlers are described where they differ."""
         manager = logging.Logger.manager
-        found = {"": _logger_state(logging.root), "\0": (manager.disable,)}
+        found = {"": _logger_state(logging.root)}
+        inner = _inner_state(logging.root)
         for name, logger in list(manager.loggerDict.items()):
             if isinstance(logger, logging.Logger):
                 found[name] = _logger_state(logger)
-        return found
+                if logger.handlers or logger.filters:
+                    inner |= _inner_state(logger)
+        return {**found, "\0": (manager.disable, inner)}
 
     def told(self) -> Values:
         """Return what differs from a fresh logger."""
@@ -151,7 +256,9 @@ class Logging:
             if state == was:
                 continue
             if name == "\0":
-                data[name] = {"disable": state[0]}
+                _check_inner(was[1], state[1])
+                if state[0] != was[0]:
+                    data[name] = {"disable": state[0]}
                 continue
             came = [one for one in state[-1] if one not in was[-1]]
             if name not in before and name.partition(".")[0] in sys.modules:
@@ -204,6 +311,18 @@ class Logging:
             if [_described(one, lenient=True) for one in logger.handlers] != change["before"]:
                 return f"the handlers of {name or 'the root logger'} differ from when it ran"
         return None
+
+
+def _inner_state(logger: logging.Logger) -> dict[int, Any]:  # Any: what is compared with itself later
+    """Return what cannot be set again: the filters of a logger, and what its handlers are made of."""
+    handlers = {id(handler): (handler.filters[:], _described(handler, lenient=True)) for handler in logger.handlers}
+    return {id(logger): logger.filters[:], **handlers}
+
+
+def _check_inner(before: dict[int, Any], now: dict[int, Any]) -> None:  # Any: as above
+    new = [value for key, value in now.items() if key not in before and isinstance(value, list)]
+    if any(now[key] != before[key] for key in now.keys() & before.keys()) or any(new):
+        raise EncodeError("the cell changes a handler or the filters of a logger")
 
 
 _FIELDS = ("level", "propagate", "disabled")
@@ -282,7 +401,21 @@ PROCESS = (
         moves=True,
         hints=frozenset({"filterwarnings", "simplefilter", "resetwarnings", "captureWarnings"}),
     ),
-    NamedValues("locale", _locales, _set_locales, hints=frozenset({"setlocale"})),
+    NamedValues(
+        "locale",
+        _locales,
+        _set_locales,
+        hints=frozenset({"setlocale"}),
+        used=frozenset({"locale.", "strftime", "strptime", "strcoll", "strxfrm"}),
+    ),
+    NamedValues(
+        "time zone",
+        lambda: {"TZ": (time.timezone, *time.tzname)},
+        lambda values, gone: None,  # noqa: ARG005 - it comes with the environment
+        used=frozenset({"localtime", "mktime", "strftime", "ctime", "asctime", "fromtimestamp", "astimezone"}),
+    ),
+    NamedValues("signals", _signals, _set_signals, hints=frozenset({"signal"})),
+    NamedValues("names of levels", _level_names, _set_level_names, hints=frozenset({"addLevelName"})),
     NamedValues(
         "interpreter",
         _interpreter,
@@ -290,6 +423,7 @@ PROCESS = (
         hints=frozenset(
             {"setrecursionlimit", "setswitchinterval", "set_int_max_str_digits", "setdefaulttimeout", "gc"}
         ),
+        used=frozenset({"getrecursionlimit", "getswitchinterval", "get_int_max_str_digits", "getdefaulttimeout"}),
     ),
     Logging(),
 )

@@ -48,6 +48,8 @@ class NamedValues:
         Whether imports depend on them.
     hints
         Words of code that sets them.
+    used
+        Words of code that uses all of them, and with a dot the packages whose values do.
     always
         Whether a cell that says one of these words, but none of the names, may have set any of them.
     refuse
@@ -60,6 +62,7 @@ class NamedValues:
     library: str | None = None
     first: bool = False
     hints: frozenset[str] = frozenset()
+    used: frozenset[str] = frozenset()
     always: bool = True
     refuse: Callable[[Values], str | None] = lambda _: None
 
@@ -84,6 +87,8 @@ class NamedValues:
 
     def requirement(self, before: Values, changed: Values | None, words: frozenset[str]) -> str | None:
         """Return a digest of the values that the words name, less those that changed."""
+        if not self.used.isdisjoint(words):
+            return digest_of(sorted((str(name), value) for name, value in before.items()))
         if self.hints.isdisjoint(words):
             return None
         named = {name for name in before if _last(name) in words}

@@ -12,11 +12,15 @@ Each kind of object is one small class: what it reaches, what it holds, and how 
 from __future__ import annotations
 
 import array
+import gc
 import io
+import logging
 import operator
 import sys
+import weakref
 from collections import OrderedDict, deque
-from functools import partial
+from collections.abc import MutableMapping
+from functools import cache, partial
 from hashlib import blake2b
 from types import (
     BuiltinFunctionType,
@@ -103,6 +107,13 @@ class Live:
                 found[number] = kind.contents(value, state)
         return found
 
+    def held_weakly(self) -> str | None:
+        """Return the type of an object that somebody refers to weakly, and may be told when it is gone."""
+        for value, kind in zip(self.objects, self._kinds, strict=True):
+            if not isinstance(kind, _Frames) and is_user_class(type(value)) and weakref.getweakrefcount(value):
+                return _name(type(value))
+        return None
+
     def meets(self, others: Collection[object]) -> bool:
         """Tell whether one of `others` is among the objects, or an array of them may share memory with one of these."""
         if any(id(other) in self.numbers for other in others):
@@ -140,6 +151,9 @@ class Live:
                 tokens.append(f"^{known}")
                 continue
             kind = _kind_of(type(value), value)
+            if kind is None and value is root and isinstance(value, FunctionType | BuiltinFunctionType | type):
+                # By its name it would come back as what the name means then, which somebody may have set anew.
+                kind = _LEAF
             if kind is None:
                 continue
             numbers[id(value)] = number = len(self.objects)
@@ -181,10 +195,10 @@ class Kind(Protocol):
 
 _ATOMS: Final[frozenset[type]] = frozenset(
     {type(None), bool, int, float, complex, str, bytes, range, slice, type(Ellipsis), type(NotImplemented), CodeType}
-    | {GetSetDescriptorType, MemberDescriptorType, MappingProxyType, memoryview, object}
+    | {GetSetDescriptorType, MemberDescriptorType, object}
 )
 _ATOM_MODULES: Final = frozenset(
-    {"datetime", "decimal", "fractions", "pathlib", "uuid", "re", "ipaddress", "zoneinfo", "enum", "_thread", "weakref"}
+    {"datetime", "decimal", "fractions", "pathlib", "uuid", "re", "ipaddress", "zoneinfo", "enum", "_thread"}
     | {"threading", "logging", "IPython", "ipykernel", "traitlets", "awaitly_nb", "pyarrow", "_io", "io"}
 )
 """Of these nothing changes in place that a cell's value depends on; or it is the shell's and this package's own."""
@@ -314,17 +328,19 @@ class _Arrays:
 
     def state(self, value: Any) -> Any:
         held = value.ravel().tolist() if value.dtype.hasobject else _digest(value)
-        return value.shape, value.dtype, held
+        return value.shape, value.dtype, held, value.flags.writeable
 
     def same(self, value: Any, state: Any) -> bool:
-        shape, dtype, held = state
-        if value.shape != shape or value.dtype != dtype:
+        shape, dtype, held, writeable = state
+        if value.shape != shape or value.dtype != dtype or value.flags.writeable != writeable:
             return False
         return _is_each(value.ravel().tolist(), held) if dtype.hasobject else _digest(value) == held
 
     def contents(self, value: Any, state: Any) -> Any:
         if value.shape != state[0] or value.dtype != state[1]:
             raise CannotRestoreError("it gives an array another shape or dtype in place")
+        if value.flags.writeable != state[3]:
+            raise CannotRestoreError("it sets whether an array may be written to")
         return bare(value)
 
     def change(self, value: Any, contents: Any) -> None:
@@ -376,13 +392,15 @@ class _Objects:
             self._attributes(value),
             None if self._items is None else self._items.state(value),
             _mark(value) if self._opaque else None,
+            type(value),
         )
 
     def same(self, value: Any, state: Any) -> bool:
-        attributes, items, mark = state
+        attributes, items, mark, cls = state
         now = self._attributes(value)
         return (
-            len(now) == len(attributes)
+            type(value) is cls
+            and len(now) == len(attributes)
             and now.keys() == attributes.keys()
             and all(now[name] is attributes[name] for name in now)
             and (self._items is None or self._items.same(value, items))
@@ -390,13 +408,15 @@ class _Objects:
         )
 
     def contents(self, value: Any, state: Any) -> Any:
-        attributes, items, mark = state
+        attributes, items, mark, cls = state
         now = self._attributes(value)
         missing = object()
         found: dict[str, Any] = {
             "set": {name: part for name, part in now.items() if attributes.get(name, missing) is not part},
             "gone": [name for name in attributes if name not in now],
         }
+        if type(value) is not cls:
+            found["class"] = type(value)
         if self._items is not None and not self._items.same(value, items):
             found["items"] = self._items.contents(value, items)
         if self._opaque and _mark(value) != mark:
@@ -408,6 +428,8 @@ class _Objects:
         return found
 
     def change(self, value: Any, contents: Any) -> None:
+        if "class" in contents:
+            value.__class__ = contents["class"]
         if "state" in contents:
             value.__setstate__(contents["state"])
         if "items" in contents and self._items is not None:
@@ -473,6 +495,91 @@ class _Functions:
     def change(self, value: Any, contents: Any) -> None:
         attributes, value.__defaults__, value.__kwdefaults__ = contents
         _Dicts().change(value.__dict__, attributes)
+
+
+class _Memos:
+    """Functions behind `functools.cache`: what an unbounded one remembers can be given to another, else nothing."""
+
+    def children(self, value: Any) -> list[object]:
+        memo = self._memo(value)
+        return _inner([value.__wrapped__, *(() if memo is None else memo.values())])
+
+    def state(self, value: Any) -> Any:
+        memo = self._memo(value)
+        return value.cache_info() if memo is None else dict(memo)
+
+    def same(self, value: Any, state: Any) -> bool:
+        memo = self._memo(value)
+        return bool(value.cache_info() == state) if memo is None else _Dicts().same(memo, state)
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        memo = self._memo(value)
+        if memo is None:
+            raise CannotRestoreError(f"it calls {value.__wrapped__.__name__}, whose cache cannot be restored")
+        return dict(memo)
+
+    def change(self, value: Any, contents: Any) -> None:
+        memo = self._memo(value)
+        assert memo is not None
+        memo.clear()
+        memo.update(contents)
+
+    def _memo(self, value: Any) -> dict[Any, Any] | None:
+        """Return the dict of results; None where it also holds their order, or is hidden."""
+        if value.cache_parameters()["maxsize"] is not None:
+            return None
+        held = [part for part in gc.get_referents(value) if type(part) is dict and part is not value.__dict__]
+        return held[0] if len(held) == 1 and len(held[0]) == value.cache_info().currsize else None
+
+
+class _Weak:
+    """Containers that hold weakly: a cell that changes one is not stored."""
+
+    def children(self, value: Any) -> list[object]:
+        return _inner(part for item in self._items(value) for part in item)
+
+    def state(self, value: Any) -> Any:
+        return [tuple(map(id, item)) for item in self._items(value)]
+
+    def same(self, value: Any, state: Any) -> bool:
+        return bool(self.state(value) == state)
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        raise CannotRestoreError(f"it changes a {_name(type(value))}, which holds weakly")
+
+    def change(self, value: Any, contents: Any) -> None:
+        raise AssertionError(value, contents)
+
+    def _items(self, value: Any) -> list[tuple[object, ...]]:
+        return list(value.items()) if isinstance(value, MutableMapping) else [(item,) for item in value]
+
+
+class _Masked:
+    """NumPy's masked arrays: data and mask are written where they lie, so that views of them see it."""
+
+    def children(self, _value: Any) -> list[object]:
+        return []
+
+    def state(self, value: Any) -> Any:
+        return value.shape, value.dtype, _mark(value)
+
+    def same(self, value: Any, state: Any) -> bool:
+        return bool(self.state(value) == state)
+
+    def contents(self, value: Any, state: Any) -> Any:
+        if value.shape != state[0] or value.dtype != state[1] or value.dtype.hasobject:
+            raise CannotRestoreError("it gives a masked array another shape or dtype in place")
+        numpy = sys.modules["numpy"]
+        return numpy.array(value.data), numpy.array(numpy.ma.getmaskarray(value)), value.fill_value
+
+    def change(self, value: Any, contents: Any) -> None:
+        data, mask, fill = contents
+        value.data[...] = data
+        if value.mask is sys.modules["numpy"].ma.nomask:
+            value.mask = mask
+        else:
+            value._mask[...] = mask  # noqa: SLF001 - `mask` would give it an array of its own
+        value.fill_value = fill
 
 
 class _Closures:
@@ -558,10 +665,18 @@ class _Frames:
             tuple(manager.axes),
             dict(value.attrs),
             getattr(value, "_name", None),
+            self._own(value),
         )
 
+    def _own(self, value: Any) -> dict[str, Any]:
+        """Return what a subclass keeps of its own, and the flags."""
+        own = {name: getattr(value, name, None) for name in value._metadata if name != "_name"}  # noqa: SLF001 - pandas' own protocol
+        return {**own, "allows_duplicate_labels": value.flags.allows_duplicate_labels}
+
     def same(self, value: Any, state: Any) -> bool:
-        blocks, arrays, axes, attributes, name = self.state(value)
+        blocks, arrays, axes, attributes, name, own = self.state(value)
+        if not _Dicts().same(own, state[5]):
+            return False
         if not (_is_each(axes, state[2]) and _Dicts().same(attributes, state[3]) and name is state[4]):
             return False
         if len(axes) != len(state[2]):
@@ -581,22 +696,27 @@ class _Frames:
         return bool(type(manager)(blocks, list(axes), verify_integrity=False).equals(manager))
 
     def contents(self, value: Any, _state: Any) -> Any:
-        return _manager(value), dict(value.attrs), getattr(value, "_name", None)
+        return _manager(value), dict(value.attrs), getattr(value, "_name", None), self._own(value)
 
     def change(self, value: Any, contents: Any) -> None:
-        manager, attributes, name = contents
+        manager, attributes, name, own = contents
         object.__setattr__(value, "_mgr", manager)
         value.attrs.clear()
         value.attrs.update(attributes)
         if hasattr(value, "_name"):
             object.__setattr__(value, "_name", name)
+        for kept, part in own.items():
+            if kept == "allows_duplicate_labels":
+                value.flags._allows_duplicate_labels = part  # noqa: SLF001 - the public way checks what was checked
+            else:
+                object.__setattr__(value, kept, part)
 
 
 class _PandasArrays:
     """pandas' own arrays and indexes: the memory they stand on, and what they are called."""
 
     _PARTS: Final = ("_names", "_ndarray", "_data", "_mask", "_pa_array", "_codes", "_levels")
-    _SET: Final = ("_name", "_names", "_pa_array", "_mask", "_data")
+    _SET: Final = ("_name", "_names", "_pa_array", "_mask", "_data", "_freq")
 
     def children(self, value: Any) -> list[object]:
         return [
@@ -618,6 +738,8 @@ class _PandasArrays:
         value.__dict__.update(contents)
 
 
+_PROXIES: Final[tuple[type, ...]] = (MappingProxyType, type({}.keys()), type({}.values()), type({}.items()))
+
 _KINDS: dict[type, Kind] = {
     tuple: _Fixed(lambda value: () if _all_atoms(value) else value),
     frozenset: _Fixed(lambda value: _Sets().children(value)),
@@ -635,6 +757,19 @@ _KINDS: dict[type, Kind] = {
     property: _Fixed(lambda value: (value.fget, value.fset, value.fdel)),
     staticmethod: _Fixed(lambda value: (value.__func__,)),
     classmethod: _Fixed(lambda value: (value.__func__,)),
+    # What only looks at another object.
+    memoryview: _Fixed(lambda value: (value.obj,)),
+    weakref.ref: _Fixed(lambda value: (value(),)),
+    type(cache(len)): _Memos(),
+    **dict.fromkeys(_PROXIES, _Fixed(gc.get_referents)),
+}
+_LEAF: Final = _Fixed(lambda _: ())
+_CLOSED: Final = _Fixed(lambda function: function.__closure__)
+"""Functions of libraries that hold objects of the user, as decorators and exit stacks make them."""
+
+_HOLDERS: Final[dict[str, Kind]] = {
+    # What is changed through them belongs to no variable that the cell names.
+    "logging": _Fixed(lambda logging: (logging.root,)),
 }
 _FUNCTIONS: Final = _Functions()
 _NAMESPACES: Final = _Namespaces()
@@ -643,11 +778,15 @@ _by_type: dict[type, Kind | None] = {**dict.fromkeys(_ATOMS), **_KINDS}
 
 def _kind_of(cls: type, value: Any) -> Kind | None:  # Any: any object
     """Return how objects of a class are treated; None for those that never change, and for installed code."""
+    if value is sys.stdout or value is sys.stderr:
+        return None  # what is shown is recorded
     if cls is BuiltinFunctionType and (value.__self__ is None or isinstance(value.__self__, ModuleType | type)):
         return None
     if cls is FunctionType:
-        return _FUNCTIONS if is_user_function(value) else None
+        return _FUNCTIONS if is_user_function(value) else _CLOSED if value.__closure__ else None
     if isinstance(value, ModuleType):
+        if (holds := _HOLDERS.get(value.__name__)) is not None:
+            return holds
         return _NAMESPACES if value.__name__ != "__main__" and is_user_module(value) else None
     if isinstance(value, type):
         return _NAMESPACES if is_user_class(value) else None
@@ -657,16 +796,41 @@ def _kind_of(cls: type, value: Any) -> Kind | None:  # Any: any object
 
 
 def _new_kind(cls: type) -> Kind | None:
+    found = _standard_kind(cls)
+    return _library_kind(cls) if found is NotImplemented else found
+
+
+def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented where this has nothing to say
+    """Return how objects of the standard library's classes, and of those derived from them, are treated."""
     top = cls.__module__.partition(".")[0]
     if cls is io.StringIO or cls is io.BytesIO:
         return _Whole(cls)
+    if cls.__name__ in {"cython_function_or_method", "ufunc"}:
+        return None
+    if issubclass(cls, logging.Logger):
+        return _Fixed(_handlers)
+    if top == "logging" and issubclass(cls, logging.Handler):
+        return _Fixed(lambda handler: vars(handler).values())
+    if cls is logging.LoggerAdapter:
+        return _Objects(cls)
+    if issubclass(cls, weakref.WeakValueDictionary | weakref.WeakKeyDictionary | weakref.WeakSet):
+        return _Weak()
+    if top == "weakref":
+        return None
     if top in _ATOM_MODULES or issubclass(cls, BaseException):
         return None
+    return NotImplemented
+
+
+def _library_kind(cls: type) -> Kind | None:
+    top = cls.__module__.partition(".")[0]
     if top == "numpy":
         numpy = sys.modules["numpy"]
         if issubclass(cls, numpy.generic | numpy.dtype):
             return None
-        if cls is numpy.ndarray:
+        if issubclass(cls, numpy.ma.MaskedArray):
+            return _Masked()
+        if issubclass(cls, numpy.ndarray):
             return _Arrays()
     if "pandas" in sys.modules:
         pandas = sys.modules["pandas"]
@@ -677,6 +841,15 @@ def _new_kind(cls: type) -> Kind | None:
         if top == "pandas" and ("_libs" in cls.__module__ or issubclass(cls, pandas.api.extensions.ExtensionDtype)):
             return None
     return _Whole(cls) if top in {"polars", "torch"} else _Objects(cls)
+
+
+def _handlers(logger: Any) -> list[object]:
+    """Return the handlers that a logger calls, those of the loggers above it too."""
+    found: list[object] = []
+    while logger is not None:
+        found += logger.handlers
+        logger = logger.parent if logger.propagate else None
+    return found
 
 
 def _named(code: CodeType) -> list[str]:

@@ -12,17 +12,18 @@ has been restored already, so it is not shown, and not bound, a second time.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import os
 import sys
 from contextlib import contextmanager, suppress
-from types import CodeType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
-from awaitly_nb.codec import UndecodableError, out_of_band, pack, unpack
+from awaitly_nb.codec import EntangledError, UndecodableError, out_of_band, pack, unpack
 from awaitly_nb.errors import AwaitlyError, EncodeError, UnkeyableError
-from awaitly_nb.keys import generator_states, part_digest, read_names
+from awaitly_nb.keys import generator_states, is_user_class, is_user_function, is_user_module, part_digest, read_names
 from awaitly_nb.notebook.session.live import CannotRestoreError, Live
 from awaitly_nb.notebook.session.unread import read_unread
 
@@ -50,7 +51,7 @@ Payload: TypeAlias = "dict[str, Any]"
 """A cell as it is stored: `CELL` holds what belongs to it as plain data, the rest is the pickle of its variables."""
 
 CELL: Final = ""
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _SHELL_NAMES: Final = frozenset({"_", "__", "___"})
 _IMMUTABLE: Final = (int, float, complex, str, bytes, bool, type(None))
 
@@ -69,20 +70,22 @@ class Left:
     """
 
     def __init__(self, collect: Callable[[], Payload]) -> None:
-        self._collect = collect
+        self._collect: Callable[[], Payload] | None = collect
         self._payload: Payload | None = None
         self.seconds = 0.0
         self.files: tuple[Any, ...] = ()  # Any: stamps, as keys makes them
         self.why = ""
 
     def __reduce__(self) -> tuple[type, tuple[Payload]]:
-        if self.why:
+        if self._collect is not None:
+            try:
+                self._payload = self._collect()
+            except (CannotRestoreError, EncodeError) as exc:
+                self.why = str(exc)
+            finally:
+                self._collect = None  # which holds what the cell could reach, and let go
+        if self._payload is None:
             raise EncodeError(self.why)
-        try:
-            self._payload = self._collect() if self._payload is None else self._payload
-        except (CannotRestoreError, EncodeError) as exc:
-            self.why = str(exc)
-            raise EncodeError(self.why) from exc
         return dict, (self._payload,)
 
 
@@ -97,21 +100,36 @@ class Watched:
         The variables that the cell reads.
     automatic
         Whether they are part of its key, so that what is stored may refer to them.
+    imports
+        The modules that it imports.
+    reached
+        What else its code may reach, by name.
     """
 
-    def __init__(self, shell: Shell, reads: Sequence[str], *, automatic: bool) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        reads: Sequence[str],
+        *,
+        automatic: bool,
+        imports: Sequence[str] = (),
+        reached: Sequence[tuple[str, object]] = (),
+    ) -> None:
         self._shell = shell
         self._automatic = automatic
         self._before = dict(shell.user_ns)
         self._inputs = Live(watch=True)
-        self._inputs.add((name, self._before[name]) for name in reads if name in self._before)
+        self._loaded = [name for name in imports if name in sys.modules and is_user_module(sys.modules[name])]
+        self._inputs.add([*_roots(reads, self._before, self._loaded), *reached])
         self._made = Live(watch=True, known=self._inputs.numbers)
         self._defined: list[str] = []
         self._found: dict[int, Any] | None = None  # Any: as of `Live.changes`
 
     def note_definitions(self, names: Iterable[str]) -> None:
         """Note what a definition has just bound: on a hit the definition runs, and what came after it is restored."""
-        bound = [name for name in names if name in self._shell.user_ns]
+        values = self._shell.user_ns
+        # Modules and functions that were imported need nothing: they go by name.
+        bound = [name for name in names if name in values and not _is_installed(values[name])]
         self._defined += bound
         self._made.add((name, self._shell.user_ns[name]) for name in bound)
 
@@ -147,6 +165,9 @@ class Watched:
         assigned = self._assigned(stores)
         changes = dict(self._changes())
         changes |= {-1 - number: contents for number, contents in self._made.changes().items()}
+        unbound = [name for name in self._before if name in assigned or name not in self._shell.user_ns]
+        if (changes or unbound) and (kind := self._inputs.held_weakly()) is not None:
+            raise CannotRestoreError(f"a {kind} that it may let go is referred to weakly")
         if only is not None:
             assigned = {name: assigned[name] for name in _with_needs(only, assigned)}
         modules = {name: value.__name__ for name, value in assigned.items() if isinstance(value, ModuleType)}
@@ -160,6 +181,7 @@ class Watched:
             if shown and packer.why_not(list(shown)) is not None:
                 content["shown"] = []
             missing = packer.missing(values)
+            _check_apart(missing, values, names=self._shell.user_ns)
             if changes and (why := packer.why_not(changes)) is not None:
                 raise CannotRestoreError(f"what it changes in place cannot be stored: {why}") from exc
             if (why := packer.why_not(beside)) is not None:
@@ -181,6 +203,7 @@ class Watched:
                 "missing": missing,
                 "deleted": [] if only is not None else self._deleted(),
                 "defined": self._defined,
+                "loaded": self._loaded,
                 "inputs": (most, self._inputs.shape(most) if most >= 0 else ""),
                 "made": (most_made, self._made.shape(most_made) if most_made >= 0 else ""),
             },
@@ -254,7 +277,8 @@ class Watched:
         return [name for name in self._before if name not in now and name not in hidden]
 
     def _objects(self) -> list[object]:
-        return [*self._inputs.objects, *self._made.objects]
+        memory = [value for value in self._shell.user_ns.values() if isinstance(value, bytearray)]
+        return [*self._inputs.objects, *self._made.objects, *memory]
 
     def _numbers(self, changes: Collection[int]) -> dict[int, int]:
         inputs = self._inputs.numbers
@@ -302,6 +326,8 @@ class _Packer:
     def why_not(self, content: object) -> str | None:
         try:
             self.pack(content, set())
+        except EntangledError as exc:
+            raise CannotRestoreError(str(exc)) from exc
         except EncodeError as exc:
             return str(exc)
         return None
@@ -309,6 +335,41 @@ class _Packer:
     def missing(self, values: Mapping[str, object]) -> dict[str, tuple[str, str]]:
         """Return type and reason of the variables that no pickler takes."""
         return {name: (_kind(value), why) for name, value in values.items() if (why := self.why_not(value)) is not None}
+
+
+def _check_apart(missing: Mapping[str, tuple[str, str]], values: Mapping[str, object], *, names: object) -> None:
+    """Raise CannotRestoreError where a variable that cannot be stored holds what others of the cell's hold too.
+
+    Its cell would run again for its sake, and leave it with objects of its own.
+    """
+    if not missing:
+        return
+    stored = Live(watch=False)
+    stored.add((name, value) for name, value in values.items() if name not in missing)
+    for name, (kind, why) in missing.items():
+        waiting, seen = [values[name]], {id(names)}
+        while waiting and len(seen) < _SEARCHED:
+            value = waiting.pop()
+            if id(value) in seen or isinstance(value, ModuleType | type | CodeType):
+                continue
+            seen.add(id(value))
+            if id(value) in stored.numbers and not isinstance(value, tuple | frozenset | FunctionType):
+                raise CannotRestoreError(f"{name} is a {kind} ({why}), and shares a {_kind(value)} with others")
+            if isinstance(value, FunctionType):
+                waiting += [*(value.__closure__ or ()), *(value.__defaults__ or ())]
+            else:
+                waiting += gc.get_referents(value)
+
+
+_SEARCHED: Final = 10_000
+
+
+def _is_installed(value: object) -> bool:
+    if isinstance(value, (ModuleType, BuiltinFunctionType, *_IMMUTABLE)):
+        return True
+    if isinstance(value, type):
+        return not is_user_class(value)
+    return isinstance(value, FunctionType) and not is_user_function(value)
 
 
 def restore(
@@ -334,7 +395,7 @@ def restore(
     if cell.get("format") != _FORMAT:
         raise CannotRestoreError("it was stored by another version of awaitly_nb")
     with _prepared(ledger, cell["early"]):
-        content, inputs, made, modules = _loaded(payload, reads, names, define)
+        content, inputs, made, modules = _loaded(payload, reads, names, define, ledger.reached())
         changes = content["changes"]
         inputs.check(number for number in changes if number >= 0)
         if (why := ledger.refusal(content["beside"])) is not None:
@@ -350,7 +411,11 @@ def restore(
 
 
 def _loaded(
-    payload: Payload, reads: Sequence[str], names: Mapping[str, Any], define: Callable[[], None]
+    payload: Payload,
+    reads: Sequence[str],
+    names: Mapping[str, Any],  # Any: the user's values
+    define: Callable[[], None],
+    reached: Sequence[tuple[str, object]],
 ) -> tuple[dict[str, Any], Live, Live, dict[str, ModuleType]]:  # Any: the user's values
     """Return the content of a payload, what lives of its inputs and definitions, and the modules it names."""
     cell = payload[CELL]
@@ -359,7 +424,7 @@ def _loaded(
             importlib.import_module(module)
         modules = {name: importlib.import_module(module) for name, module in cell["modules"].items()}
         # Before the definitions run, which may enter themselves into a registry.
-        inputs = _numbered(cell["inputs"], [(name, names[name]) for name in reads if name in names])
+        inputs = _numbered(cell["inputs"], [*_roots(reads, names, cell["loaded"]), *reached])
         if cell["defined"]:
             define()
         defined = [(name, names[name]) for name in cell["defined"]]
@@ -398,6 +463,14 @@ def _prepared(ledger: Ledger, early: dict[str, Any]) -> Iterator[None]:
         if isinstance(exc, CannotRestoreError) or not isinstance(exc, Exception):
             raise
         raise CannotRestoreError(f"{type(exc).__name__}: {exc}") from exc
+
+
+def _roots(
+    reads: Iterable[str], names: Mapping[str, Any], modules: Iterable[str]
+) -> list[tuple[str, object]]:  # Any: the user's values
+    """Return the variables and the loaded modules from which a cell reaches what it reads."""
+    found = [(name, names[name]) for name in reads if name in names]
+    return found + [(f"module {name}", sys.modules[name]) for name in modules if name in sys.modules]
 
 
 def _numbered(
