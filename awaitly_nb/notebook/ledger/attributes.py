@@ -14,7 +14,7 @@ from operator import attrgetter, is_
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from awaitly_nb.keys import is_user_function, is_user_module
+from awaitly_nb.keys import is_user_class, is_user_function, is_user_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,11 +58,11 @@ class Attributes:
         """Return the attributes that cells of this process have set, and that the words of this cell name."""
         found = {}
         for (target, name), original in _touched.items():
-            if (
-                name in self._words
-                and _is_library(target)
-                and (now := vars(_found(target)).get(name, _GONE)) is not original
-            ):
+            if name not in self._words or not _is_library(target):
+                continue
+            now = vars(_found(target)).get(name, _GONE)
+            # A library that fills itself when it is first used sets attributes of its own making.
+            if now is not original and not (original is _GONE and callable(now) and not _is_users(now)):
                 found[".".join((*target, name))] = None if now is _GONE else now
         return found
 
@@ -160,6 +160,12 @@ def _target(owner: ModuleType | type) -> Target:
 def _found(target: Target) -> Any:  # Any: a module or a class
     module = importlib.import_module(target[0])
     return attrgetter(target[1])(module) if target[1] else module
+
+
+def _is_users(value: object) -> bool:
+    if isinstance(value, FunctionType):
+        return is_user_function(value)
+    return is_user_class(value if isinstance(value, type) else type(value))
 
 
 def _is_library(target: Target) -> bool:

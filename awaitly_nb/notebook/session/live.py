@@ -71,6 +71,7 @@ class Live:
 
     def __init__(self, *, watch: bool, known: Mapping[int, int] | None = None) -> None:
         self._known = known or {}
+        self._made_here = known is not None
         self.objects: list[object] = []
         self.numbers: dict[int, int] = {}
         self._watch = watch
@@ -103,6 +104,8 @@ class Live:
         """
         found = {}
         for number, (value, kind, state) in enumerate(zip(self.objects, self._kinds, self._states, strict=True)):
+            if self._made_here and isinstance(kind, _Memos) and kind.is_bounded(value):
+                continue  # a cache that the cell itself has made comes back empty
             if not kind.same(value, state):
                 found[number] = kind.contents(value, state)
         return found
@@ -524,9 +527,13 @@ class _Memos:
         memo.clear()
         memo.update(contents)
 
+    def is_bounded(self, value: Any) -> bool:
+        """Tell whether it forgets, so that nothing of it can be restored."""
+        return value.cache_parameters()["maxsize"] is not None
+
     def _memo(self, value: Any) -> dict[Any, Any] | None:
         """Return the dict of results; None where it also holds their order, or is hidden."""
-        if value.cache_parameters()["maxsize"] is not None:
+        if self.is_bounded(value):
             return None
         held = [part for part in gc.get_referents(value) if type(part) is dict and part is not value.__dict__]
         return held[0] if len(held) == 1 and len(held[0]) == value.cache_info().currsize else None
