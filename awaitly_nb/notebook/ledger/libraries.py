@@ -204,8 +204,9 @@ class Hooks:
         return found | {"exceptions": tuple(self.shell.custom_exceptions)}
 
     def told(self) -> Values:
-        """Return how many there are."""
-        return {name: len(hooks) for name, hooks in self.snapshot().items()}
+        """Return how many of the user's there are, where there are some."""
+        counts = {place: sum(map(_is_users, hooks)) for place, hooks in self.snapshot().items()}
+        return {place: count for place, count in counts.items() if count}
 
     def difference(self, before: dict[str, tuple[Any, ...]]) -> Values | None:
         """Return which hooks came, and which are gone."""

@@ -125,7 +125,7 @@ def test_a_replay_records_as_the_original_did(bare_shell):
 def test_a_replayed_result_is_the_underscore(bare_shell):
     outputs = record(bare_shell, "[1]")
     bare_shell.ns["outputs"], bare_shell.ns["again"] = outputs, replay
-    bare_shell.run("again(get_ipython(), outputs, result=[1])")
+    bare_shell.run("again(get_ipython(), outputs, results=[[1]])")
     assert bare_shell.ns["_"] == [1]
 
 
