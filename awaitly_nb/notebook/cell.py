@@ -43,7 +43,7 @@ from awaitly_nb.notebook.session import (
     restore,
     unread,
 )
-from awaitly_nb.plans import called, notes_of, parse_cell_line, parsed, read_input, setup_of
+from awaitly_nb.plans import Session, called, notes_of, parse_cell_line, parsed, read_input
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration, show_when
 from awaitly_nb.workflow import run_step, run_step_async, standing_run
@@ -291,11 +291,11 @@ class Cell:
 
     def _setup(self) -> list[str]:
         """Return what set up the session before this cell, so that a plan can tell whether the same does."""
-        inputs = [read_input(str(source)) for source in self._shell.user_ns.get("_ih", ())]
-        match inputs, parsed(self.body.python):
-            case [*before, ast.Module(body=latest)], ast.Module(body=own) if tree_digest(latest) == tree_digest(own):
-                inputs = before  # the latest is this very cell
-        return list(setup_of(inputs))
+        inputs = self._shell.user_ns.get("_ih", ())
+        match read_input(str(inputs[-1])) if inputs else None, parsed(self.body.python):
+            case ast.Module(body=latest), ast.Module(body=own) if tree_digest(latest) == tree_digest(own):
+                return list(_session.setup(inputs, len(inputs) - 1))  # the latest is this very cell
+        return list(_session.setup(inputs, len(inputs)))
 
     def _read_once(self) -> CellRead:
         names = self._shell.user_ns
@@ -453,6 +453,7 @@ class Cell:
             warnings.formatwarning = shown
 
 
+_session = Session(read_input)
 _PLUMBING = ("get_ipython",)  # what IPython itself puts into the code of a cell with magics
 _TOLD_FROM_S = 0.005
 

@@ -17,9 +17,9 @@ from awaitly_nb.keys import tree_digest
 from awaitly_nb.plans.statics import SEEDERS, Constant, Imported, chain_of, is_setter, is_setting_target, read_statics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Setup", "setup_of"]
+__all__ = ["Session", "Setup", "setup_of"]
 
 
 class Setup:
@@ -88,6 +88,41 @@ def setup_of(trees: Iterable[ast.Module | None]) -> tuple[str, ...]:
         if tree is not None:
             setup.add(tree)
     return setup.digests()
+
+
+class Session:
+    """What the inputs of a living session have set up; as they grow, each is read once.
+
+    Parameters
+    ----------
+    read
+        Returns the syntax tree of an input, or None.
+    """
+
+    def __init__(self, read: Callable[[str], ast.Module | None]) -> None:
+        self._read = read
+        self._inputs: Sequence[str] = ()
+        self._count = 0
+        self._last = ""
+        self._setup = Setup()
+
+    def setup(self, inputs: Sequence[str], count: int) -> tuple[str, ...]:
+        """Return what the first `count` inputs have set up, as `Setup.digests` tells it.
+
+        Examples
+        --------
+        >>> texts = ["import pandas as pd", "pd.set_option('display.width', 80)", "pd.set_option('display.width', 90)"]
+        >>> len(Session(ast.parse).setup(texts, 3))
+        1
+        """
+        seen = self._inputs  # a shell that forgets its inputs empties the list in place
+        if inputs is not seen or count < self._count or (self._count and inputs[self._count - 1] is not self._last):
+            self._inputs, self._count, self._setup = inputs, 0, Setup()
+        for source in inputs[self._count : count]:
+            if (tree := self._read(str(source))) is not None:
+                self._setup.add(tree)
+        self._count, self._last = count, inputs[count - 1] if count else ""
+        return self._setup.digests()
 
 
 def _settings(statement: ast.stmt) -> Iterator[ast.AST]:

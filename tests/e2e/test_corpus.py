@@ -6,6 +6,7 @@ variable, what was shown, and the watched state of the process.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from pathlib import Path
@@ -70,3 +71,28 @@ def test_after_ten_random_edits_it_ends_as_a_plain_run_of_the_edited_one(path, f
         if count in (1, 4, 10):
             report = audit_sources(cells, folder)
             assert report.findings == (), str(report)
+
+
+AUTO = CORPUS if os.environ.get("AWAITLY_NB_LONG") else CORPUS[:1]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", AUTO, ids=lambda path: path.stem)
+def test_without_a_magic_it_ends_as_a_plain_run(path, folder, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_AUTO", "1")
+    cells = [cell.partition("\n")[2] for cell in cells_of(path)[1:]]
+    cells = ["%load_ext awaitly_nb", *(f"# awaitly: cache\n{cell}" for cell in cells)]  # they are fast, so they ask
+    assert _run(cells, folder, live=False)[-1]["error"] is None
+    report = audit_sources(cells, folder)
+    assert (report.findings, report.unsteady) == ((), ()), str(report)
+    plain = [cell for cell in cells if not re.search(r"^[%!]", cell, re.MULTILINE)]  # cells with magics always run
+    assert report.hits >= 0.8 * len(plain), str(report)
+
+
+def test_the_audit_names_an_unseeded_draw(folder, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_AUTO", "1")
+    cells = ["%load_ext awaitly_nb", "import random", "# awaitly: cache\nlucky = random.random()"]
+    assert _run(cells, folder, live=False)[-1]["error"] is None
+    report = audit_sources(cells, folder)
+    assert report.hits == 1
+    assert [(one.cell, one.what) for one in report.unsteady] == [(2, "variable lucky")]
