@@ -274,7 +274,9 @@ class Watched:
 
     def _deleted(self) -> list[str]:
         now, hidden = self._shell.user_ns, self._shell.user_ns_hidden
-        return [name for name in self._before if name not in now and name not in hidden]
+        # A hit runs the definitions, so what was defined and deleted again is to be deleted there too.
+        names = dict.fromkeys([*self._before, *self._defined])
+        return [name for name in names if name not in now and name not in hidden]
 
     def _objects(self) -> list[object]:
         memory = [value for value in self._shell.user_ns.values() if isinstance(value, bytearray)]

@@ -271,3 +271,11 @@ def test_what_was_stored_can_be_collected(shell, tmp_path, monkeypatch):
     gc.collect()  # which crashed in CPython's own buffers
     shell.run("%%awaitly big\nimport numpy as np\nx = np.arange(3_000_000, dtype=float)")
     assert shell.badge.startswith("from cache")
+
+
+def test_what_was_defined_and_deleted_again_is_not_there_after_a_hit(shell, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "cache"))
+    ends = hit_after_restart(
+        shell, ["class K:\n    pass\nkind = K.__name__\ndel K\nv = [1]"], "('K' in globals(), v, kind)"
+    )
+    assert ends == ["(False, [1], 'K')"] * 2
