@@ -7,7 +7,7 @@ import pytest
 from tests.battery.random_programs import check_programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
-COUNT = int(os.environ.get("AWAITLY_NB_PROGRAMS", "30"))
+COUNT = int(os.environ.get("AWAITLY_NB_PROGRAMS", "12"))
 
 
 def test_random_notebooks_end_as_a_plain_run():
