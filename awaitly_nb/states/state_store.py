@@ -286,7 +286,8 @@ class BlockingStates:
 
     def delete(self, id: str) -> bool:  # noqa: A002
         """Remove `id`; return whether there was something to remove."""
-        names = [record.name for record in self._records.scan(self._name(id))]
+        # Fences stay, as leases do: a run that was stopped before it was taken over may still wake, and write.
+        names = [record.name for record in self._records.scan(self._name(id)) if not is_fence(record)]
         with self._lock:
             self._known.pop(id, None)
         return bool(names) and self._records.delete(names) > 0

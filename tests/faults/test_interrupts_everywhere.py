@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-PLACES = count(sample=60, whole=1_000_000)
+PLACES = count(sample=25, whole=1_000_000)
 PACKAGE = str(Path(aw.__file__).parent)
 EVENTS = {"call", "return", "c_return"}
 

@@ -79,6 +79,29 @@ def test_a_fence_alone_is_no_state(states):
     assert [saved.id for saved in states.list()] == ["wf"]
 
 
+def test_a_run_that_was_taken_over_writes_nothing_where_its_id_was_deleted_meanwhile(store, states):
+    states.add("wf", "a", entry(1), run=1)
+    second = aw.StateStore(store.records).blocking
+    second.begin("wf", 2, fence=True)
+    second.add("wf", "b", entry(2), run=2)
+    assert second.delete("wf") is True
+    with pytest.raises(aw.LeaseHeldError):
+        states.add("wf", "b", entry("of the first"), run=1)
+    assert second.load("wf") is None
+    assert second.delete("wf") is False
+    assert second.list() == []
+    for run in range(3, 9):  # whose slots come to the one of the fence, and pass it
+        third = aw.StateStore(store.records).blocking
+        third.begin("wf", run, fence=False)
+        third.add("wf", f"c{run}", entry(run), run=run)
+    assert values(states) == {f"c{run}": run for run in range(3, 9)}
+
+
+def test_where_nothing_was_stored_yet_there_is_nothing_to_delete(states):
+    states.begin("wf", 2, fence=True)
+    assert states.delete("wf") is False
+
+
 def test_what_lands_between_the_load_and_the_fence_is_read_too(store, states, monkeypatch):
     first = aw.StateStore(store.records).blocking
     states.add("wf", "a", entry(1), run=1)
