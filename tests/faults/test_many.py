@@ -67,7 +67,7 @@ def _no_runs(monkeypatch):
 
 
 @pytest.mark.usefixtures("_no_runs")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_each_view_of_very_many_namespaces_costs_a_few_times_what_finding_them_does():
     fill(f"workflow {number}\x1fday:{number}" for number in range(1, NAMESPACES))
     found = manage.find()
