@@ -1,4 +1,4 @@
-"""How a step's function is called: as often as its retry allows, here or on a worker; whatever it does is a result.
+"""What a step asks of its driver, and how its function is called: as often as its retry allows, here or on a worker.
 
 Handles among the arguments become values where the function runs, and a lazy result may stay there: with a cluster and
 a shared cache the worker stores it itself, signed with its own user's secret, and sends back where it lies. The secrets
@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from awaitly_nb.cache import Recipe, Stored, holds_handles, loaded, recipe_of
 from awaitly_nb.codec import default_keyring
-from awaitly_nb.engine.effects import TIMED_OUT, Invoke, Pause
 from awaitly_nb.errors import (
     AwaitlyError,
     CacheUnusableWarning,
@@ -34,15 +34,76 @@ from awaitly_nb.keys import joined, note_files, track_files, tracked_from
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from concurrent.futures import Future
 
     from awaitly_nb.cache import StepCache
-    from awaitly_nb.engine.effects import Results
+    from awaitly_nb.engine.lookup import Outcome
     from awaitly_nb.engine.run import Run, StepSpec
     from awaitly_nb.keys import FileTracker
     from awaitly_nb.result import Result
 
-__all__ = ["Retry", "arrived", "as_called", "attempted", "call_of", "unexpected", "without_machinery"]
+__all__ = [
+    "TIMED_OUT",
+    "Effect",
+    "Invoke",
+    "Pause",
+    "Results",
+    "Retry",
+    "Save",
+    "Steps",
+    "Wait",
+    "arrived",
+    "as_called",
+    "attempted",
+    "call_of",
+    "unexpected",
+    "without_machinery",
+]
+
+
+class _TimedOut:
+    __slots__ = ()
+
+
+TIMED_OUT = _TimedOut()
+"""What a driver answers to `Invoke` when the step's time is up."""
+
+
+class Invoke:
+    """Call the step's function where its executor says, for at most its time-out; answer its value or `TIMED_OUT`.
+
+    The driver notes in `took_s` how long the call itself took, where the executor knows better than a clock outside.
+    """
+
+    __slots__ = ("spec", "took_s")
+
+    def __init__(self, spec: StepSpec) -> None:
+        self.spec = spec
+        self.took_s: float | None = None
+
+
+class Pause(NamedTuple):
+    """Wait some seconds."""
+
+    seconds: float
+
+
+class Wait(NamedTuple):
+    """Wait until `future` is done."""
+
+    future: Future[None]
+
+
+class Save(NamedTuple):
+    """Write something, and let no interrupt cut it short. `is_heavy` tells whether it would hold up an event loop."""
+
+    fn: Callable[[], object]
+    is_heavy: Callable[[], bool]
+
+
+Effect: TypeAlias = "Invoke | Pause | Wait | Save"
+Steps: TypeAlias = Generator[Effect, Any, "Outcome"]  # Any: each effect has its own answer
+Results: TypeAlias = Generator[Effect, Any, "Result[Any, Any]"]  # Any: as above
 
 
 class Retry(Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
+from awaitly_nb.engine.calls import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
 from awaitly_nb.engine.lookup import Outcome
 from awaitly_nb.engine.step import begin
 from awaitly_nb.executors import THREAD, is_async_function, is_awaitable, resolve

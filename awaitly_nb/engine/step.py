@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import handle_of
 from awaitly_nb.codec import copied_if_light, is_heavy, is_used_up, refuse_used_up
-from awaitly_nb.engine.calls import arrived, as_called, attempted
-from awaitly_nb.engine.effects import TIMED_OUT, Effect, Invoke, Pause, Save, Wait
+from awaitly_nb.engine.calls import TIMED_OUT, Effect, Invoke, Pause, Save, Wait, arrived, as_called, attempted
 from awaitly_nb.engine.explain import Miss, forget_failure, note_failure
 from awaitly_nb.engine.lookup import FIRST_RUN, Compute, Outcome, Serve, as_wanted, look_up_to_serve, may_store, serve
 from awaitly_nb.engine.run import Course, Leave
@@ -39,7 +38,7 @@ from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from awaitly_nb.engine.effects import Steps
+    from awaitly_nb.engine.calls import Steps
     from awaitly_nb.engine.run import Run, StepSpec
     from awaitly_nb.keys import FileTracker
     from awaitly_nb.result import Result

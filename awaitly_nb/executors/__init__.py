@@ -55,7 +55,7 @@ def resolve(executor: object) -> Executor | None:
 
             return THREAD
         case "process":
-            from awaitly_nb.executors.remote import PROCESS
+            from awaitly_nb.executors.workers import PROCESS
 
             return PROCESS
     if _is_client(executor):

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any, TypeAlias
 
 from awaitly_nb.codec import from_bytes
-from awaitly_nb.executors.remote import answer, interrupt_here, interruptible
+from awaitly_nb.executors.workers import answer, interrupt_here, interruptible
 
 __all__ = ["Replies", "stop_chunks", "take_back", "work_on"]
 

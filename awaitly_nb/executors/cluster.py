@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from awaitly_nb.codec import to_bytes
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.executors.chunks import stop_chunks, take_back, work_on
-from awaitly_nb.executors.remote import RelayFuture
+from awaitly_nb.executors.workers import RelayFuture
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -1,7 +1,7 @@
 """A plan before running: what will hit, what will run, why, and what it costs, without a kernel.
 
 Reads the notebook's text (`notebook_file`, `cell_line`, `cell_text`, `statics`) and the heads of entries
-(`records`, `notes`), and walks the cells from fingerprint to fingerprint (`walk`). Unpickles nothing and runs no user
+(`history`, `notes`), and walks the cells from fingerprint to fingerprint (`walk`). Unpickles nothing and runs no user
 code.
 """
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
         read_input as read_input,
         without_magics as without_magics,
     )
-    from awaitly_nb.plans.graph import Graph as Graph
+    from awaitly_nb.plans.history import AUTO as AUTO
     from awaitly_nb.plans.notebook_file import (
         CodeCell as CodeCell,
         code_cells as code_cells,
         read_notebook as read_notebook,
     )
     from awaitly_nb.plans.notes import Notes as Notes
+    from awaitly_nb.plans.picture import Graph as Graph
     from awaitly_nb.plans.planning import cell_codes as cell_codes, notes_of as notes_of, plan as plan
-    from awaitly_nb.plans.records import AUTO as AUTO
-    from awaitly_nb.plans.result import SCHEMA_VERSION as SCHEMA_VERSION, Plan as Plan
+    from awaitly_nb.plans.report import SCHEMA_VERSION as SCHEMA_VERSION, Plan as Plan
     from awaitly_nb.plans.setup import Session as Session
     from awaitly_nb.plans.statics import always_runs as always_runs
     from awaitly_nb.plans.walk import CellPlan as CellPlan
@@ -45,12 +45,12 @@ else:
         {
             "cell_line": "CELL_FLAGS CELL_VALUES CellOptions Directive called parse_cell_line read_directive",
             "cell_text": "parsed read_input without_magics",
-            "graph": "Graph",
+            "picture": "Graph",
             "notebook_file": "CodeCell code_cells read_notebook",
             "notes": "Notes",
             "planning": "cell_codes notes_of plan",
-            "records": "AUTO",
-            "result": "SCHEMA_VERSION Plan",
+            "history": "AUTO",
+            "report": "SCHEMA_VERSION Plan",
             "setup": "Session",
             "statics": "always_runs",
             "walk": "CellPlan",

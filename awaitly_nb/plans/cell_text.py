@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import cell_reads, tree_digest
 from awaitly_nb.plans.cell_line import CellOptions, Directive, called, parse_cell_line, read_directive
-from awaitly_nb.plans.records import AUTO
+from awaitly_nb.plans.history import AUTO
 from awaitly_nb.plans.statics import BIND_NOTHING, Statics, always_runs, read_statics
 from awaitly_nb.plans.walk import CellText
 

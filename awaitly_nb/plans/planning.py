@@ -16,10 +16,10 @@ from awaitly_nb.errors import MisuseError
 from awaitly_nb.installed import is_installed_path
 from awaitly_nb.keys import changed_files, changed_traces, part_digest, seeded_as, tree_digest
 from awaitly_nb.plans.cell_text import read_cell
+from awaitly_nb.plans.history import CellRecord, History
 from awaitly_nb.plans.notebook_file import CodeCell, code_cells, read_notebook
 from awaitly_nb.plans.notes import Notes
-from awaitly_nb.plans.records import CellRecord, History
-from awaitly_nb.plans.result import Plan
+from awaitly_nb.plans.report import Plan
 from awaitly_nb.plans.statics import Statics, read_statics
 from awaitly_nb.plans.walk import Checks, walk
 

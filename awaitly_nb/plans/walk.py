@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from awaitly_nb.plans.records import CellRecord, History
+    from awaitly_nb.plans.history import CellRecord, History
 
 __all__ = ["CellPlan", "CellText", "Checks", "Edge", "walk"]
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from awaitly_nb.keys import fingerprint
-from awaitly_nb.testing.collisions import code, groups
+from awaitly_nb.testing.collisions import functions, groups
 
 PEERS = {
     "joblib": ("joblib", "https://joblib.readthedocs.io/en/stable/memory.html#gotchas"),
@@ -255,11 +255,11 @@ def module_files(folder: Path) -> Iterator[None]:
             sys.path.remove(str(place))
             importlib.invalidate_caches()
 
-    kept, code.define = code.define, define
+    kept, functions.define = functions.define, define
     try:
         yield
     finally:
-        code.define = kept
+        functions.define = kept
 
 
 def table(seen: dict[str, dict[str, str]]) -> list[str]:

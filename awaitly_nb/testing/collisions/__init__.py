@@ -51,9 +51,11 @@ class Verdict:
 
 def groups() -> list[Group]:
     """Return every group of the battery."""
-    from awaitly_nb.testing.collisions import arrays, code, containers, frames, objects, scalars, tables
+    from awaitly_nb.testing.collisions import arrays, containers, frames, functions, objects, scalars, tables
 
-    return [found for part in (scalars, containers, objects, code, arrays, frames, tables) for found in part.groups()]
+    return [
+        found for part in (scalars, containers, objects, functions, arrays, frames, tables) for found in part.groups()
+    ]
 
 
 def check(fingerprint: Callable[[object], str]) -> Iterator[Verdict]:

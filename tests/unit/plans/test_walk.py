@@ -8,7 +8,7 @@ import pytest
 
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import cell_parts, cell_reads, part_digest, seeded_as, tree_digest
-from awaitly_nb.plans.records import CellRecord, History
+from awaitly_nb.plans.history import CellRecord, History
 from awaitly_nb.plans.statics import always_runs, read_statics
 from awaitly_nb.plans.walk import CellText, Checks, walk
 

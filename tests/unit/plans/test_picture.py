@@ -3,8 +3,8 @@
 import time
 import xml.etree.ElementTree as ET
 
-from awaitly_nb.plans.graph import FOLD_ABOVE, Graph
-from awaitly_nb.plans.result import Plan
+from awaitly_nb.plans.picture import FOLD_ABOVE, Graph
+from awaitly_nb.plans.report import Plan
 from awaitly_nb.plans.walk import CellPlan, Edge
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -3,7 +3,7 @@
 import pytest
 
 from awaitly_nb import MisuseError
-from awaitly_nb.plans.result import Plan
+from awaitly_nb.plans.report import Plan
 from awaitly_nb.plans.walk import CellPlan, Edge
 
 

@@ -12,7 +12,7 @@ from awaitly_nb.units import in_one_line, show_duration, show_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awaitly_nb.plans.graph import Graph
+    from awaitly_nb.plans.picture import Graph
     from awaitly_nb.plans.walk import CellPlan, Edge
 
 __all__ = ["SCHEMA_VERSION", "Plan", "Total"]
@@ -180,7 +180,7 @@ class Plan:
 
     def graph(self) -> Graph:
         """Return which cell feeds which, as a picture that needs no program and no kernel."""
-        from awaitly_nb.plans.graph import Graph
+        from awaitly_nb.plans.picture import Graph
 
         return Graph(self)
 

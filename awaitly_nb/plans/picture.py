@@ -16,7 +16,7 @@ from awaitly_nb.units import show_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awaitly_nb.plans.result import Plan
+    from awaitly_nb.plans.report import Plan
     from awaitly_nb.plans.walk import CellPlan
 
 __all__ = ["FOLD_ABOVE", "Graph"]
