@@ -450,13 +450,13 @@ class _Generators:
             _BY_NAME[name].apply(data)
 
 
-def generator_states() -> dict[str, str]:
-    """Return what each generator of the process would be met as: the digest of its state, or that nobody seeded it."""
-    states: dict[str, str] = {}
+def generator_states() -> dict[str, tuple[int, str]]:
+    """Return how often each generator was seeded, and the digest of its state, or that nobody seeded it."""
+    states: dict[str, tuple[int, str]] = {}
     for name, generator in _BY_NAME.items():
         if generator.is_loaded:
             generator.watch()
-            states[name] = generator.digest() if generator.seeded else _UNSEEDED
+            states[name] = generator.seedings, generator.digest() if generator.seeded else _UNSEEDED
     return states
 
 

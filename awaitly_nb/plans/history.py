@@ -36,7 +36,7 @@ class CellRecord:
     deleted, changed
         Names that it deleted, and names of inputs that it changed in place.
     generators
-        State of each generator of random numbers after it ran, by name.
+        State, after it ran, of each generator of random numbers that it seeded or drew from, by name.
     setup
         What had set up the session before it ran (see `setup`); None where an older entry does not tell.
     variables

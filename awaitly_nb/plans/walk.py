@@ -608,9 +608,7 @@ class _Walk:
     def _leave_process(self, cell: CellText, plan: CellPlan, record: CellRecord | None) -> None:
         """Follow generators and settings, which cells leave to each other without a name."""
         if plan.state in ("hit", "live") and record is not None:
-            for name, state in record.generators.items():
-                if name in record.traces.get("generators", {}):  # those it used; a hit leaves the others as they are
-                    self._generators[name] = Value(state)
+            self._generators.update({name: Value(state) for name, state in record.generators.items()})
             return
         if plan.state == "live" and cell.live in ("imports", "definitions", "constants"):
             return

@@ -124,6 +124,7 @@ class Watched:
         self._made = Live(watch=True, known=self._inputs.numbers)
         self._defined: list[str] = []
         self._found: dict[int, Any] | None = None  # Any: as of `Live.changes`
+        self._generators = generator_states()
 
     def note_definitions(self, names: Iterable[str]) -> None:
         """Note what a definition has just bound: on a hit the definition runs, and what came after it is restored."""
@@ -237,7 +238,9 @@ class Watched:
             except UnkeyableError:
                 unknown.append(name)
         told: dict[str, Any] = {"vars": marks, "unknown": unknown, "deleted": self._deleted(), "changed": touched}
-        told["generators"] = generator_states()
+        # Those it seeded or drew from: a hit leaves the others as they are.
+        states = generator_states()
+        told["generators"] = {name: now[1] for name, now in states.items() if now != self._generators.get(name)}
         return {kind: found for kind, found in told.items() if found or kind == "vars"}
 
     def _to_tell(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
