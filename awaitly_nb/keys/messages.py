@@ -92,7 +92,7 @@ def _action(category: type, text: str, module: str) -> str:
     return str(getattr(warnings, "defaultaction", "default"))
 
 
-class _Run:
+class _Heard:
     __slots__ = ("logged", "warned")
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class _Run:
         self.logged: dict[str, dict[str, Any]] = {}
 
 
-_runs: list[_Run] = []
+_runs: list[_Heard] = []
 
 
 def _warned(category: type, text: str, module: str) -> None:
@@ -182,14 +182,14 @@ class _Messages:
 
     name = "messages"
 
-    def begin(self) -> _Run:
-        run = _Run()
+    def begin(self) -> _Heard:
+        run = _Heard()
         _runs.append(run)
         if len(_runs) == 1:
             _watch()
         return run
 
-    def end(self, begun: _Run, /) -> Any:
+    def end(self, begun: _Heard, /) -> Any:
         _runs.remove(begun)
         if not _runs:
             _unwatch()

@@ -31,7 +31,7 @@ __all__ = ["LIBRARY_SETTINGS", "LibrarySettings"]
 _MISSING: Final = object()
 
 
-class _Run:
+class _Used:
     """What one run found set, and which of it it has read."""
 
     __slots__ = ("found", "names")
@@ -56,7 +56,7 @@ class LibrarySettings:
     library: str
 
     def __init__(self) -> None:
-        self._runs: list[_Run] = []
+        self._runs: list[_Used] = []
 
     def read(self) -> dict[str, Any]:
         """Return the values by name, without their being noticed as read."""
@@ -81,15 +81,15 @@ class LibrarySettings:
         """Whether the library is imported."""
         return self.library in sys.modules
 
-    def begin(self) -> _Run:
+    def begin(self) -> _Used:
         """Begin to notice what a run reads."""
         if not self._runs:
             self.watch()
-        run = _Run(self.read())
+        run = _Used(self.read())
         self._runs.append(run)
         return run
 
-    def end(self, run: _Run) -> dict[str, Any] | None:
+    def end(self, run: _Used) -> dict[str, Any] | None:
         """Return what the run has read, as JSON data; None where that is nothing."""
         self._runs.remove(run)
         if not self._runs:
@@ -461,7 +461,7 @@ class DecimalContext(LibrarySettings):
         for signal, value in self._flags.items():
             flags[signal] = flags[signal] or value
 
-    def end(self, run: _Run) -> dict[str, Any] | None:
+    def end(self, run: _Used) -> dict[str, Any] | None:
         """Return the context where a result was rounded."""
         context = sys.modules["decimal"].getcontext()
         if any(context.flags.values()):
@@ -489,8 +489,8 @@ class _Settings:
 
     name = "settings"
 
-    def begin(self) -> tuple[dict[str, _Run], ExitStack]:
-        begun: dict[str, _Run] = {}
+    def begin(self) -> tuple[dict[str, _Used], ExitStack]:
+        begun: dict[str, _Used] = {}
         imports = ExitStack()
 
         def start(library: str) -> None:
@@ -503,7 +503,7 @@ class _Settings:
             imports.enter_context(after_imports(late, start))
         return begun, imports
 
-    def end(self, begun: tuple[dict[str, _Run], ExitStack], /) -> dict[str, Any] | None:
+    def end(self, begun: tuple[dict[str, _Used], ExitStack], /) -> dict[str, Any] | None:
         runs, imports = begun
         imports.close()
         ended = {library: _BY_LIBRARY[library].end(run) for library, run in runs.items()}

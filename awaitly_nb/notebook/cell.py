@@ -43,7 +43,7 @@ from awaitly_nb.notebook.session import (
     restore,
     unread,
 )
-from awaitly_nb.plans import Session, called, notes_of, parse_cell_line, parsed, read_input
+from awaitly_nb.plans import SessionInputs, called, notes_of, parse_cell_line, parsed, read_input
 from awaitly_nb.result import mark_of
 from awaitly_nb.units import show_duration, show_when
 from awaitly_nb.workflow import run_step, run_step_async, standing_run
@@ -453,7 +453,7 @@ class Cell:
             warnings.formatwarning = shown
 
 
-_session = Session(read_input)
+_session = SessionInputs(read_input)
 _PLUMBING = ("get_ipython",)  # what IPython itself puts into the code of a cell with magics
 _TOLD_FROM_S = 0.005
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from awaitly_nb.plans.picture import Graph as Graph
     from awaitly_nb.plans.planning import cell_codes as cell_codes, notes_of as notes_of, plan as plan
     from awaitly_nb.plans.report import SCHEMA_VERSION as SCHEMA_VERSION, Plan as Plan
-    from awaitly_nb.plans.setup import Session as Session
+    from awaitly_nb.plans.setup import SessionInputs as SessionInputs
     from awaitly_nb.plans.statics import always_runs as always_runs
     from awaitly_nb.plans.walk import CellPlan as CellPlan
 else:
@@ -51,7 +51,7 @@ else:
             "planning": "cell_codes notes_of plan",
             "history": "AUTO",
             "report": "SCHEMA_VERSION Plan",
-            "setup": "Session",
+            "setup": "SessionInputs",
             "statics": "always_runs",
             "walk": "CellPlan",
         },

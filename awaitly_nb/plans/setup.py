@@ -19,7 +19,7 @@ from awaitly_nb.plans.statics import SEEDERS, Constant, Imported, chain_of, is_s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Session", "Setup", "setup_of"]
+__all__ = ["SessionInputs", "Setup", "setup_of"]
 
 
 class Setup:
@@ -90,7 +90,7 @@ def setup_of(trees: Iterable[ast.Module | None]) -> tuple[str, ...]:
     return setup.digests()
 
 
-class Session:
+class SessionInputs:
     """What the inputs of a living session have set up; as they grow, each is read once.
 
     Parameters
@@ -112,7 +112,7 @@ class Session:
         Examples
         --------
         >>> texts = ["import pandas as pd", "pd.set_option('display.width', 80)", "pd.set_option('display.width', 90)"]
-        >>> len(Session(ast.parse).setup(texts, 3))
+        >>> len(SessionInputs(ast.parse).setup(texts, 3))
         1
         """
         seen = self._inputs  # a shell that forgets its inputs empties the list in place
