@@ -13,16 +13,21 @@ import sys
 import warnings
 from hashlib import blake2b
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypeAlias
 
 from awaitly_nb.keys.traces import is_importing, register_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Any, throughout: entries of the list of filters, and plain JSON data.
 
 _MOST: Final = 100
+
+_State: TypeAlias = "tuple[int, tuple[Any, ...], bool, bool]"
+"""A logger's level, what tells its handlers, whether it hands on, and whether it is disabled."""
+
+_UNTOUCHED: Final[_State] = (logging.NOTSET, (), True, False)
 
 
 class _AnyText:
@@ -82,22 +87,46 @@ class _Filters(list[Any]):
 def _action(category: type, text: str, module: str) -> str:
     """Return what the filters say of a warning."""
     for action, message, kind, place, line in warnings.filters:
-        if (
-            (message is None or message.match(text))
-            and issubclass(category, kind)
-            and (place is None or place.match(module))
-            and line == 0
-        ):
+        if _matches(message, text) and issubclass(category, kind) and _matches(place, module) and line == 0:
             return str(action)
     return str(getattr(warnings, "defaultaction", "default"))
 
 
+def _matches(pattern: Any, text: str) -> bool:
+    """Tell whether a filter's pattern matches; those that the interpreter begins with are plain text, or None."""
+    if pattern is None or isinstance(pattern, str):
+        return pattern is None or pattern == text
+    return bool(pattern.match(text))
+
+
 class _Heard:
-    __slots__ = ("logged", "warned")
+    """What one run asked, and the loggers as it found them: what it sets itself before it logs is no input."""
+
+    __slots__ = ("disabled_to", "logged", "loggers", "warned")
 
     def __init__(self) -> None:
         self.warned: dict[tuple[str, str, str, str], str] = {}
         self.logged: dict[str, dict[str, Any]] = {}
+        self.loggers = {"root": _state(logging.root)}
+        for name, one in logging.Logger.manager.loggerDict.items():
+            if isinstance(one, logging.Logger) and (one.level or one.handlers or not one.propagate or one.disabled):
+                self.loggers[name] = _state(one)
+        self.disabled_to = logging.root.manager.disable
+
+    def log(self, logger: logging.Logger, level: int) -> None:
+        """Note that a logger was asked whether a message of that level counts."""
+        if len(self.logged) < _MOST or logger.name in self.logged:
+            asked = self.logged.setdefault(logger.name, {})
+            if str(level) not in asked:
+                asked[str(level)] = _reached(logger, level, self.found, self.disabled_to)
+
+    def level(self, logger: logging.Logger) -> None:
+        """Note that a logger was asked for its level."""
+        self.logged.setdefault(logger.name, {})["level"] = _effective(logger, self.found)
+
+    def found(self, logger: logging.Logger) -> _State:
+        """Return a logger as the run found it; those that are as all begin are not noted."""
+        return self.loggers.get(logger.name, _UNTOUCHED)
 
 
 _runs: list[_Heard] = []
@@ -115,13 +144,10 @@ def _warned(category: type, text: str, module: str) -> None:
 
 def _is_enabled(logger: logging.Logger, level: int) -> bool:
     """Stand for `Logger.isEnabledFor` while a run is traced."""
-    enabled: bool = _plain_is_enabled(logger, level)
     if not is_importing(sys._getframe(1)):  # noqa: SLF001 - who asks
         for run in _runs:
-            if len(run.logged) < _MOST or logger.name in run.logged:
-                asked = run.logged.setdefault(logger.name, {})
-                if str(level) not in asked:
-                    asked[str(level)] = _handled(logger) if enabled else ""
+            run.log(logger, level)
+    enabled: bool = _plain_is_enabled(logger, level)
     return enabled
 
 
@@ -130,7 +156,7 @@ def _effective_level(logger: logging.Logger) -> int:
     level: int = _plain_effective_level(logger)
     if sys._getframe(1).f_code is not _plain_is_enabled.__code__:  # noqa: SLF001 - who asks
         for run in _runs:
-            run.logged.setdefault(logger.name, {})["level"] = level
+            run.level(logger)
     return level
 
 
@@ -138,18 +164,37 @@ _plain_is_enabled: Final[Any] = logging.Logger.isEnabledFor
 _plain_effective_level: Final[Any] = logging.Logger.getEffectiveLevel
 
 
-def _handled(logger: logging.Logger) -> str:
-    """Return a digest of the handlers that a message would come to."""
-    told = []
+def _state(logger: logging.Logger) -> _State:
+    return logger.level, tuple(_told(handler) for handler in logger.handlers), logger.propagate, logger.disabled
+
+
+def _told(handler: Any) -> tuple[Any, ...]:
+    formatter = handler.formatter
+    stream = getattr(handler, "stream", None)
+    place = next((name for name in ("stdout", "stderr") if getattr(sys, name) is stream), "")
+    layout = None if formatter is None else (getattr(formatter, "_fmt", None), formatter.datefmt)
+    return type(handler).__qualname__, handler.level, layout, place
+
+
+def _effective(logger: logging.Logger | None, state_of: Callable[[logging.Logger], _State]) -> int:
+    """Return the level that counts for a logger."""
+    while logger is not None:
+        if level := state_of(logger)[0]:
+            return level
+        logger = logger.parent
+    return logging.NOTSET
+
+
+def _reached(logger: logging.Logger, level: int, state_of: Callable[[logging.Logger], _State], disabled_to: int) -> str:
+    """Return a digest of the handlers that a message would come to, or nothing where it does not count."""
+    if state_of(logger)[3] or disabled_to >= level or level < _effective(logger, state_of):
+        return ""
+    told: list[Any] = []
     found: logging.Logger | None = logger
     while found is not None:
-        for handler in found.handlers:
-            formatter = handler.formatter
-            stream = getattr(handler, "stream", None)
-            place = next((name for name in ("stdout", "stderr") if getattr(sys, name) is stream), "")
-            layout = None if formatter is None else (getattr(formatter, "_fmt", None), formatter.datefmt)
-            told.append((type(handler).__qualname__, handler.level, layout, place))
-        found = found.parent if found.propagate else None
+        _, handlers, propagate, _ = state_of(found)
+        told += handlers
+        found = found.parent if propagate else None
     return blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
 
@@ -208,9 +253,9 @@ class _Messages:
             logger = _nearest(name)
             for level, answer in asked.items():
                 if level == "level":
-                    now: Any = _plain_effective_level(logger)
+                    now: Any = _effective(logger, _state)
                 else:
-                    now = _handled(logger) if logger.isEnabledFor(int(level)) else ""
+                    now = _reached(logger, int(level), _state, logging.root.manager.disable)
                 if now != answer:
                     return f"the level or the handlers of logger {name} differ"
         return None
@@ -219,7 +264,11 @@ class _Messages:
         for run in _runs:
             run.warned |= {tuple(key): action for *key, action in used["warned"]}
             for name, asked in used["logged"].items():
-                run.logged.setdefault(name, {}).update(asked)
+                for level in asked:
+                    if level == "level":
+                        run.level(_nearest(name))
+                    else:
+                        run.log(_nearest(name), int(level))
 
 
 def _nearest(name: str) -> logging.Logger:
