@@ -72,15 +72,11 @@ class _Server:
         self._hrana = Hrana(parts.hostname, parts.port, tls=parts.scheme != "http", token=token, timeout_s=timeout_s)
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> tuple[list[Any], int]:
-        arguments, deadline = [_to_wire(value) for value in parameters], time.monotonic() + self._timeout_s
-        while True:
-            try:
-                return self._hrana.execute(sql, arguments, _from_wire)
-            except (OSError, ValueError) as exc:
-                # The server refuses a write at once while another one is under way, where a file would let it wait.
-                if "database is locked" not in str(exc) or time.monotonic() > deadline:
-                    raise self._address.error("use", exc) from None
-            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - only so that writers do not keep step
+        arguments = [_to_wire(value) for value in parameters]
+        try:
+            return _unlocked(lambda: self._hrana.execute(sql, arguments, _from_wire), self._timeout_s)
+        except (OSError, ValueError) as exc:
+            raise self._address.error("use", exc) from None
 
     def execute_or_create(self, sql: str, parameters: Sequence[Any], create: str) -> tuple[list[Any], int]:
         return _or_create(self, sql, parameters, create)
@@ -109,9 +105,7 @@ class _LocalFile:
     def execute(self, sql: str, parameters: Sequence[Any]) -> tuple[list[Any], int]:
         with self._lock:
             try:
-                # The driver takes a tuple and nothing else, and every failure of its own is a ValueError.
-                cursor = self._connection().execute(sql, tuple(parameters))
-                return cursor.fetchall() if cursor.description else [], cursor.rowcount
+                return _unlocked(lambda: self._execute(sql, parameters), self._timeout_s)
             except (ValueError, OSError) as exc:
                 raise StoreError(f"cannot use {self._path}: {exc}") from exc
 
@@ -123,6 +117,11 @@ class _LocalFile:
             if self._open is not None and self._pid == os.getpid():
                 self._open.close()
             self._open = None
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> tuple[list[Any], int]:
+        # The driver takes a tuple and nothing else, and every failure of its own is a ValueError.
+        cursor = self._connection().execute(sql, tuple(parameters))
+        return cursor.fetchall() if cursor.description else [], cursor.rowcount
 
     def _connection(self) -> Any:  # Any: the driver has no types
         import libsql
@@ -138,6 +137,21 @@ class _LocalFile:
 
     def __repr__(self) -> str:
         return f"libsql, {self._path}"
+
+
+def _unlocked(execute: Callable[[], tuple[list[Any], int]], timeout_s: float) -> tuple[list[Any], int]:
+    """Execute a statement again while it is refused because of another writer.
+
+    A server refuses a write at once where a file would let it wait; a file does so while it becomes a write-ahead log.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return execute()
+        except (OSError, ValueError) as exc:
+            if "database is locked" not in str(exc) or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - only so that writers do not keep step
 
 
 def _or_create(connection: SqlConnection, sql: str, parameters: Sequence[Any], create: str) -> tuple[list[Any], int]:

@@ -7,6 +7,7 @@ a prefix is a range. How durable a write is, Redis decides: run it with `appendo
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import MissingExtraError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from awaitly_nb.stores import Body, Expect, Version
 
 __all__ = ["RedisStore"]
+
+_LOADING_S = 0.05
+"""Between two looks whether the server has loaded its data."""
 
 _NOW = "local t = redis.call('TIME'); local now = t[1] * 1000000 + t[2]; "
 
@@ -66,7 +70,7 @@ class RedisStore:
     table
         Begins every key.
     timeout_s
-        Seconds to wait for a connection, and for one answer.
+        Seconds to wait for a connection, for one answer, and for a server that is loading what it has on disk.
     """
 
     def __init__(self, server: str | redis.Redis, *, table: str = "awaitly", timeout_s: float = 10.0) -> None:
@@ -80,7 +84,8 @@ class RedisStore:
         self._start = f"{{{checked_table(table)}}}:"
         self._owned = isinstance(server, str)
         self._address = Address(server if isinstance(server, str) else "redis://a client of your own")
-        self._error = redis.RedisError
+        self._error, self._loading = redis.RedisError, redis.BusyLoadingError
+        self._timeout_s = timeout_s
         if isinstance(server, str):
             try:
                 self._client = redis.Redis.from_url(
@@ -131,10 +136,14 @@ class RedisStore:
             self._run(self._client.close)
 
     def _run(self, command: Callable[..., Any], *arguments: Any) -> Any:  # Any: redis-py's own looseness
-        try:
-            return command(*arguments)
-        except self._error as exc:
-            raise self._address.error("use", exc) from None
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return command(*arguments)
+            except self._error as exc:
+                if not isinstance(exc, self._loading) or time.monotonic() > deadline:
+                    raise self._address.error("use", exc) from None
+            time.sleep(_LOADING_S)
 
     @property
     def _keys(self) -> list[str]:
