@@ -347,6 +347,7 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
     if run.listened:
         run.deliver(
             StepCacheHit,
+            at,
             step_id=spec.step_id,
             step_key=key,
             result=result,

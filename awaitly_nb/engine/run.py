@@ -392,10 +392,12 @@ class Run:
         if not self._emitter.idle:
             self._emitter.emit(kind(run_id=self.run_id, workflow=self.workflow, at=now, **fields))
 
-    def deliver(self, kind: type[Event], **fields: Any) -> None:  # Any: the fields of the event
-        """Make an event of this run and give it to whoever listens; what it tells was noted."""
+    def deliver(
+        self, kind: type[Event], at: datetime | None = None, **fields: Any
+    ) -> None:  # Any: the fields of the event
+        """Make an event of this run and give it to whoever listens; what it tells was noted, for the same moment."""
         if not self._emitter.idle:
-            self._emitter.emit(kind(run_id=self.run_id, workflow=self.workflow, at=self.now(), **fields))
+            self._emitter.emit(kind(run_id=self.run_id, workflow=self.workflow, at=at or self.now(), **fields))
 
     def begin_step(self, spec: StepSpec, at: datetime, reason: object) -> StepNote:
         """Tell that a step is computed from now on, and why: a text, or what gives one; None where nobody looked."""
@@ -405,8 +407,8 @@ class Run:
             self.log.begin(self.run_id, self.workflow, spec.step_id, spec.key, note)
         if self.listened:
             if missed:
-                self.deliver(StepCacheMiss, step_id=spec.step_id, step_key=spec.key, reason=str(reason))
-            self.deliver(StepStart, step_id=spec.step_id, step_key=spec.key)
+                self.deliver(StepCacheMiss, at, step_id=spec.step_id, step_key=spec.key, reason=str(reason))
+            self.deliver(StepStart, at, step_id=spec.step_id, step_key=spec.key)
         return note
 
     def end_step(self, note: StepNote, spec: StepSpec, result: Result[Any, Any], duration_s: float) -> None:

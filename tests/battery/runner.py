@@ -26,6 +26,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 BADGE = re.compile(r"^Out\[\d+\]: |^(?:[^\n]*: )?(?:from cache|computed in|ran .* first).*\n?", re.MULTILINE)
 ADDRESS = re.compile(r"0x[0-9a-f]+")
+CONTEXT = re.compile(r"^(?:\x1b\[[\d;]*m)*(?:-+> )?(?:\x1b\[[\d;]*m)* *\d+(?:\x1b\[[\d;]*m)+ .*\n", re.MULTILINE)
+"""Lines of code in a traceback: how many are shown around the failing one is IPython's affair."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,17 @@ def _play(job):
         for index, source in enumerate(job["cells"]):
             last = index == len(job["cells"]) - 1
             start = out.tell()
-            first = job["first"].format(index)
-            done = shell.run_cell(f"{first}\n{source}" if job["cached"] and not last else source, True)
+            # A line of its own in either way, so that tracebacks name the same lines.
+            first = job["first"].format(index) if job["cached"] else "" if source.startswith("%%") else "#"
+            done = shell.run_cell(f"{first}\n{source}" if first and not last else source, True)
             error = done.error_before_exec or done.error_in_exec
             badges += BADGE.findall(out.getvalue()[start:])[-1:] if job["cached"] and not last else []
             if error is not None:
                 bad = f"cell {index}: {type(error).__name__}: {str(error)[:160]}"
                 break
     end = bad or ADDRESS.sub("0x", repr(shell.user_ns.get("OUT")))
-    return [end, ADDRESS.sub("0x", BADGE.sub("", out.getvalue())), [badge.strip() for badge in badges]]
+    shown = CONTEXT.sub("", ADDRESS.sub("0x", BADGE.sub("", out.getvalue())))
+    return [end, shown, [badge.strip() for badge in badges]]
 
 
 def check(name, notebook, cold, warm, *, auto=False, every=True):

@@ -93,8 +93,8 @@ class Page:
     def tell(self, message: Row, buffers: tuple[bytes, ...] = ()) -> None:
         self.sent += len(json.dumps(message)) + sum(map(len, buffers))
 
-    def freeze(self, html: str) -> None:
-        self.sent += len(html.encode())
+    def freeze(self, html: Callable[[], str]) -> None:
+        self.sent += len(html().encode())
 
     def close(self) -> None:
         """Nothing is held."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from unittest.mock import patch
 
 from click.testing import CliRunner
 
@@ -73,7 +74,8 @@ class User:
         environment = {"AWAITLY_NB_CACHE_DIR": str(self.cache), "XDG_CONFIG_HOME": str(self.home / "config")}
         environment["HOME"] = str(self.home)
         runner = CliRunner(env={**environment, **self.more, "AWAITLY_NB_SECRET": None})
-        done = runner.invoke(app, [str(argument) for argument in arguments], input=stdin, catch_exceptions=False)
+        with patch("awaitly_nb.manage.steps.recent_runs", list):  # as in a shell, where nothing has run
+            done = runner.invoke(app, [str(argument) for argument in arguments], input=stdin, catch_exceptions=False)
         forget_folders()
         assert code is None or done.exit_code == code, done.output
         return done.output
