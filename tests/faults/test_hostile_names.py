@@ -199,7 +199,7 @@ def test_a_name_is_shown_in_every_view_and_does_nothing(name, tmp_path):
             assert not seen.tags & {"script", "img", "iframe", "object", "embed", "link", "a", "svg"}, view
             assert not [attribute for attribute in seen.attributes if attribute.startswith("on")], view
             assert not moved(text), view
-        told = json.loads(shell("keys", "--json"))
+        told = json.loads(shell("keys", "--json"))["keys"]
         assert {one["key"] for one in told} == {name, f"{name} failed"}
         listing = caches.folder_listing()
         assert all(isinstance(column, bytes) for column in key_columns(listing, [1, 2]))
