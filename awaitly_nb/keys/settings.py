@@ -450,21 +450,12 @@ class DecimalContext(LibrarySettings):
                 setattr(context, name, value)
 
     def watch(self) -> None:
-        """Clear the marks, to see which are new."""
-        context = sys.modules["decimal"].getcontext()
-        self._flags = dict(context.flags)
-        context.clear_flags()
-
-    def unwatch(self) -> None:
-        """Put the marks back that were there."""
-        flags = sys.modules["decimal"].getcontext().flags
-        for signal, value in self._flags.items():
-            flags[signal] = flags[signal] or value
+        """Look which marks are set; they are not cleared, because the code may read them."""
+        self._flags = dict(sys.modules["decimal"].getcontext().flags)
 
     def end(self, run: _Used) -> dict[str, Any] | None:
-        """Return the context where a result was rounded."""
-        context = sys.modules["decimal"].getcontext()
-        if any(context.flags.values()):
+        """Return the context where a result was rounded, or may have been: a mark that is set is not set again."""
+        if any(self._flags.values()) or any(sys.modules["decimal"].getcontext().flags.values()):
             self.note()
         return super().end(run)
 
