@@ -78,7 +78,8 @@ def test_short_items_travel_together_and_come_back_in_order(run_map, client):
     after = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.transition_counter)
     assert [value for value, _ in values] == [(n + 1) * 3 for n in range(1000)]
     assert os.getpid() not in {pid for _, pid in values}
-    assert after - before < 1000  # a task takes several transitions
+    # A task takes at least four transitions; on a busy machine, items seem slower and chunks are smaller.
+    assert after - before < 3 * 1000
     assert states(run_map) == {"computed": 1000}
     assert run_map(where, range(1000), 1, times=3).value == values
     assert states(run_map) == {"hit": 1000}
