@@ -209,7 +209,7 @@ def read_body(shell: Shell, first_line: str | None, source: str) -> Body:
     numbered = python if first_line is None else f"# %%awaitly {first_line}\n{python}"
     raw = source if first_line is None else f"%%awaitly {first_line}\n{source}"
     # Not `execution_count`, which some versions of IPython raise before the cell runs.
-    number = len(shell.user_ns.get("_ih", ())) - 1 or shell.execution_count
+    number = max(0, len(shell.user_ns.get("_ih", ())) - 1) or shell.execution_count
     filename = shell.compile.cache(numbered, number, raw_code=raw)
     tree = shell.transform_ast(shell.compile.ast_parse(numbered, filename=filename))
     magics = list(_magics(tree))
