@@ -12,7 +12,7 @@ project_copyright = "The awaitly_nb founders"
 release = importlib.metadata.version("awaitly-nb")
 version = release
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 root_doc = "index"
 exclude_patterns = ["README.md"]  # `index.md` includes it
 # The languages of the README's blocks; a magic is no Python, and the highlighter is not to complain.
@@ -26,6 +26,7 @@ nb_execution_mode = "off"
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 nb_output_stderr = "show"
 
+autosummary_generate = False  # tables of names that link to their place on the page
 autodoc_member_order = "groupwise"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -38,6 +39,8 @@ html_title = "awaitly_nb"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 # No fonts and no scripts of others: the site makes no request but to itself.
 html_theme_options = {"navigation_with_keys": True}
 
