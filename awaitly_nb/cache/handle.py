@@ -178,14 +178,14 @@ def glance(cache: StepCache, key: str) -> Ok[Stored] | None:
     return Ok(stored, _mark=mark)
 
 
-def handle_of(cache: StepCache | None, key: str, result: Ok[Any], *, kept: bool) -> Ok[Stored]:
+def handle_of(cache: StepCache | None, key: str, result: Ok[Any], *, in_cache: bool) -> Ok[Stored]:
     """Return a success with a handle in place of its value; a handle that holds the value where no cache has it."""
     mark = mark_of(result)
     if isinstance(result.value, Stored):
         stored = result.value
-        if stored.cache is None and kept:  # from a resume state
+        if stored.cache is None and in_cache:  # from a resume state
             stored = replace(stored, cache=cache)
-    elif not kept or cache is None:
+    elif not in_cache or cache is None:
         stored = Stored(key, _value=result.value)
     else:
         head = _head_of(cache, key) or {}

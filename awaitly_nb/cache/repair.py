@@ -172,17 +172,17 @@ def _fill(folder: Folder, reason: str | None = None) -> int:
     if store.database.look_whole() and not old:
         return 0  # Another process was faster.
     lost = not store.filenames() and next(store.files.paths(), None) is not None
-    kept = sum([_salvage(folder, path) for path in old]) + _adopt(folder)
+    restored = sum([_salvage(folder, path) for path in old]) + _adopt(folder)
     names = [_finish(path) for path in old]
     store.database.mark_whole()
     if old:
         reason = reason or f"the database of the cache {folder.directory} was damaged"
-        rescued = f"it was set aside as {', '.join(names)}, and {kept} entries were rescued into a new one"
+        rescued = f"it was set aside as {', '.join(names)}, and {restored} entries were rescued into a new one"
         warn(f"{reason}; {rescued}", CacheUnusableWarning)
     elif lost:
-        found = f"{kept} entries were found again in their files"
+        found = f"{restored} entries were found again in their files"
         warn(f"the database of the cache {folder.directory} was gone; {found}", CacheUnusableWarning)
-    return kept
+    return restored
 
 
 def _sweep(folder: Folder) -> list[str]:
@@ -227,12 +227,12 @@ def _rename(path: Path, name: str) -> None:
 
 def _salvage(folder: Folder, aside: Path) -> int:
     """Copy the small entries that can still be read, as they are, where there is none yet; return how many."""
-    kept = 0
+    restored = 0
     for name, head, body, written_at in readable_rows(aside):
         if _worth_keeping(name, head, body):
             version = folder.store.swap(name, head, [body], expect=ABSENT, written_at=written_at)
-            kept += version is not None
-    return kept
+            restored += version is not None
+    return restored
 
 
 class _Found(NamedTuple):
@@ -378,9 +378,9 @@ def _about_filling(folder: Folder, problems: list[str], fixed: list[str], notes:
     elif not is_made(folder.directory / DATABASE) and (count := sum(1 for _ in folder.store.files.paths())):
         problems.append(f"the database is gone; {count} value files wait to be found again")
     if fix:
-        kept = fill(folder)
-        if old or kept:
-            fixed.append(f"{kept} entries were found again")
+        restored = fill(folder)
+        if old or restored:
+            fixed.append(f"{restored} entries were found again")
 
 
 def _about_entries(
@@ -427,9 +427,9 @@ def _about_files(folder: Folder, problems: list[str], fixed: list[str], *, fix: 
         problems.append(f"{len(orphans)} files belong to no entry")
     if not (orphans and fix):
         return 0
-    kept, swept = tidy(folder)
-    fixed.append(f"{swept} files that belong to no entry were removed, {kept} found their entry")
-    return kept
+    restored, swept = tidy(folder)
+    fixed.append(f"{swept} files that belong to no entry were removed, {restored} found their entry")
+    return restored
 
 
 def _key_of(name: str) -> str:

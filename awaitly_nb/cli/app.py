@@ -385,7 +385,7 @@ def init(*, ipython: bool, as_json: bool) -> None:
 
     They need one line then, `%load_ext awaitly_nb`; with --ipython they need none.
     """
-    from awaitly_nb.cli.setup import set_auto, set_startup
+    from awaitly_nb.cli.project import set_auto, set_startup
 
     written = [set_auto(Path.cwd()), *([set_startup()] if ipython else [])]
     if as_json:

@@ -273,7 +273,7 @@ def as_wanted(run: Run, spec: StepSpec, known: Result[Any, Any]) -> Result[Any, 
     assert spec.key is not None
     if not isinstance(known, Ok) or (type(known.value) is not Stored and not spec.lazy):
         return known
-    handle = handle_of(run.cache, spec.key, known, kept=type(known.value) is Stored or spec.key in run.stored)
+    handle = handle_of(run.cache, spec.key, known, in_cache=type(known.value) is Stored or spec.key in run.stored)
     try:
         return handle if spec.lazy and handle.value.is_there() else Ok(handle.value.load(), _mark=mark_of(known))
     except NotCachedError as exc:
@@ -300,7 +300,7 @@ def _find_handle(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
     if (seen := glance(cache, key)) is not None:
         return seen
     found = look_up_in(cache, key)
-    return handle_of(cache, key, found, kept=True) if isinstance(found, Ok) else found
+    return handle_of(cache, key, found, in_cache=True) if isinstance(found, Ok) else found
 
 
 def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:

@@ -292,7 +292,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
         if isinstance(result, Err) and not stored:
             note_failure(run, spec, result)
         if spec.lazy and isinstance(result, Ok):
-            result = handle_of(run.cache, spec.key, result, kept=stored)
+            result = handle_of(run.cache, spec.key, result, in_cache=stored)
             if run.remember:
                 run.results[spec.key] = result
         if run.session is not None:

@@ -5,7 +5,7 @@
     class TestMyCache(StepCacheSuite):
         @pytest.fixture
         def open_cache(self, tmp_path):
-            return lambda **options: MyCache(tmp_path / "kept", **options)
+            return lambda **options: MyCache(tmp_path / "cache", **options)
 
 `open_cache` returns a handle on one place that is empty at first, and takes `clock`. No test is to be overridden. A gap
 that is known is declared, with its reason, in `gaps`, and then has to show itself.
@@ -141,9 +141,9 @@ class StepCacheSuite(Gaps):
         )
         cache.set("k", with_mark(Err("E"), mark))
         for _ in range(2):
-            kept = cache.get("k")
-            assert kept is not None
-            back = mark_of(kept)
+            found = cache.get("k")
+            assert found is not None
+            back = mark_of(found)
             assert back is not None
             for name in ("step_id", "workflow", "at", "duration_s", "code", "origin", "ttl_s"):
                 assert getattr(back, name) == getattr(mark, name)
@@ -157,9 +157,9 @@ class StepCacheSuite(Gaps):
         cache.set("k", Ok(value))
         value["list"].append(2)
         for _ in range(3):
-            kept = cache.get("k")
-            assert kept == Ok({"list": [1]})
-            kept.unwrap()["list"].append(3)
+            found = cache.get("k")
+            assert found == Ok({"list": [1]})
+            found.unwrap()["list"].append(3)
 
     @pytest.mark.parametrize("size", [10, 5_000, 1_500_000], ids=str)
     def test_writing_to_an_array_never_changes_the_cache(self, cache: StepCache, size: int) -> None:
@@ -168,10 +168,10 @@ class StepCacheSuite(Gaps):
         cache.set("k", Ok(array))
         array[0] = 99.0
         for _ in range(3):
-            kept: Any = cache.get("k")
-            assert kept.value[0] == 0.0
-            assert kept.value[-1] == size - 1
-            kept.value[0] = 98.0
+            found: Any = cache.get("k")
+            assert found.value[0] == 0.0
+            assert found.value[-1] == size - 1
+            found.value[0] = 98.0
 
     def test_what_cannot_be_stored_is_refused_and_leaves_what_was_there(self, cache: StepCache) -> None:
         cache.set("k", Ok(1))

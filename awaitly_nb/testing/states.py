@@ -426,10 +426,10 @@ class StateStoreSuite:
 
     @pytest.mark.parametrize("key", ["\x00", "\ud800", "\x1f=", "Käse 🧀", "x" * 5000, "__proto__", "10"])
     def test_e77_any_key_survives(self, store: StateStore, key: str) -> None:
-        store.blocking.save("wf", ResumeState().with_value("9", 1).with_value(key, "kept"))
+        store.blocking.save("wf", ResumeState().with_value("9", 1).with_value(key, "stored"))
         loaded = _load(store, "wf")
         assert list(loaded.steps) == ["9", key]
-        assert loaded.steps[key].result == Ok("kept")
+        assert loaded.steps[key].result == Ok("stored")
 
     def test_e79_a_state_over_the_limit_is_refused_before_the_write(
         self, open_store: Callable[..., StateStore]

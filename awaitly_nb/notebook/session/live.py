@@ -712,11 +712,11 @@ class _Frames:
         value.attrs.update(attributes)
         if hasattr(value, "_name"):
             object.__setattr__(value, "_name", name)
-        for kept, part in own.items():
-            if kept == "allows_duplicate_labels":
+        for attribute, part in own.items():
+            if attribute == "allows_duplicate_labels":
                 value.flags._allows_duplicate_labels = part  # noqa: SLF001 - the public way checks what was checked
             else:
-                object.__setattr__(value, kept, part)
+                object.__setattr__(value, attribute, part)
 
 
 class _PandasArrays:
