@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Never
@@ -33,6 +35,7 @@ __all__ = [
     "identity_path",
     "secret_path",
     "settings",
+    "settled",
     "trusted_keys_path",
     "trusted_secrets_path",
     "user_directory",
@@ -234,11 +237,42 @@ def generation() -> int:
 def settings() -> Settings:
     """Return the settings in force: some microseconds, because files are read again only when one of them changed."""
     global _memo  # noqa: PLW0603 - settings are one per process by nature
-    stamp = (*map(os.environ.get, _VARIABLES), *_file_stamps())
+    look = _look.get()
+    # The bytes themselves: seventeen names are looked up at each call, and encoding them took as long as all the rest.
+    stamp = (*map(os.environ._data.get, _RAW_VARIABLES), *(_file_stamps() if look is None else look.files))  # type: ignore[attr-defined] # noqa: SLF001
     if _memo is None or _memo[0] != stamp:
         found = {name: value for name, (value, _) in _resolve().items()}
         _memo = (stamp, Settings(**found))
     return _memo[1]
+
+
+class _Look:
+    """What one look at the files found."""
+
+    __slots__ = ("files", "folder")
+
+    def __init__(self, files: tuple[object, ...]) -> None:
+        self.files = files
+        self.folder: tuple[Settings, Path] | None = None
+
+
+_look: ContextVar[_Look | None] = ContextVar("awaitly_nb_look", default=None)
+
+
+@contextmanager
+def settled(*, on: bool = True) -> Iterator[None]:
+    """Look at the files of settings once, not again before this block ends; variables and `configure` count at once.
+
+    Parameters
+    ----------
+    on
+        False for a part of such a block that may change the files, as code of the user does.
+    """
+    token = _look.set(_Look(tuple(_file_stamps())) if on else None)
+    try:
+        yield
+    finally:
+        _look.reset(token)
 
 
 def explain() -> list[Setting]:
@@ -265,10 +299,19 @@ def cache_directory(start: Path | None = None) -> Path:
     start
         Where to begin; by default the notebook's folder.
     """
-    chosen = settings().cache_dir
-    if chosen is not None:
-        return chosen
-    start = _start() if start is None else Path(start).absolute()
+    chosen, look = settings(), _look.get()
+    if chosen.cache_dir is not None:
+        return chosen.cache_dir
+    if start is not None:
+        return _folder_at(Path(start).absolute())
+    if look is None:
+        return _folder_at(_start())
+    if look.folder is None or look.folder[0] is not chosen:
+        look.folder = chosen, _folder_at(_start())
+    return look.folder[1]
+
+
+def _folder_at(start: Path) -> Path:
     home = _nearest(start, "pyproject.toml", ".git") or start
     folder = home / _FOLDER
     if os.access(folder if folder.exists() else home, os.W_OK | os.X_OK):
@@ -499,3 +542,4 @@ _PARSERS: Final[dict[str, Callable[[Any, str, Path], Any]]] = {  # Any: each set
     "remote_wait": _duration,
 }
 _VARIABLES: Final = tuple(f"AWAITLY_NB_{name.upper()}" for name in _PARSERS)
+_RAW_VARIABLES: Final = tuple(map(os.environ.encodekey, _VARIABLES))

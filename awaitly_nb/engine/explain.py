@@ -198,5 +198,11 @@ def _nearest(candidates: Iterable[Parts], parts: Parts) -> tuple[Change, ...]:
     """Return the difference to the candidate that differs in the fewest parts, the first of equals."""
     from awaitly_nb.keys import diff  # by way of all that has an outline
 
-    differences = [changes for known in candidates if (changes := diff(known, parts))]
-    return min(differences, key=len, default=())
+    mine = _digests(parts)
+    others = [(len(mine ^ _digests(known)), known) for known in candidates if known != parts]
+    nearest = min(others, key=lambda other: other[0], default=None)
+    return () if nearest is None else diff(nearest[1], parts)
+
+
+def _digests(parts: Parts) -> set[tuple[str, str, str]]:
+    return {(part.kind, part.name, part.digest) for part in parts.parts}

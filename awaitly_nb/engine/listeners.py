@@ -33,16 +33,21 @@ __all__ = [
     "recent_runs",
 ]
 
-_observers: list[Listener] = []
+_observers: dict[Listener, frozenset[type[Event]]] = {}
 
 
-def observe(listener: Listener) -> Callable[[], None]:
-    """Call `listener` with every event of every run in this process, as the panel does; return what ends that."""
-    _observers.append(listener)
+def observe(listener: Listener, *, without: Iterable[type[Event]] = ()) -> Callable[[], None]:
+    """Call `listener` with every event of every run in this process, as the panel does; return what ends that.
+
+    Parameters
+    ----------
+    without
+        Kinds of events that it does not want: one that nobody wants is not made.
+    """
+    _observers[listener] = frozenset(without)
 
     def stop() -> None:
-        if listener in _observers:
-            _observers.remove(listener)
+        _observers.pop(listener, None)
 
     return stop
 
@@ -64,6 +69,11 @@ class Emitter:
         """True when nobody listens, so that events need not be made."""
         return self._closed or not (self._listeners or _observers)
 
+    def wants(self, kind: type[Event]) -> bool:
+        """Tell whether anybody listens to events of this kind."""
+        observed = any(kind not in left for left in tuple(_observers.values()))
+        return not self._closed and (observed or bool(self._listeners))
+
     @property
     def observed(self) -> bool:
         """True when somebody watches every run of the process, as a notebook does."""
@@ -73,13 +83,14 @@ class Emitter:
         """Give `event` to every listener; do nothing once closed."""
         if self._closed:
             return
-        for listener in (*self._listeners, *_observers):
+        wanting = [listener for listener, left in tuple(_observers.items()) if type(event) not in left]
+        for listener in (*self._listeners, *wanting):
             try:
                 listener(event)
             except Exception as exc:  # noqa: BLE001 - the user's listener may raise anything
-                for listeners in (self._listeners, _observers):
-                    if listener in listeners:
-                        listeners.remove(listener)
+                _observers.pop(listener, None)
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
                 _report(
                     f"listener {listener!r} raised {type(exc).__name__}: {exc} on {event.type}; "
                     "it is not called again, and the run goes on"
@@ -347,6 +358,12 @@ class Summariser:
         """Return the summary of one run, or None if it is not known any more."""
         later = self.later(run_id)
         return None if later is None else later()
+
+    def reason(self, run_id: str, step_id: str, step_key: str | None) -> str:
+        """Return why a step of a run is or was computed; "" where that is not known any more."""
+        recording = self._runs.get(run_id)
+        step = None if recording is None else recording.computed((step_id, step_key))
+        return "" if step is None else str(step.reason)
 
     def later(self, run_id: str) -> Callable[[], RunSummary] | None:
         """Return what makes the summary of one run when somebody asks, or None if the run is not known any more."""

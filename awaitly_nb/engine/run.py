@@ -406,7 +406,7 @@ class Run:
         if self.log is not None and not self.over:
             self.log.begin(self.run_id, self.workflow, spec.step_id, spec.key, note)
         if self.listened:
-            if missed:
+            if missed and self._emitter.wants(StepCacheMiss):  # to find the reason takes longer than to run small steps
                 self.deliver(StepCacheMiss, at, step_id=spec.step_id, step_key=spec.key, reason=str(reason))
             self.deliver(StepStart, at, step_id=spec.step_id, step_key=spec.key)
         return note

@@ -22,7 +22,7 @@ from awaitly_nb.keys.imports import after_imports
 from awaitly_nb.keys.traces import is_importing, register_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
 __all__ = ["LIBRARY_SETTINGS", "LibrarySettings"]
 
@@ -193,7 +193,8 @@ class PlotSettings(LibrarySettings):
         found = _plain_items(sys.modules["matplotlib"].rcParams)
         for name in ("backend", "backend_fallback"):  # chosen by the frontend, and resolved when first asked for
             found.pop(name, None)
-        return {name: list(value) if type(value) is list else value for name, value in found.items()}
+        found |= {name: value.copy() for name, value in found.items() if type(value) is list}
+        return found
 
     def write(self, values: dict[str, Any]) -> None:
         """Set some; past the validation, which not all versions let its own results pass."""
@@ -248,10 +249,20 @@ class PandasOptions(LibrarySettings):
 
     name = "pandas options"
     library = "pandas"
+    _exchanged: tuple[int, int] | None = None
 
     def read(self) -> dict[str, Any]:
         """Return them by their full names."""
-        return dict(_flat("", sys.modules["pandas._config.config"]._global_config))  # noqa: SLF001 - no public way
+        found: dict[str, Any] = {}
+        waiting = [("", sys.modules["pandas._config.config"]._global_config)]  # noqa: SLF001 - no public way
+        while waiting:
+            prefix, options = waiting.pop()
+            for name, value in options.items():
+                if isinstance(value, dict):
+                    waiting.append((f"{prefix}{name}.", value))
+                else:
+                    found[prefix + name] = value
+        return found
 
     def write(self, values: dict[str, Any]) -> None:
         """Set some, as pandas itself does once it has checked them and warned of those that are deprecated."""
@@ -270,8 +281,11 @@ class PandasOptions(LibrarySettings):
         return {name: option.defval for name, option in options.items()}
 
     def watch(self) -> None:
-        """Exchange the dicts, once."""
-        self._exchange("", sys.modules["pandas._config.config"]._global_config)  # noqa: SLF001 - as above
+        """Exchange the dicts, once, and again where options were registered since."""
+        config: Any = sys.modules["pandas._config.config"]
+        if (stamp := (id(config._global_config), len(config._registered_options))) != self._exchanged:  # noqa: SLF001 - as above
+            self._exchange("", config._global_config)  # noqa: SLF001 - as above
+            self._exchanged = stamp
 
     def _exchange(self, prefix: str, options: dict[str, Any]) -> None:
         for name, value in list(options.items()):
@@ -293,14 +307,6 @@ class _TellingDict(dict[str, Any]):
         if self._settings._runs:  # noqa: SLF001 - one class in two parts
             self._settings.note((self._prefix + key,))
         return super().__getitem__(key)
-
-
-def _flat(prefix: str, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in options.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{prefix}{name}.", value)
-        else:
-            yield prefix + name, value
 
 
 # -- libraries that tell nothing of single names ---------------------------------------------------------------------
@@ -401,8 +407,9 @@ class PolarsSettings(_Wrapped):
 
         config: Any = sys.modules["polars.config"]
         environ: Any = os.environ
-        around = {os.fsdecode(name): os.fsdecode(value) for name, value in environ._data.items()}  # noqa: SLF001 - not a read
-        found: dict[str, Any] = {name: around.get(name) for name in config._POLARS_CFG_ENV_VARS}  # noqa: SLF001 - as above
+        raw = environ._data  # noqa: SLF001 - looked up in it, nothing counts as read
+        found: dict[str, Any] = dict.fromkeys(config._POLARS_CFG_ENV_VARS)  # noqa: SLF001 - as above
+        found |= {name: os.fsdecode(raw[key]) for name in found if (key := environ.encodekey(name)) in raw}
         return found | {name: read() for name, read in config._POLARS_CFG_DIRECT_VARS.items()}  # noqa: SLF001 - as above
 
     def defaults(self) -> dict[str, Any]:

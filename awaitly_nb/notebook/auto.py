@@ -18,13 +18,22 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import open_default
-from awaitly_nb.config import cache_directory, settings
+from awaitly_nb.config import cache_directory, settings, settled
 from awaitly_nb.errors import AwaitlyError
-from awaitly_nb.keys import tree_digest
 from awaitly_nb.notebook.body import is_typed
 from awaitly_nb.notebook.outputs import show_badge
 from awaitly_nb.notebook.totals import Tally
-from awaitly_nb.plans import AUTO, Directive, always_runs, called, notes_of, parsed, read_directive, without_magics
+from awaitly_nb.plans import (
+    AUTO,
+    Directive,
+    always_runs,
+    called,
+    code_digest,
+    notes_of,
+    parsed,
+    read_directive,
+    without_magics,
+)
 from awaitly_nb.units import show_duration
 
 if TYPE_CHECKING:
@@ -42,6 +51,8 @@ __all__ = ["AUTO_LINE", "Auto", "AutoCell"]
 AUTO_LINE = "%%awaitly --auto"
 _WORTH = 3.0
 """A result is worth storing when running takes more than this many times what key, store and load take."""
+_LOAD_SHARE = 0.25
+"""How long loading takes of what storing takes, until it is measured."""
 _SLOWER = "from the cache it would take as long, so it runs from now on"
 _NETWORK = "read the network"
 _MUCH_LONGER = 3.0
@@ -62,7 +73,7 @@ class Auto:
         self.tally = Tally(lambda totals: show_badge(shell, str(totals)))
         self._told: dict[str, str] = {}
         self._live_code: str | None = None
-        self._live_name = ""
+        self._live_name, self._live_min_s = "", 0.0
         self._notes: tuple[Path, Notes] | None = None
         self._cold = True
 
@@ -71,7 +82,10 @@ class Auto:
         self._live_code = None
         if not self.on or not is_typed() or not lines or lines[0].startswith("%%"):
             return lines
-        source = "".join(lines)
+        with settled():
+            return self._looked_after(lines, "".join(lines))
+
+    def _looked_after(self, lines: list[str], source: str) -> list[str]:
         python, has_magics = without_magics(source)
         tree = parsed(python)
         if tree is None or has_magics or not tree.body:
@@ -81,7 +95,7 @@ class Auto:
             return [AUTO_LINE + "\n", *lines]  # its comment is wrong, and the cell tells so
         if directive.live or (always_runs(tree) and not directive.cache):
             return lines
-        if not directive.cache and self._is_fast(tree, source):
+        if not directive.cache and self._is_fast(tree, python):
             return lines
         return [AUTO_LINE + "\n", *lines]
 
@@ -110,7 +124,7 @@ class Auto:
         took_s = self.tally.took_s
         if self._live_code is not None:
             code, self._live_code = self._live_code, None
-            if took_s >= settings().auto_min:
+            if took_s >= self._live_min_s:
                 notes = self.notes
                 # Where it takes much longer than when it was judged, it is judged anew.
                 slower = notes.is_slower_cached(code) and took_s < _MUCH_LONGER * (notes.expected_s(code) or 0.0)
@@ -127,12 +141,12 @@ class Auto:
         return "\n".join([total, *(f"  {name}: {what}" for name, what in self._told.items())])
 
     def _is_fast(self, tree: ast.Module, source: str) -> bool:
-        code = tree_digest(tree.body)
+        code = code_digest(source)
         notes = self.notes
         expected = notes.expected_s(code)
         if expected is None or (expected >= settings().auto_min and not notes.is_slower_cached(code)):
             return False
-        self._live_code, self._live_name = code, called(tree, source)
+        self._live_code, self._live_name, self._live_min_s = code, called(tree, source), settings().auto_min
         return True
 
 
@@ -193,23 +207,23 @@ class AutoCell:
         return "" if age_s <= ttl_s else f"it {seen}, and that holds for {show_duration(ttl_s)}"
 
     def finish(self, outcome: Outcome, *, name: str, made: Callable[[], Mapping[str, Any] | None]) -> str:
-        """Take note of how the cell went; return what is to be said, or "" for nothing."""
+        """Take note of how the cell went; return what is to be said after its seconds, or "" for nothing."""
         run_s = self._run_s
         if outcome.stored:
             if self._asked or run_s > _WORTH * self._cost_s(outcome):
                 self._keep_budget(outcome.key or "")
                 return ""
             self._give_up(outcome, name, run_s, made())
-            return f"computed in {show_duration(run_s)}; {_SLOWER}"
+            return f"; {_SLOWER}"
         slow = run_s >= settings().auto_min
         slower = slow and outcome.error is None and not self.why_not
         self._note(name, run_s, outcome, made(), slower=slower)
         if slower:
-            return f"computed in {show_duration(run_s)}; {_SLOWER}"
+            return f"; {_SLOWER}"
         if outcome.error is not None and slow:
-            return f"computed in {show_duration(run_s)}, not stored: {outcome.error}"
+            return f", not stored: {outcome.error}"
         if self.why_not and slow:
-            return f"computed in {show_duration(run_s)}, not stored: {self.why_not}"
+            return f", not stored: {self.why_not}"
         return ""
 
     def finish_hit(self, outcome: Outcome, *, name: str, ran_s: float, made: Mapping[str, Any] | None) -> str:
@@ -224,8 +238,12 @@ class AutoCell:
         return self.directive.cache or self.directive.ttl_s is not None
 
     def _cost_s(self, outcome: Outcome) -> float:
-        """Return what key, store and load take; loading takes about as long as storing."""
-        cost_s = outcome.key_s + 2 * outcome.store_s
+        """Return what key, store and load take.
+
+        What loading takes is not known yet. Storing is to fingerprint, pickle, sign and write, and loading to read and
+        unpickle; an entry that proves to be slower is removed at its first hit.
+        """
+        cost_s = outcome.key_s + (1 + _LOAD_SHARE) * outcome.store_s
         if not self._cold or self._run_s > _WORTH * cost_s:
             return cost_s
         began = time.perf_counter()
@@ -249,11 +267,15 @@ class AutoCell:
     def _note(
         self, name: str, run_s: float, outcome: Outcome, made: Mapping[str, Any] | None, *, slower: bool = False
     ) -> None:
-        tree = parsed(self.source)
-        code = "" if tree is None else tree_digest(tree.body)
         parts = None if outcome.parts is None else outcome.parts.to_data()
         self._auto.notes.add(
-            code=code, name=name, seconds=run_s, at=datetime.now(UTC), parts=parts, made=made, slower=slower
+            code=code_digest(self.source),
+            name=name,
+            seconds=run_s,
+            at=datetime.now(UTC),
+            parts=parts,
+            made=made,
+            slower=slower,
         )
 
     def _keep_budget(self, key: str) -> None:

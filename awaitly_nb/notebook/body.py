@@ -23,11 +23,13 @@ from keyword import iskeyword
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
+from awaitly_nb.config import settled
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.interrupts import interruptible
+from awaitly_nb.plans import parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from awaitly_nb.notebook.shell import Shell
@@ -57,6 +59,7 @@ _BLOCKS: tuple[type[ast.stmt], ...] = (
     *(ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match),
 )
 _WORD = re.compile(r"[^\W\d]\w*")
+_ASYNC = re.compile("await|async")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +117,11 @@ class Body:
             Is called after each definition that `define` would run, with the names that it binds.
         """
         __tracebackhide__ = True
-        for statement, code, _ in self._codes(shell):
-            exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - running the user's cell is the purpose
-            if defined is not None and (names := _defined_names(statement)):
-                defined(names)
+        with settled(on=False):
+            for statement, code, _ in self._codes(shell):
+                exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - running the user's cell is the purpose
+                if defined is not None and (names := _defined_names(statement)):
+                    defined(names)
 
     async def run_async(self, shell: Shell, defined: Callable[[Iterable[str]], None] | None = None) -> None:
         """Run the statements and await those that await; the Stop button reaches blocking ones too."""
@@ -142,8 +146,10 @@ class Body:
         """The text that the cell's line numbers count in."""
         return "".join(linecache.getlines(self.filename))
 
-    def unassigned(self, wanted: Iterable[str], namespace: Mapping[str, Any]) -> list[str]:  # Any: as above
+    def unassigned(self, wanted: Collection[str], namespace: Mapping[str, Any]) -> list[str]:  # Any: as above
         """Return the names that the code cannot bind or change; none where it may bind names that nobody can tell."""
+        if not wanted:
+            return []
         nodes = list(ast.walk(self.tree))
         named = {node.id for node in nodes if isinstance(node, ast.Name)}
         if self.hides or named & {"globals", "locals", "vars", "exec", "eval", "get_ipython"}:
@@ -205,7 +211,7 @@ def read_body(shell: Shell, first_line: str | None, source: str) -> Body:
     SyntaxError
         The code does not parse.
     """
-    python = transformed(shell, source)
+    python = source if first_line is None and _is_plain(shell, source) else transformed(shell, source)
     numbered = python if first_line is None else f"# %%awaitly {first_line}\n{python}"
     raw = source if first_line is None else f"%%awaitly {first_line}\n{source}"
     # Not `execution_count`, which some versions of IPython raise before the cell runs.
@@ -219,7 +225,7 @@ def read_body(shell: Shell, first_line: str | None, source: str) -> Body:
         python=python,
         filename=filename,
         tree=tree,
-        is_async=shell.autoawait and bool(awaits(python)),
+        is_async=shell.autoawait and _ASYNC.search(python) is not None and bool(awaits(python)),
         stores=frozenset().union(*(_stores(module) for module in (tree, *nested))),
         imports=tuple(dict.fromkeys(_imports(tree))),
         hides=bool(magics),
@@ -245,6 +251,17 @@ def transformed(shell: Shell, source: str) -> str:
     """Return a cell's text as IPython turns it into Python, when nobody runs it."""
     with read_only():
         return shell.transform_cell(source)
+
+
+def _is_plain(shell: Shell, source: str) -> bool:
+    """Tell whether a text that has been transformed once is Python which nobody but IPython itself would transform."""
+    manager = shell.input_transformer_manager
+    transforms = (*manager.cleanup_transforms, *manager.line_transforms, *manager.token_transformers)
+    homes = {str(transform.__module__).partition(".")[0] for transform in transforms}
+    return homes <= _TRANSFORM and not shell.input_transformers_post and parsed(source) is not None
+
+
+_TRANSFORM = frozenset({"IPython", __name__.partition(".")[0]})
 
 
 def is_typed() -> bool:
@@ -306,6 +323,8 @@ def _makes_class(statement: ast.stmt) -> bool:
 
 
 def _ends_in_semicolon(python: str) -> bool:
+    if ";" not in python:
+        return False
     from IPython.core.displayhook import DisplayHook
 
     return bool(DisplayHook.semicolon_at_end_of_expression(python))  # type: ignore[no-untyped-call]

@@ -7,7 +7,6 @@ once the session is restored; what cannot be restored runs, with the reason on i
 
 from __future__ import annotations
 
-import ast
 import builtins
 import getpass
 import time
@@ -20,7 +19,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import open_default
-from awaitly_nb.config import cache_directory, settings
+from awaitly_nb.config import cache_directory, settings, settled
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
 from awaitly_nb.keys import cell_parts, changed_files, literal_files, read_cell, track_files, tree_digest
@@ -92,6 +91,7 @@ class Cell:
     """
 
     def __init__(self, shell: Shell, line: str, source: str, auto: AutoCell | None = None) -> None:
+        self._began = time.perf_counter()
         self._shell = shell
         self._auto = auto
         self.body = read_body(shell, line if auto is None else None, source)
@@ -109,15 +109,14 @@ class Cell:
             raise MisuseError(f"--vars names {missing[0]!r}, which the cell does not assign")
         self._line, self._source = line, source
         self._ran_first = make_placeholders(shell, self.body.key_source(shell.user_ns))
-        self._began = time.perf_counter()
-        self._code = cell_parts(self.body.python, {}, name=self._home).key
+        keying = time.perf_counter()
         self._unchecked: list[Callable[[], None]] = []
         self._cache = open_default(self._home, later=self._unchecked.append)
         self._ledger = Ledger(shell.user_ns, shell)
         self._read = self._read_once()
         self.parts = None if self.options.key is not None else self._read.parts
         self.key = self.options.key or (None if self.parts is None else self.parts.key)
-        took_s = time.perf_counter() - self._began
+        took_s = time.perf_counter() - keying
         self._key_s = took_s if auto is None else auto.key_s(took_s, self._read_once)
         self._refused: str | None = None
         self._restored: Payload | None = None
@@ -162,7 +161,9 @@ class Cell:
                 await self.body.run_async(self._shell)
             else:
                 run = standing_run(self._home, self._cache)
-                self._finish(await run_step_async(run, self._spec(self._compute_async)))
+                outcome = await run_step_async(run, self._spec(self._compute_async))
+                with settled():
+                    self._finish(outcome)
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
         finally:
@@ -232,7 +233,7 @@ class Cell:
             filename=self.body.filename,
             lines=self.body.lines,
             patches=before.patches,
-            code=self._code,
+            code=self._code(),
             line=self._line,
             source=self._source,
             seconds=left.seconds,
@@ -280,6 +281,10 @@ class Cell:
         """The files that the code names and that are there before it runs."""
         return literal_files(self._read.graph)
 
+    def _code(self) -> str:
+        """Return a digest of its code alone, by which a cell under an explicit key is known to be edited."""
+        return cell_parts(self.body.python, {}, name=self._home).key
+
     def _made(self) -> dict[str, Any] | None:  # Any: plain JSON data
         try:
             if self._session is None:
@@ -292,10 +297,11 @@ class Cell:
     def _setup(self) -> list[str]:
         """Return what set up the session before this cell, so that a plan can tell whether the same does."""
         inputs = self._shell.user_ns.get("_ih", ())
-        match read_input(str(inputs[-1])) if inputs else None, parsed(self.body.python):
-            case ast.Module(body=latest), ast.Module(body=own) if tree_digest(latest) == tree_digest(own):
-                return list(_session.setup(inputs, len(inputs) - 1))  # the latest is this very cell
-        return list(_session.setup(inputs, len(inputs)))
+        latest, own = read_input(str(inputs[-1])) if inputs else None, parsed(self.body.python)
+        is_own = latest is not None and (
+            latest is own or (own is not None and tree_digest(latest.body) == tree_digest(own.body))
+        )
+        return list(_session.setup(inputs, len(inputs) - 1 if is_own else len(inputs)))
 
     def _read_once(self) -> CellRead:
         names = self._shell.user_ns
@@ -338,7 +344,7 @@ class Cell:
         run = partial(_run_maker, self._shell, cell["line"], cell["source"], self.key, self._auto)
         for name, (kind, why) in cell["missing"].items():
             self._shell.user_ns[name] = Placeholder(name=name, cell=self.options.name, kind=kind, why=why, run=run)
-            before_cells(self._shell)
+            before_cells(self._shell).placeholders = True
         remember_located(cell.get("digests", []), payload["buffers"])
         bound = {name: self._shell.user_ns.get(name) for name in names}
         before_cells(self._shell).unread += [
@@ -362,9 +368,9 @@ class Cell:
         if self._auto is not None:
             self._finish_auto(self._auto, outcome)
             return
-        took = show_duration(time.perf_counter() - self._began)
         reason = outcome.reason
         why = "" if reason in {"", "first run"} else f" ({reason})"
+        took = show_duration(time.perf_counter() - self._began)
         if outcome.error is None:
             show_badge(self._shell, f"computed in {took}, stored{why}", title=outcome.key or "")
             return
@@ -378,14 +384,15 @@ class Cell:
 
     def _finish_auto(self, auto: AutoCell, outcome: Outcome) -> None:
         """Tell of a cell that automatic mode looked after: a line where it was stored, none where it was too fast."""
-        took_s = time.perf_counter() - self._began
         name = self.options.name
         said = auto.finish(outcome, name=name, made=self._made_by_few)
         if not said and outcome.stored:
             why = "" if outcome.reason in {"", "first run"} else f" ({outcome.reason})"
             seen = f"; it {seen}" if (seen := auto.effects.seen) else ""
-            said = f"computed in {show_duration(took_s)}, stored{why}{seen}"
+            said = f", stored{why}{seen}"
+        took_s = time.perf_counter() - self._began
         if said:
+            said = f"computed in {show_duration(took_s)}{said}"
             show_badge(self._shell, f"{name}: {said}", title=outcome.key or "")
         auto.count(hit=False, took_s=took_s, would_s=outcome.run_s, name=name, what=said)
 
@@ -395,7 +402,7 @@ class Cell:
     def _finish_hit(self, outcome: Outcome) -> None:
         assert self._restored is not None
         cell = self._restored[CELL]
-        if self.parts is None and cell["code"] != self._code:
+        if self.parts is None and cell["code"] != self._code():
             self._warn(
                 f"cell {self.options.name!r}: its code has changed since {self.key!r} was computed; what is stored is "
                 "served, because an explicit key is your own word for what it is. To run the new code: --force",
@@ -411,6 +418,7 @@ class Cell:
         when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
         ran_s, took_s = cell["seconds"], time.perf_counter() - self._began
         self._notes.note_load(outcome.key or "", self.options.name, took_s, datetime.now(UTC))
+        took_s = time.perf_counter() - self._began
         seen = f" ({seen})" if (seen := _effects(cell)[0]) else ""
         text = f"from cache, computed {when} in {show_duration(ran_s)}{seen}, {_saved(ran_s, took_s)}"
         if self._auto is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from awaitly_nb import events as ev, manage
-from awaitly_nb.engine import observe
+from awaitly_nb.engine import RECENT, observe
 from awaitly_nb.errors import AwaitlyError, InvalidOptionError, MisuseError
 from awaitly_nb.notebook.body import read_only
 from awaitly_nb.notebook.cell import Cell
@@ -154,7 +154,6 @@ class _Running:
     home: str
     began: float
     event: ev.StepCacheHit | ev.StepStart | None = None
-    reason: str = ""
     seconds: float | None = None
     size_bytes: int | None = None
     stored: bool = False
@@ -373,7 +372,7 @@ class Lab:
         """Listen to the shell and to the engine; harmless once."""
         self._shell.events.register("pre_run_cell", self.before_cell)
         self._shell.events.register("post_run_cell", self.after_cell)
-        self._stop = observe(self.handle_event)
+        self._stop = observe(self.handle_event, without=[ev.StepCacheMiss])
         _attached.append(self)
 
     def detach(self) -> None:
@@ -427,8 +426,6 @@ class Lab:
         match event:
             case ev.StepCacheHit():
                 running.event, running.name = event, event.step_id
-            case ev.StepCacheMiss():
-                running.reason = event.reason
             case ev.StepStart():
                 running.event, running.name, running.refused = event, event.step_id, None
             case ev.StepSuccess():
@@ -478,8 +475,9 @@ def _mark_of(running: _Running, *, failed: bool, seconds: float) -> CellMark:
                 return replace(mark, state="uncached", reason=running.refused, seconds=running.seconds)
             if running.text.line is None and not running.stored:
                 return replace(mark, reason="automatic mode stores what is worth it, and this was quick")
-            stored = replace(mark, state="stored", seconds=running.seconds, size_bytes=running.size_bytes)
-            return replace(stored, reason=running.reason)
+            step = running.event
+            reason = RECENT.reason(step.run_id, step.step_id, step.step_key)
+            return replace(mark, state="stored", seconds=running.seconds, size_bytes=running.size_bytes, reason=reason)
 
 
 def foresee(shell: Shell, cells: Sequence[PageCell], ran: Mapping[str, str], *, auto: bool = False) -> Foreseen:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
+from awaitly_nb import events as ev
+from awaitly_nb.config import settled
 from awaitly_nb.engine import observe
 from awaitly_nb.errors import InvalidOptionError, MisuseError, NotCachedError
 from awaitly_nb.notebook import lab
@@ -56,14 +58,15 @@ class AwaitlyMagics(Magics):
           --allow-shell  allow !commands, although a hit does not repeat them
         """
         __tracebackhide__ = True
-        try:
-            mode = _modes.get(id(self.shell))
-            if mode is not None and line.strip() == "--auto":
-                return Cell(self.shell, "", cell, mode.cell(cell)).start()  # type: ignore[arg-type] # as below
-            read = Cell(self.shell, f"{line} --force" if lab.asked_to_recompute() else line, cell)  # type: ignore[arg-type] # a magic always has its shell
-        except (MisuseError, InvalidOptionError) as exc:
-            raise UsageError(str(exc)) from None
-        return read.start()
+        with settled():
+            try:
+                mode = _modes.get(id(self.shell))
+                if mode is not None and line.strip() == "--auto":
+                    return Cell(self.shell, "", cell, mode.cell(cell)).start()  # type: ignore[arg-type] # as below
+                read = Cell(self.shell, f"{line} --force" if lab.asked_to_recompute() else line, cell)  # type: ignore[arg-type] # a magic always has its shell
+            except (MisuseError, InvalidOptionError) as exc:
+                raise UsageError(str(exc)) from None
+            return read.start()
 
     @line_magic("awaitly")  # type: ignore[arg-type] # as above
     def line(self, line: str) -> Any:  # Any: the answer, which knows how to show itself
@@ -115,7 +118,7 @@ def register(shell: Shell) -> None:
     shell.events.register("pre_run_cell", mode.before_cell)
     shell.events.register("post_run_cell", mode.after_cell)
     shell.events.register("pre_execute", wake_on_stop)
-    _stop_progress.append(observe(Progress(shell).handle_event))
+    _stop_progress.append(observe(Progress(shell).handle_event, without=[ev.StepCacheMiss]))
     lab.load(shell, mode)
     for word in ("awaitly", "%awaitly", _CELL):
         shell.set_hook("complete_command", _complete, str_key=word)

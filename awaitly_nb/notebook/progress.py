@@ -42,7 +42,7 @@ class _Line:
     workflow: str
     context: Context = field(default_factory=copy_context)
     began: float = field(default_factory=time.monotonic)
-    display_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    display_id: str = ""
     shown: bool = False
     ended: bool = False
 
@@ -58,6 +58,7 @@ class _Line:
 class _WorkLine(_Line):
     """A cell or a decorated function."""
 
+    name: str
     usual_s: float | None = None
     asked: bool = False
     waits_for: str = ""
@@ -66,11 +67,11 @@ class _WorkLine(_Line):
         if self.ended:
             return ""
         if self.waits_for:
-            return f"{self.workflow} waits for {self.waits_for}"
+            return f"{self.name} waits for {self.waits_for}"
         if not self.asked:
-            self.asked, self.usual_s = True, expected_s(self.workflow, self.workflow)
+            self.asked, self.usual_s = True, expected_s(self.workflow, self.name)
         usual = "" if self.usual_s is None else f", usually {show_duration(self.usual_s)}"
-        return f"computing {self.workflow} for {show_duration(time.monotonic() - self.began)}{usual}"
+        return f"computing {self.name} for {show_duration(time.monotonic() - self.began)}{usual}"
 
 
 @dataclass(kw_only=True)
@@ -170,12 +171,14 @@ class Progress:
             case ev.StepStart():
                 if (waited := self._work.pop(where, None)) is not None:
                     self._end(waited)
-                self._work[where] = _WorkLine(workflow=event.workflow)
+                self._work[where] = _WorkLine(workflow=event.workflow, name=event.step_id)
                 self._tick()
             case ev.StepWaiting():
                 # It has waited for a second already; from now on each look shows it.
                 began = time.monotonic() - self._after_s
-                self._work[where] = _WorkLine(workflow=event.workflow, waits_for=event.holder, began=began)
+                self._work[where] = _WorkLine(
+                    workflow=event.workflow, name=event.step_id, waits_for=event.holder, began=began
+                )
                 self._tick()
             case ev.StepComplete() | ev.StepFailed() | ev.StepCacheHit():
                 if (known := self._work.pop(where, None)) is not None:
@@ -229,6 +232,7 @@ class Progress:
                 sys.stderr.flush()
                 line.shown = True
             return
+        line.display_id = line.display_id or uuid.uuid4().hex  # most lines are never shown
         publisher = self._shell.display_pub
         bundle = {"text/plain": text, "text/html": _html(line, text) if text else _GONE}
         # The class's own method: a cell that is being recorded shadows it, and progress is no part of a recording.

@@ -80,6 +80,8 @@ class Shell(Protocol):
     ast_node_interactivity: str
     events: Any
     input_transformers_cleanup: list[Callable[[list[str]], list[str]]]
+    input_transformers_post: list[Callable[[list[str]], list[str]]]
+    input_transformer_manager: Any
     magics_manager: Any
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:

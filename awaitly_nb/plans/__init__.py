@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         read_directive as read_directive,
     )
     from awaitly_nb.plans.cell_text import (
+        code_digest as code_digest,
         parsed as parsed,
         read_input as read_input,
         without_magics as without_magics,
@@ -44,7 +45,7 @@ else:
         __name__,
         {
             "cell_line": "CELL_FLAGS CELL_VALUES CellOptions Directive called parse_cell_line read_directive",
-            "cell_text": "parsed read_input without_magics",
+            "cell_text": "code_digest parsed read_input without_magics",
             "picture": "Graph",
             "notebook_file": "CodeCell code_cells read_notebook",
             "notes": "Notes",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.plans.notebook_file import CodeCell
 
-__all__ = ["MAGIC", "parsed", "read_cell", "read_input", "without_magics"]
+__all__ = ["MAGIC", "code_digest", "parsed", "read_cell", "read_input", "without_magics"]
 
 MAGIC = "%%awaitly"
 _LINE_MAGIC = re.compile(r"^(\s*)%(\w+)\s*(.*)$")
@@ -82,7 +82,7 @@ def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | N
         name=name,
         tree=tree,
         python=python,
-        code=tree_digest(tree.body) if tree is not None else "",
+        code=code_digest(python),
         statics=statics,
         reads=() if tree is None else _reads(tree),
         cached=cached,
@@ -164,11 +164,19 @@ def _directive(source: str) -> tuple[Directive, str]:
         return Directive(), str(exc)
 
 
+@lru_cache(maxsize=256)
 def parsed(python: str) -> ast.Module | None:
-    """Return the syntax tree of a cell, or None for what is no Python."""
+    """Return the syntax tree of a cell, which nobody may change, or None for what is no Python."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # told where the cell runs
             return ast.parse(python)
     except (SyntaxError, ValueError, RecursionError):
         return None
+
+
+@lru_cache(maxsize=256)
+def code_digest(python: str) -> str:
+    """Return the digest of a cell's code, which blanks and comments do not change; "" for what is no Python."""
+    tree = parsed(python)
+    return "" if tree is None else tree_digest(tree.body)

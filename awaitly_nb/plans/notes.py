@@ -114,18 +114,28 @@ class Notes:
         self._append(new)
         return len(new)
 
-    def _append(self, notes: Iterable[Mapping[str, Any]]) -> None:
+    def _append(self, notes: Collection[Mapping[str, Any]]) -> None:
         lines = [json.dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n" for note in notes]
         with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            descriptor = self._opened()
             try:
-                for line in lines:
-                    os.write(descriptor, line.encode("utf-8", "surrogatepass"))
+                written = sum(os.write(descriptor, line.encode("utf-8", "surrogatepass")) for line in lines)
+                found = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
-            if self._path.stat().st_size > _MOST_BYTES:
+            if found.st_size > _MOST_BYTES:
                 self._rewrite()
+            elif self._begins and found.st_size == self._read_to + written:  # nobody else has written meanwhile
+                self._take_in(notes)
+                self._stamp, self._read_to = (found.st_size, found.st_mtime_ns), found.st_size
+
+    def _opened(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, flags, 0o600)
 
     def records(self) -> Iterator[CellRecord]:
         """Yield what the notes tell as records of runs that were not stored, the latest of each code and inputs."""
@@ -162,13 +172,16 @@ class Notes:
             # Another file in its place. An inode may be used again, so it would not tell.
             self._seconds, self._slower, self._read_to = {}, set(), 0
         self._stamp, self._begins = stamp, begins
-        for note in _lines(self._path, self._read_to):
+        self._take_in(_lines(self._path, self._read_to))
+        self._read_to = found.st_size
+
+    def _take_in(self, notes: Iterable[Mapping[str, Any]]) -> None:
+        for note in notes:
             self._seconds.setdefault(note["code"], []).append(note["s"])
             if note.get("slower"):
                 self._slower.add(note["code"])
             else:
                 self._slower.discard(note["code"])
-        self._read_to = found.st_size
 
     def _rewrite(self) -> None:
         by_code: dict[str, list[dict[str, Any]]] = {}

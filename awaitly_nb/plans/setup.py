@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from awaitly_nb.keys import tree_digest
-from awaitly_nb.plans.statics import SEEDERS, Constant, Imported, chain_of, is_setter, is_setting_target, read_statics
+from awaitly_nb.plans.statics import SEEDERS, Constant, Imported, chain_of, is_setter, is_setting_target, known_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ class Setup:
     def add(self, tree: ast.Module) -> None:
         """Add the statements of one cell."""
         for statement in tree.body:
-            for name, known in read_statics(ast.Module([statement], []), "").known.items():
+            for name, known in known_by(statement).items():
                 self._constants.pop(name, None)
                 self._setters.pop(name, None)
                 if isinstance(known, Constant | Imported):
@@ -59,7 +59,7 @@ class Setup:
 
     def _made_by(self, statement: ast.stmt) -> Iterator[ast.AST]:
         yield from _settings(statement)
-        for node in ast.walk(statement):
+        for node in ast.walk(statement) if self._setters else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._setters:
                 yield node
 

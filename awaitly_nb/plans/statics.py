@@ -25,6 +25,7 @@ __all__ = [
     "changed_by",
     "is_setter",
     "is_setting_target",
+    "known_by",
     "made_names",
     "read_statics",
     "root_of",
@@ -317,6 +318,13 @@ def bound_by(statement: ast.AST) -> Iterator[str]:
             return
     for child in ast.iter_child_nodes(statement):
         yield from bound_by(child)
+
+
+def known_by(statement: ast.stmt) -> dict[str, Definition | Imported | Constant]:
+    """Return of the names that a statement binds what its text alone tells, without the text of definitions."""
+    found = Statics()
+    _note_known(statement, "", found)
+    return found.known
 
 
 def _note_known(statement: ast.AST, source: str, found: Statics) -> None:

@@ -10,6 +10,7 @@ import builtins
 import importlib
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from operator import attrgetter, is_
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -48,7 +49,8 @@ class Attributes:
 
     def snapshot(self) -> dict[Target, Values]:
         """Return the attributes of each target."""
-        return {_target(owner): dict(vars(owner)) for owner in self._owners()}
+        # A class shows its attributes through a proxy, whose own `copy` takes a tenth of what `dict` does.
+        return {_target(owner): vars(owner).copy() for owner in self._owners()}
 
     def told(self) -> Values:
         """Return the names of the usual targets' attributes, which a cell may have added to."""
@@ -130,12 +132,14 @@ class Attributes:
         return name in self._words or any(owner is usual for usual in _usual())
 
     def _owners(self) -> Iterator[ModuleType | type]:
-        seen: set[int] = set()
+        usual = _usual()
+        yield from usual
+        seen = set(map(id, usual))
         waiting: list[Any] = [self._namespace.get(word, sys.modules.get(word)) for word in self._words]
-        waiting += [builtins, *_usual(), *(_found(target) for target, _ in _touched)]
+        waiting += [builtins, *(_found(target) for target, _ in _touched)]
         while waiting:
             owner = waiting.pop()
-            if id(owner) in seen or not isinstance(owner, ModuleType | type):
+            if not isinstance(owner, (ModuleType, type)) or id(owner) in seen:
                 continue
             seen.add(id(owner))
             if isinstance(owner, type):
@@ -147,10 +151,14 @@ class Attributes:
                 yield owner
 
 
-def _usual() -> Iterator[type]:
-    for module, names in _USUAL.items():
-        if (loaded := sys.modules.get(module)) is not None:
-            yield from (getattr(loaded, name) for name in names if hasattr(loaded, name))
+def _usual() -> tuple[type, ...]:
+    return _usual_of(tuple(module for module in _USUAL if module in sys.modules))
+
+
+@lru_cache(maxsize=16)
+def _usual_of(modules: tuple[str, ...]) -> tuple[type, ...]:
+    found = [(sys.modules[module], name) for module in modules for name in _USUAL[module]]
+    return tuple(getattr(module, name) for module, name in found if hasattr(module, name))
 
 
 def _target(owner: ModuleType | type) -> Target:

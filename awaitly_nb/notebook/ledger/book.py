@@ -179,13 +179,15 @@ class Ledger:
         words = self._words(source)
         before = Before(self._watchers(words), words, patches=self._patches(words))
         late: dict[str, list[BuiltIn]] = {}
+        # Not by the operators of sets, which go over all the names of `sys.modules`.
+        new = {name for found in _IMPORT.findall(source) if (name := found.partition(".")[0]) not in sys.modules}
         for watcher in before.watchers:
             if watcher.library is not None and watcher.library not in sys.modules:
                 late.setdefault(watcher.library, []).append(watcher)
             else:
                 before.take(watcher)
             if watcher.name == "attributes":
-                for library in {found.partition(".")[0] for found in _IMPORT.findall(source)} - sys.modules.keys():
+                for library in new:
                     late.setdefault(library, []).append(watcher)
         if late:
 

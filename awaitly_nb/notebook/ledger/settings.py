@@ -77,8 +77,10 @@ class NamedValues:
     def difference(self, before: Values) -> Values | None:
         """Return the values that are new or another, and the names that are gone."""
         now = self.read()
-        changed = {name: value for name, value in now.items() if not is_same(value, before.get(name, _MISSING))}
-        gone = [name for name in before if name not in now]
+        was = before.get
+        new = [(name, value) for name, value in now.items() if value is not was(name, _MISSING)]
+        changed = {name: value for name, value in new if not is_same(value, was(name, _MISSING))}
+        gone = [name for name in before if name not in now] if len(before) != len(now) or changed else []
         return {"set": changed, "gone": gone} if changed or gone else None
 
     def apply(self, data: Values) -> None:

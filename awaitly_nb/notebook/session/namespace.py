@@ -261,13 +261,14 @@ class Watched:
 
     def _assigned(self, stores: Collection[str]) -> dict[str, Any]:  # Any: the user's values
         """Return the variables that are new, bound to another object, or named in `stores`."""
-        now, hidden = self._shell.user_ns, self._shell.user_ns_hidden
+        hidden = self._shell.user_ns_hidden
         missing = object()
         found = {}
-        for name, value in list(now.items()):
+        was, now = self._before.get, list(self._shell.user_ns.items())
+        for name, value in [(n, value) for n, value in now if was(n, missing) is not value or n in stores]:
             if name in _SHELL_NAMES or hidden.get(name, missing) is value:
                 continue
-            if self._before.get(name, missing) is not value:
+            if was(name, missing) is not value:
                 found[name] = value
             elif name in stores and (isinstance(value, _IMMUTABLE) or id(value) in self._inputs.numbers):
                 found[name] = value  # perhaps bound to the same object, which hides the assignment
@@ -560,14 +561,10 @@ class Placeholder:
     __enter__ = __exit__ = __add__ = __radd__ = __sub__ = __mul__ = __lt__ = __gt__ = __await__ = _refuse
 
 
-def _has_placeholders(shell: Shell) -> bool:
-    return any(type(value) is Placeholder for value in list(shell.user_ns.values()))
-
-
 def _placeholders_in(shell: Shell, source: str) -> dict[str, Placeholder]:
     """Return the placeholders among the variables that the code of a cell reads."""
     names = shell.user_ns
-    if not _has_placeholders(shell):
+    if not before_cells(shell).placeholders:
         return {}
     try:
         read = read_names(source, names).names
@@ -611,15 +608,18 @@ class BeforeCells:
     ----------
     unread
         What hits left that no cell has read yet.
+    placeholders
+        Whether a hit has left any.
     """
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self.unread: list[Unread] = []
+        self.placeholders = False
 
     def __call__(self, info: Any) -> None:  # Any: IPython's own record of a cell
         """See to what a cell reads; IPython calls this before each."""
-        if info.raw_cell.startswith("%%awaitly") or not (self.unread or _has_placeholders(self._shell)):
+        if info.raw_cell.startswith("%%awaitly") or not (self.unread or self.placeholders):
             return  # such a cell does it by itself
         with suppress(PlaceholderError, SyntaxError):  # which the cell itself will raise, in its own lines
             source = self._shell.transform_cell(info.raw_cell)

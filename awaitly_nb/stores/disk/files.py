@@ -43,6 +43,7 @@ _WRITABLE: Final = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _RESERVE_FROM: Final = 1 << 20
 _NAMES: Final = 100
 _CHUNK: Final = 1 << 30  # some systems refuse single writes of 2 GB and more
+_JOINED: Final = 1 << 20
 
 MAP_FROM: Final = 8 * 1024 * 1024
 """From this size a file is mapped instead of read."""
@@ -233,17 +234,21 @@ def _listed(folder: Path, wanted: Callable[..., bool]) -> list[str]:
 
 
 def _write_all(descriptor: int, parts: Sequence[Body]) -> int:
-    size = 0
-    small: list[bytes] = []
+    size = waiting = 0
+    small: list[memoryview] = []
     for part in parts:
         view = memoryview(part).cast("B")
         size += view.nbytes
-        if view.nbytes < 1 << 16:
-            small.append(bytes(view))
-            continue
-        _write_part(descriptor, memoryview(b"".join(small)))
-        small.clear()
-        _write_part(descriptor, view)
+        # Joined by the megabyte: thousands of small arrays in one piece took as long to gather as to write.
+        if small and waiting + view.nbytes > _JOINED:
+            _write_part(descriptor, memoryview(b"".join(small)))
+            small.clear()
+            waiting = 0
+        if view.nbytes < _JOINED:
+            small.append(view)
+            waiting += view.nbytes
+        else:
+            _write_part(descriptor, view)
     _write_part(descriptor, memoryview(b"".join(small)))
     return size
 
