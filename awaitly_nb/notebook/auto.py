@@ -31,6 +31,7 @@ from awaitly_nb.plans import (
     code_digest,
     notes_of,
     parsed,
+    plain_digest,
     read_directive,
     without_magics,
 )
@@ -57,6 +58,7 @@ _SLOWER = "from the cache it would take as long, so it runs from now on"
 _NETWORK = "read the network"
 _MUCH_LONGER = 3.0
 _FEW = 2000
+_TIMED_FROM_S = 0.005
 
 
 class Auto:
@@ -117,11 +119,14 @@ class Auto:
         """Begin to time a cell that runs live; IPython calls this before each."""
         self.tally.begin()
 
-    def after_cell(self, *_: object) -> None:
+    def after_cell(self, result: Any) -> None:  # Any: IPython's own record of what a cell came to
         """Count a cell that ran live, and remember it once it is slow; IPython calls this after each."""
+        took_s = self.tally.took_s
+        is_timed = self.tally.is_live and result.success and took_s >= _TIMED_FROM_S
+        if is_timed and (code := plain_digest(result.info.raw_cell)) is not None:
+            self.notes.note_live(code, took_s, datetime.now(UTC))
         if not self.on:
             return
-        took_s = self.tally.took_s
         if self._live_code is not None:
             code, self._live_code = self._live_code, None
             if took_s >= self._live_min_s:

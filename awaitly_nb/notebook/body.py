@@ -15,6 +15,7 @@ import ast
 import linecache
 import re
 import signal
+import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,32 +109,35 @@ class Body:
         tree = _Spelling(namespace).visit(ast.parse(self.python))
         return ast.unparse(ast.fix_missing_locations(tree))
 
-    def run(self, shell: Shell, defined: Callable[[Iterable[str]], None] | None = None) -> None:
+    def run(self, shell: Shell, defined: Callable[[Iterable[str], float], None] | None = None) -> None:
         """Run the statements in the user's namespace; an exception leaves as it is.
 
         Parameters
         ----------
         defined
-            Is called after each definition that `define` would run, with the names that it binds.
+            Is called after each import and each definition that `define` would run, with the names that it binds and
+            the seconds that it took.
         """
         __tracebackhide__ = True
         with settled(on=False):
             for statement, code, _ in self._codes(shell):
+                began = time.perf_counter()
                 exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - running the user's cell is the purpose
-                if defined is not None and (names := _defined_names(statement)):
-                    defined(names)
+                if defined is not None and _is_definition(statement):
+                    defined(_defined_names(statement), time.perf_counter() - began)
 
-    async def run_async(self, shell: Shell, defined: Callable[[Iterable[str]], None] | None = None) -> None:
+    async def run_async(self, shell: Shell, defined: Callable[[Iterable[str], float], None] | None = None) -> None:
         """Run the statements and await those that await; the Stop button reaches blocking ones too."""
         __tracebackhide__ = True
         for statement, code, waits in self._codes(shell):
+            began = time.perf_counter()
             if waits:
                 await stoppable(eval(code, shell.user_global_ns, shell.user_ns))  # noqa: S307 - as above
             else:
                 with interruptible():
                     exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - as above
-            if defined is not None and (names := _defined_names(statement)):
-                defined(names)
+            if defined is not None and _is_definition(statement):
+                defined(_defined_names(statement), time.perf_counter() - began)
 
     @property
     def modules(self) -> list[str]:
@@ -164,7 +168,7 @@ class Body:
 
     def define(self, shell: Shell) -> None:
         """Run the imports and definitions of the top level, and nothing else."""
-        definitions = [node for node in self.tree.body if isinstance(node, _DEFINITIONS) or _makes_class(node)]
+        definitions = [node for node in self.tree.body if _is_definition(node)]
         code = shell.compile(ast.Module(definitions, []), self.filename, "exec")
         exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - a part of the user's cell
 
@@ -311,6 +315,10 @@ def _defined_names(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.Assign) and _makes_class(statement):
         return [target.id for target in statement.targets if isinstance(target, ast.Name)]
     return []
+
+
+def _is_definition(statement: ast.stmt) -> bool:
+    return isinstance(statement, _DEFINITIONS) or _makes_class(statement)
 
 
 def _makes_class(statement: ast.stmt) -> bool:

@@ -363,7 +363,10 @@ class Cell:
             self._finish_hit(outcome)
             return
         if outcome.stored:
-            seconds = outcome.key_s + outcome.lookup_s + outcome.store_s
+            # A hit in the next kernel imports and defines what this run did, and a value takes about as long to be read
+            # as to be written.
+            defined_s = 0.0 if self._session is None else self._session.defined_s
+            seconds = outcome.key_s + outcome.lookup_s + outcome.store_s + defined_s
             self._notes.note_store(outcome.key or "", self.options.name, seconds, datetime.now(UTC))
         if self._auto is not None:
             self._finish_auto(self._auto, outcome)

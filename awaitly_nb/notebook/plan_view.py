@@ -84,12 +84,10 @@ def own_notebook(shell: Shell | None) -> Path | None:
 def plan_html(found: Plan) -> str:
     """Return a plan as a table that reads well without a kernel; cells that always run are counted, not listed."""
     rows = [_row(one) for one in found.cells if one.state != "live"]
-    live = sum(one.state == "live" for one in found.cells)
-    notes = [f"{live} {'cell' if live == 1 else 'cells'} always run"] if live else []
     return document(
         heading("Plan", str(found.total)),
         table(_COLUMNS, rows) if rows else "",
-        *(paragraph(note) for note in [*notes, *([found.note] if found.note else [])]),
+        *(paragraph(note) for note in (found.told_live, found.note) if note),
         css="awaitly-plan",
     )
 

@@ -89,7 +89,7 @@ class Tally:
         self._show = show
         self._group = Totals()
         self._cell: Totals | None = None
-        self._began = self._ended = 0.0
+        self._began = self._ended = time.perf_counter()
         self._number = 0
 
     def begin(self) -> None:
@@ -99,6 +99,11 @@ class Tally:
         self._cell = None
         if self._began - self._ended > _PAUSE_S:
             self._group = Totals()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the cell that runs is not looked after."""
+        return self._cell is None
 
     @property
     def took_s(self) -> float:

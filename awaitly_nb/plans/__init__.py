@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from awaitly_nb.plans.cell_text import (
         code_digest as code_digest,
         parsed as parsed,
+        plain_digest as plain_digest,
         read_input as read_input,
         without_magics as without_magics,
     )
@@ -45,7 +46,7 @@ else:
         __name__,
         {
             "cell_line": "CELL_FLAGS CELL_VALUES CellOptions Directive called parse_cell_line read_directive",
-            "cell_text": "code_digest parsed read_input without_magics",
+            "cell_text": "code_digest parsed plain_digest read_input without_magics",
             "picture": "Graph",
             "notebook_file": "CodeCell code_cells read_notebook",
             "notes": "Notes",

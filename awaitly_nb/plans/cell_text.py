@@ -14,15 +14,14 @@ from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import cell_reads, tree_digest
 from awaitly_nb.plans.cell_line import CellOptions, Directive, called, parse_cell_line, read_directive
 from awaitly_nb.plans.history import AUTO
+from awaitly_nb.plans.notebook_file import CodeCell
 from awaitly_nb.plans.statics import BIND_NOTHING, Statics, always_runs, read_statics
 from awaitly_nb.plans.walk import CellText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awaitly_nb.plans.notebook_file import CodeCell
-
-__all__ = ["MAGIC", "code_digest", "parsed", "read_cell", "read_input", "without_magics"]
+__all__ = ["MAGIC", "code_digest", "parsed", "plain_digest", "read_cell", "read_input", "without_magics"]
 
 MAGIC = "%%awaitly"
 _LINE_MAGIC = re.compile(r"^(\s*)%(\w+)\s*(.*)$")
@@ -96,11 +95,18 @@ def read_cell(cell: CodeCell, *, auto: bool, transform: Callable[[str], str] | N
     )
 
 
+def plain_digest(source: str) -> str | None:
+    """Return the digest of what a plain cell runs; None for one under `%%awaitly`, which has an entry to tell of it."""
+    text = read_cell(CodeCell(0, source), auto=False)
+    return None if text.cached else text.code
+
+
 def _with_cell_magic(cell: CodeCell) -> CellText:
     """Return a cell under another magic, which always runs; what it binds is told where the code below is run."""
     first, _, rest = cell.source.lstrip().partition("\n")
     name, *words = first.split()
-    text = CellText(index=cell.index, cell_id=cell.cell_id, name=name, cached=False, live=name)
+    code = tree_digest([ast.Constant(cell.source.strip())])
+    text = CellText(index=cell.index, cell_id=cell.cell_id, name=name, code=code, cached=False, live=name)
     if name.lstrip("%") in BIND_NOTHING:
         return text
     python, _ = without_magics(rest)

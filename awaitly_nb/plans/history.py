@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
 __all__ = ["AUTO", "CellRecord", "History"]
@@ -80,9 +80,18 @@ class CellRecord:
 
 
 class History:
-    """The records of a folder, found by a cell's name, by its code, and by an explicit key."""
+    """The records of a folder, found by a cell's name, by its code, and by an explicit key.
 
-    def __init__(self, records: Iterable[CellRecord]) -> None:
+    Parameters
+    ----------
+    records
+        What earlier runs of cached cells left.
+    live_s
+        The seconds that a cell which always runs took, by its code; None for one that nobody timed.
+    """
+
+    def __init__(self, records: Iterable[CellRecord], live_s: Callable[[str], float | None] = lambda _: None) -> None:
+        self.live_s = live_s
         self._by_code: dict[tuple[str, str], list[CellRecord]] = {}
         self._by_name: dict[tuple[str, str], list[CellRecord]] = {}
         self._by_key: dict[tuple[str, str], CellRecord] = {}

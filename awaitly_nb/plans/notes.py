@@ -1,4 +1,4 @@
-"""What is remembered of cells that were not worth storing: how long they took, and what they read and left.
+"""What is remembered of cells beside their entries: how long they took, and what those not stored read and left.
 
 A text file of one JSON object a line beside the cache. Lines are appended in one write each, so several kernels can
 share the file; a line that cannot be read is skipped, and the file is written anew when it has grown.
@@ -23,7 +23,7 @@ __all__ = ["Notes"]
 
 _MOST_BYTES = 4 << 20
 _RECENT = 5
-_LOAD, _STORE = "load:", "store:"
+_LOAD, _STORE, _LIVE = "load:", "store:", "live:"
 _ALIKE = 1.3
 
 
@@ -40,6 +40,8 @@ class Notes:
         self._path = path
         self._seconds: dict[str, list[float]] = {}
         self._slower: set[str] = set()
+        self._told_here: set[str] = set()
+        self._pending: list[dict[str, Any]] = []
         self._read_to = 0
         self._stamp = (0, 0)
         self._begins = b""
@@ -55,15 +57,42 @@ class Notes:
         found = self.expected_s(_LOAD + key)
         return self.expected_s(_STORE + key) if found is None else found
 
+    def live_s(self, code: str) -> float | None:
+        """Return the seconds that a cell which always runs is expected to take; None for one that was always quick."""
+        return self.expected_s(_LIVE + code)
+
+    # A plan tells of *Run All* in a fresh kernel. What a process does a second time finds the modules imported and the
+    # files in memory, so only the first time counts.
+
     def note_load(self, key: str, name: str, seconds: float, at: datetime) -> None:
-        """Remember how long a hit took, unless that is known already; nothing is written in most cases."""
-        known = self.expected_s(_LOAD + key)
-        if known is None or not known / _ALIKE < seconds < known * _ALIKE:
-            self.add(code=_LOAD + key, name=name, seconds=seconds, at=at)
+        """Remember how long a hit took, if it is the first of its process and not known already."""
+        if key not in self._told_here:
+            self._told_here.add(key)
+            self._note_other(_LOAD + key, name, seconds, at)
 
     def note_store(self, key: str, name: str, seconds: float, at: datetime) -> None:
         """Remember how long it took to store a result, which is what is expected of the first hit."""
-        self.add(code=_STORE + key, name=name, seconds=seconds, at=at)
+        if key not in self._told_here:
+            self._told_here.add(key)
+            self.add(code=_STORE + key, name=name, seconds=seconds, at=at)
+
+    def note_live(self, code: str, seconds: float, at: datetime) -> None:
+        """Remember how long a cell took that always runs, as `note_load` does of a hit.
+
+        Where nothing is cached, no folder is made for that: it is written with the first other note.
+        """
+        if _LIVE + code in self._told_here:
+            return
+        self._told_here.add(_LIVE + code)
+        if self._path.parent.exists():
+            self._note_other(_LIVE + code, "", seconds, at)
+        else:
+            self._pending.append({"code": _LIVE + code, "name": "", "s": round(seconds, 6), "at": at.timestamp()})
+
+    def _note_other(self, code: str, name: str, seconds: float, at: datetime) -> None:
+        known = self.expected_s(code)
+        if known is None or not known / _ALIKE < seconds < known * _ALIKE:
+            self.add(code=code, name=name, seconds=seconds, at=at)
 
     def is_slower_cached(self, code: str) -> bool:
         """Tell whether loading this code's result was found to take longer than running it."""
@@ -114,7 +143,8 @@ class Notes:
         self._append(new)
         return len(new)
 
-    def _append(self, notes: Collection[Mapping[str, Any]]) -> None:
+    def _append(self, notes: Iterable[Mapping[str, Any]]) -> None:
+        notes, self._pending = [*self._pending, *notes], []
         lines = [json.dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n" for note in notes]
         with suppress(OSError):
             descriptor = self._opened()

@@ -92,6 +92,10 @@ def plan(
     namespaces = {text.namespace for text in texts if text.cached}
     homes = [home] if also is None else [home, Path(also)]
     records = [record for home in homes for record in (*_records(home, namespaces), *notes_of(home).records())]
+
+    def live_s(code: str) -> float | None:
+        return next((known for home in homes if (known := notes_of(home).live_s(code)) is not None), None)
+
     folder = beside or Path.cwd()
     checks = Checks(
         digest=part_digest,
@@ -103,7 +107,7 @@ def plan(
         now=datetime.now(UTC),
     )
     start = {} if known is None else {n: d for n in _free_names(texts) if (d := known(n)) is not None}
-    plans, edges = walk(texts, History(records), checks, start)
+    plans, edges = walk(texts, History(records, live_s), checks, start)
     name = str(notebook) if isinstance(notebook, str | os.PathLike) else ""
     return Plan(notebook=name, cells=tuple(plans), edges=tuple(edges))
 

@@ -34,6 +34,8 @@ class Total:
         Seconds that the cells which run are expected to take, as far as that is known.
     load_s
         Seconds that the hits are expected to take.
+    live_s
+        Seconds that the cells which always run are expected to take: imports, plots, and what was not worth storing.
     saved_s
         Seconds that running the hits would take, less `load_s`.
     size_bytes
@@ -48,8 +50,14 @@ class Total:
     unknown: int = 0
     run_s: float = 0.0
     load_s: float = 0.0
+    live_s: float = 0.0
     saved_s: float = 0.0
     size_bytes: int = 0
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds that *Run All* is expected to take, as far as that is known; cells that depend are not counted."""
+        return self.run_s + self.load_s + self.live_s
 
     def __str__(self) -> str:
         told = [f"{self.hit} hit"]
@@ -99,6 +107,7 @@ class Plan:
             **count,
             run_s=sum(cell.seconds or 0.0 for cell in self.cells if cell.state in _WOULD_RUN),
             load_s=load_s,
+            live_s=sum(cell.seconds or 0.0 for cell in self.cells if cell.state == "live"),
             saved_s=sum(cell.seconds or 0.0 for cell in hits) - load_s,
             size_bytes=sum(cell.size_bytes for cell in hits),
         )
@@ -107,6 +116,13 @@ class Plan:
     def complete(self) -> bool:
         """True when nothing that is cached would run: all its cells hit or always run."""
         return all(cell.state in ("hit", "live") for cell in self.cells)
+
+    @property
+    def told_live(self) -> str:
+        """How many cells always run, and about how long; "" for none."""
+        total = self.total
+        takes = f" (about {show_duration(total.live_s)})" if total.live_s else ""
+        return f"{total.live} {'cell' if total.live == 1 else 'cells'} always run{takes}" if total.live else ""
 
     def needed(self, only: Sequence[str] | None = None) -> set[int]:
         """Return the places of the cells that have to be executed for some of them: these, and all that they need.
@@ -196,9 +212,8 @@ class Plan:
             name = cell.name if len(cell.name) <= width else cell.name[: width - 1] + "…"
             took = "" if cell.seconds is None else show_duration(cell.seconds)
             lines.append(f"{cell.state:<8} {name:<{width}} {took:>8}  {cell.reason}".rstrip()[: _WIDTH + 40])
-        live = sum(cell.state == "live" for cell in self.cells)
-        if live:
-            lines.append(f"{'live':<8} {live} {'cell' if live == 1 else 'cells'} always run")
+        if live := self.told_live:
+            lines.append(f"{'live':<8} {live}")
         if self.note:
             lines.append(self.note)
         lines.append(str(self.total))

@@ -269,7 +269,7 @@ class _Walk:
         if cell.problem:
             return replace(plan, state="unknown", reason=cell.problem), None
         if cell.live or not cell.cached:
-            return replace(plan, reason=cell.live or "not cached"), None
+            return replace(plan, reason=cell.live or "not cached", seconds=self._history.live_s(cell.code)), None
         plan = replace(plan, namespace=cell.namespace)
         if cell.key is not None:
             return self._decide_by_key(cell, plan)

@@ -1,6 +1,7 @@
-"""What a plan expects of the next run is about what that takes.
+"""What a plan expects of the next *Run All* is about what that takes, as a user sees it: the sum over all cells.
 
-`AWAITLY_NB_EXPECT=1` measures the hits of the whole corpus, too; on a busy machine its milliseconds say little.
+Both sides are measured here. Whatever else a machine does adds to either, so of a few rounds the quickest counts.
+`AWAITLY_NB_EXPECT=1` takes the whole corpus.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ get_ipython().events.register('pre_run_cell', lambda info: _times.append(-_time.
 get_ipython().events.register('post_run_cell', lambda result: _times.append(_time.perf_counter()))
 """
 WHOLE = bool(os.environ.get("AWAITLY_NB_EXPECT"))
+NAMES = sorted(path.stem for path in CORPUS.glob("*.cells")) if WHOLE else ["regression", "sales"]
+ROUNDS = 2
 
 
 def seconds(work, folder):
-    """Run all in a kernel; return what the cached cells took."""
+    """Run all in a fresh kernel; return what the cells took."""
     work.write(folder)
     with kernel(folder, MPLBACKEND="Agg") as one:
         one.run(CLOCK)
         for cell in work.cells:
             one.run(cell)
         times = json.loads(one.run("print(_times)").text)[1:-1]  # without the ends of those two
-    took = [begun + ended for begun, ended in zip(times[::2], times[1::2], strict=True)]
-    return sum(s for s, cell in zip(took, work.cells, strict=True) if cell.startswith("%%awaitly"))
+    return sum(begun + ended for begun, ended in zip(times[::2], times[1::2], strict=True))
 
 
 def expected(work, folder):
-    total = plan(work.write(folder), directory=folder / ".awaitly").total
-    return total.run_s + total.load_s
+    return plan(work.write(folder), directory=folder / ".awaitly").total.expected_s
 
 
 def test_what_runs_again_takes_as_long_as_expected(tmp_path):
@@ -54,16 +55,18 @@ def test_what_runs_again_takes_as_long_as_expected(tmp_path):
     assert measured < 1.3 * told or measured - told < 1.0  # a busy machine adds, and never takes away
 
 
-if WHOLE:
-
-    @pytest.mark.timeout(1800)
-    def test_the_hits_of_the_corpus_take_as_long_as_expected(tmp_path):
-        told = measured = 0.0
-        for path in sorted(CORPUS.glob("*.cells")):
-            work, folder = work_of(path.stem), tmp_path / path.stem
+@pytest.mark.timeout(1800)
+def test_the_second_run_takes_as_long_as_expected(tmp_path):
+    told = measured = 0.0
+    for name in NAMES:
+        work, first, second = work_of(name), [], []
+        for n in range(ROUNDS):
+            folder = tmp_path / f"{name}{n}"
             folder.mkdir()
             seconds(work, folder)
-            rounds = [(expected(work, folder), seconds(work, folder)) for _ in range(2)]
-            print(path.stem, *(f"expected {one:.2f} s, took {other:.2f} s" for one, other in rounds), sep="; ")
-            told, measured = told + rounds[-1][0], measured + rounds[-1][1]
-        assert told == pytest.approx(measured, rel=0.3)
+            first.append(expected(work, folder))
+            second.append(seconds(work, folder))
+        print(f"{name}: expected {min(first):.2f} s, took {min(second):.2f} s")
+        told, measured = told + min(first), measured + min(second)
+    print(f"all: expected {told:.2f} s, took {measured:.2f} s")
+    assert told == pytest.approx(measured, rel=0.3)

@@ -104,6 +104,11 @@ class Watched:
         The modules that it imports.
     reached
         What else its code may reach, by name.
+
+    Attributes
+    ----------
+    defined_s
+        Seconds that its imports and definitions took, which a hit in another process repeats.
     """
 
     def __init__(
@@ -123,11 +128,13 @@ class Watched:
         self._inputs.add([*_roots(reads, self._before, self._loaded), *reached])
         self._made = Live(watch=True, known=self._inputs.numbers)
         self._defined: list[str] = []
+        self.defined_s = 0.0
         self._found: dict[int, Any] | None = None  # Any: as of `Live.changes`
         self._generators = generator_states()
 
-    def note_definitions(self, names: Iterable[str]) -> None:
+    def note_definitions(self, names: Iterable[str], seconds: float) -> None:
         """Note what a definition has just bound: on a hit the definition runs, and what came after it is restored."""
+        self.defined_s += seconds
         values = self._shell.user_ns
         # Modules and functions that were imported need nothing: they go by name.
         bound = [name for name in names if name in values and not _is_installed(values[name])]

@@ -96,3 +96,25 @@ def test_what_the_page_has_counts_saved_or_not(shell, notebook, monkeypatch):
     finally:
         lab.detach()
     assert "saved last" in told(shell, "%awaitly plan").note
+
+
+def test_what_always_runs_is_timed_and_a_first_hit_imports_what_the_run_did(shell, notebook, tmp_path, monkeypatch):
+    (tmp_path / "takes_its_time.py").write_text("import time\ntime.sleep(0.2)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    cells = [
+        "import time",
+        "time.sleep(0.05)",
+        "%%capture\ntime.sleep(0.05)",
+        "%%awaitly size\nimport takes_its_time\nsize = 3",
+    ]
+    for source in cells:
+        shell.run(source)
+    path = notebook(cells)
+    first = told(shell, f"%awaitly plan {path}")
+    assert [cell.state for cell in first.cells] == ["live", "live", "live", "hit"], first
+    assert [cell.seconds or 0.0 for cell in first.cells[:3]] >= [0.0, 0.05, 0.05]
+    assert "3 cells always run (about " in str(first)
+    assert first.cells[3].load_s >= 0.2, "in the next kernel"
+    assert first.total.expected_s == first.total.live_s + first.total.load_s
+    shell.run(cells[3])  # here the module is there already, which says nothing of the next kernel
+    assert told(shell, f"%awaitly plan {path}").cells[3].load_s == first.cells[3].load_s
