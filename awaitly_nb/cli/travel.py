@@ -10,6 +10,7 @@ import ast
 import json
 import os
 import platform
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -268,6 +269,7 @@ def what_it_was_made_with(notebook: Path) -> dict[str, Any]:  # Any: plain JSON 
 
 def _versions(cells: Iterable[CodeCell]) -> dict[str, str]:
     """Return the installed version of each package that a notebook imports, by distribution."""
+    from awaitly_nb.keys import distributions_of
     from awaitly_nb.plans import without_magics
 
     modules: set[str] = set()
@@ -279,8 +281,7 @@ def _versions(cells: Iterable[CodeCell]) -> dict[str, str]:
                     modules.update(alias.name.partition(".")[0] for alias in node.names)
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     modules.add(node.module.partition(".")[0])
-    known = metadata.packages_distributions() if modules else {}
-    names = {name for module in modules for name in known.get(module, ())}
+    names = {name for module in modules - sys.stdlib_module_names for name in distributions_of(module)}
     return {name: metadata.version(name) for name in sorted(names)}
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.keys.imports import after_imports as after_imports
     from awaitly_nb.keys.origin import (
+        distributions_of as distributions_of,
         import_label as import_label,
         is_user_class as is_user_class,
         is_user_function as is_user_function,
@@ -82,7 +83,7 @@ else:
             "generators": "GENERATORS GlobalGenerator generator_states seeded_as",
             "graph": "class_digest code_mark function_digest",
             "imports": "after_imports",
-            "origin": "import_label is_user_class is_user_function is_user_module package_version",
+            "origin": "distributions_of import_label is_user_class is_user_function is_user_module package_version",
             "parts": "CellRead Part Parts cell_parts part_digest part_outline read_cell read_names step_parts",
             "settings": "LIBRARY_SETTINGS LibrarySettings",
             "traces": "Tracer apply_traces begin_traces changed_traces end_traces register_tracer",

@@ -17,6 +17,7 @@ from awaitly_nb.installed import is_installed_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from importlib.metadata import Distribution
 
 __all__ = []
 
@@ -136,7 +137,7 @@ def package_version(top: str) -> str | None:
     written = _written_version(top)
     if written is not None:
         return written
-    for name in sorted(_distributions().get(top, ())):
+    for name in distributions_of(top):
         with suppress(metadata.PackageNotFoundError):
             return metadata.version(name)
     return None
@@ -165,8 +166,27 @@ def _written_version(top: str) -> str | None:
     return None
 
 
+def distributions_of(top: str) -> list[str]:
+    """Return the names of the installed distributions that have a top module of this name."""
+    return sorted({found.name for found in _distributions().get(top, ())})
+
+
 @lru_cache(maxsize=1)
-def _distributions() -> Mapping[str, list[str]]:
+def _distributions() -> Mapping[str, list[Distribution]]:
+    """Return what `importlib.metadata.packages_distributions` does, which makes a path of every file of all of them."""
     from importlib import metadata
 
-    return metadata.packages_distributions()
+    tops: dict[str, list[Distribution]] = {}
+    for found in metadata.distributions():
+        for top in set((found.read_text("top_level.txt") or "").split()) or _recorded(found):
+            tops.setdefault(top, []).append(found)
+    return tops
+
+
+def _recorded(found: Distribution) -> set[str]:
+    """Return the top modules of a distribution by the list of its files."""
+    tops = set()
+    for row in (found.read_text("RECORD") or "").splitlines():
+        first, separator, _ = row.partition(",")[0].partition("/")
+        tops.add(first if separator or not first.endswith((".py", ".so", ".pyd")) else first.partition(".")[0])
+    return {top for top in tops if top.isidentifier()}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,6 +25,7 @@ from awaitly_nb.errors import AwaitlyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from hashlib import _Hash as Hash
     from pathlib import Path
     from types import TracebackType
 
@@ -37,7 +39,6 @@ _SIGNATURE, _KEY, _LENGTH = 64, 32, 8
 _TRAILER = _SIGNATURE + _KEY + _LENGTH + len(_MAGIC)
 _MOST_MANIFEST = 64 << 20
 _SLICE = 1 << 20
-_PIECE = 1 << 18
 _FORMAT = 1
 _FLUSH_FROM = 32 << 20
 
@@ -64,6 +65,7 @@ class BundleWriter:
         self._blobs: list[list[Any]] = []  # Any: size and digest
         self._file: BinaryIO | None = None
         self._written = 0
+        self._hashing = ThreadPoolExecutor(1)
 
     def __enter__(self) -> BundleWriter:
         descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
@@ -72,6 +74,7 @@ class BundleWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._hashing.shutdown()
         if self._file is not None and not self._file.closed:
             self._file.close()
             self._temporary.unlink(missing_ok=True)
@@ -83,16 +86,26 @@ class BundleWriter:
         for part in parts:
             view = memoryview(part).cast("B")
             size += view.nbytes
-            for start in range(0, view.nbytes, _PIECE):
-                # What was just read to be hashed is still in the processor's cache when it is written.
-                piece = view[start : start + _PIECE]
-                digest.update(piece)
-                self._file.write(piece)
-                self._written += piece.nbytes
-                if self._written >= _FLUSH_FROM:
-                    self._begin_to_flush()
+            for start in range(0, view.nbytes, _SLICE):
+                self._append(view[start : start + _SLICE], digest)
         self._blobs.append([size, digest.hexdigest()])
         return len(self._blobs) - 1
+
+    def _append(self, piece: memoryview, digest: Hash) -> None:
+        assert self._file is not None
+        if piece.nbytes < _SLICE:
+            digest.update(piece)
+            self._file.write(piece)
+        else:
+            # Hashed by a thread while it is written: each takes about as long as the other.
+            hashed = self._hashing.submit(digest.update, piece)
+            try:
+                self._file.write(piece)
+            finally:
+                hashed.result()
+        self._written += piece.nbytes
+        if self._written >= _FLUSH_FROM:
+            self._begin_to_flush()
 
     def _begin_to_flush(self) -> None:
         """Have the disk begin while the rest is still being hashed, instead of all at the end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import importlib.metadata
 import json
 import sys
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from awaitly_nb.keys import Part, Parts, cell_parts, diff, nearest, step_parts
+from awaitly_nb.keys import Part, Parts, cell_parts, diff, distributions_of, nearest, step_parts
 from awaitly_nb.keys.origin import package_version
 
 SOURCE = """
@@ -399,3 +399,10 @@ def test_secrets_count_and_are_neither_stored_nor_shown(kernel, name):
     for text in (json.dumps(one.to_data()), json.dumps(two.to_data()), *lines):
         assert "hunter" not in text
     assert parts("hunter2") == one
+
+
+def test_the_distributions_of_a_package_are_those_that_the_standard_library_tells():
+    told = importlib.metadata.packages_distributions()
+    assert {"numpy", "dateutil"} <= told.keys()  # one of its own name, and one that is called python-dateutil
+    assert {top: distributions_of(top) for top in told} == {top: sorted(set(names)) for top, names in told.items()}
+    assert distributions_of("nowhere_at_all") == []
