@@ -1,9 +1,10 @@
 """Marks for JupyterLab: what each cell of the page would do, and what it did, told over a comm.
 
 The kernel opens the comm at `%load_ext awaitly_nb`, and a page that is loaded later opens one to the kernel it finds.
-The page sends the text of its cells, saved or not, and gets one mark for each; while a cell runs and when it has ended,
-its mark is sent by itself. While the sidebar is in sight, the panel is drawn there, and its messages go over the same
-comm. Nothing is written into the notebook. What cells would do is the plan's to say.
+The page sends the text of its cells, saved or not, and gets one mark for each. Both remember what they told each other:
+after a keystroke one text goes one way, and the marks that are others now come back. While a cell runs and when it has
+ended, its mark is sent by itself. While the sidebar is in sight, the panel is drawn there, and its messages go over the
+same comm. Nothing is written into the notebook. What cells would do is the plan's to say.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ class _Running:
 
 
 class _Page:
-    """One page: its comm, and the panel of its sidebar while that is in sight.
+    """One page: its comm, what was told over it, and the panel of its sidebar while that is in sight.
 
     Parameters
     ----------
@@ -173,6 +174,45 @@ class _Page:
         self.comm = comm
         self.token = secrets.token_hex(8)
         self._panel: Panel | None = None
+        self._seq: object = None
+        self._order: list[str] = []
+        self._sources: dict[str, str] = {}
+        self._told: dict[str, Any] = {}
+        self._marks: dict[str, CellMark] = {}
+
+    def take(self, data: Mapping[str, Any]) -> bool:  # Any: plain JSON data
+        """Take note of all texts, or of those that changed since a message which is named; return whether that came."""
+        base, seq = data.get("base"), data.get("seq")
+        if base is None:
+            self._order, self._sources, self._marks, self._told = [cell["id"] for cell in data["cells"]], {}, {}, {}
+        elif base != self._seq:
+            return False
+        self._seq = seq
+        self._sources.update((cell["id"], cell["source"]) for cell in data["cells"])
+        if "order" in data:
+            self._order = data["order"]
+            # What is gone is told anew if it comes back.
+            self._sources = {name: self._sources[name] for name in self._order if name in self._sources}
+            self._marks = {name: self._marks[name] for name in self._order if name in self._marks}
+        return True
+
+    @property
+    def cells(self) -> tuple[PageCell, ...]:
+        """Its code cells in order."""
+        return tuple(PageCell(id=name, source=self._sources[name]) for name in self._order if name in self._sources)
+
+    def news(self, marks: Mapping[str, CellMark], others: Mapping[str, Any]) -> dict[str, Any]:  # Any: plain JSON data
+        """Return the marks that are not those which it has, and of the rest of an answer what it was not told yet."""
+        changed = {name: mark.to_data() for name, mark in marks.items() if self._marks.get(name) != mark}
+        told = {name: value for name, value in others.items() if name not in self._told or self._told[name] != value}
+        self._marks.update(marks)
+        self._told.update(told)
+        return {"marks": changed, **told}
+
+    def tell_mark(self, name: str, mark: CellMark, source: str | None = None) -> None:
+        """Send it the mark of a cell that begins or has ended, which it shows in place of any other."""
+        self._marks.pop(name, None)
+        self.send({"type": "mark", "id": name, "mark": mark.to_data(), "source": source})
 
     def send(self, message: dict[str, Any], buffers: Sequence[bytes] = ()) -> None:  # Any: plain JSON data
         """Send it one message."""
@@ -267,9 +307,9 @@ class Lab:
             self.cells = ()
         page.close_panel()
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _tell_mark(self, name: str, mark: CellMark, source: str | None = None) -> None:
         for page in tuple(self._pages):
-            page.send(message)
+            page.tell_mark(name, mark, source)
 
     def _receive(self, page: _Page, message: Any) -> None:
         match message:
@@ -280,12 +320,15 @@ class Lab:
                 answer = self._answers[kind]
             case _:
                 return  # any output of the page can send what it likes
+        if kind == "cells" and not page.take(data):
+            page.send({"type": "hello"})  # a message was lost, so all has to be told again
+            return
         # A page may ask on a thread of its own (subshells): the names of a cell that runs are not to be read meanwhile.
         if self._running is not None and kind in {"cells", "invalidate"}:
             page.send({"type": "busy"})
             return
         try:
-            page.send({"type": kind, **answer(self, data)})
+            page.send({"type": kind, **answer(self, page, data)})
         except Exception as exc:  # noqa: BLE001 - the session is the user's; whatever fails, the page waits for an answer
             if not isinstance(exc, AwaitlyError):
                 _log.exception("a question of the page cannot be answered")
@@ -293,19 +336,14 @@ class Lab:
 
     # -- what the page asks
 
-    def _cells(self, data: dict[str, Any]) -> dict[str, Any]:
-        cells = [PageCell(id=cell["id"], source=cell["source"]) for cell in data["cells"]]
-        self.cells = tuple(cells)
+    def _cells(self, page: _Page, data: dict[str, Any]) -> dict[str, Any]:
+        cells = self.cells = page.cells
         ran = {name: source for name, (source, _) in self._ran.items()}
         foreseen = self._foresee(self._shell, cells, ran, auto=self._is_auto)
         marks = {cell.id: self._settled(cell, foreseen.marks[cell.id]) for cell in cells}
-        return {
-            "marks": {name: mark.to_data() for name, mark in marks.items()},
-            "plan": self._to_run(cells, marks, foreseen.feeds),
-            "feeds": foreseen.feeds,
-            "auto": self._is_auto,
-            "seq": data.get("seq"),
-        }
+        plan = self._to_run(cells, marks, foreseen.feeds)
+        told = page.news(marks, {"plan": plan, "feeds": foreseen.feeds, "auto": self._is_auto})
+        return {**told, "seq": data.get("seq")}
 
     @property
     def _is_auto(self) -> bool:
@@ -316,9 +354,12 @@ class Lab:
     ) -> list[str]:
         """Return the cells that would compute, and those that feed them and have not run here as they are."""
         chosen = {cell.id for cell in cells if marks[cell.id].state in _RUNS}
+        fed: dict[str, list[str]] = {}
+        for source, target in feeds:
+            fed.setdefault(source, []).append(target)
         for cell in reversed(cells):
             is_here = self._ran.get(cell.id, ("",))[0] == cell.source
-            if not is_here and any(source == cell.id and target in chosen for source, target in feeds):
+            if not is_here and not chosen.isdisjoint(fed.get(cell.id, ())):
                 chosen.add(cell.id)
         return [cell.id for cell in cells if cell.id in chosen]
 
@@ -331,10 +372,10 @@ class Lab:
         is_settled = did.state in {"failed", "uncached"} or mark.state in {"cached", "unknown"}
         return did if is_settled and did.state != "live" else mark
 
-    def _why(self, data: dict[str, Any]) -> dict[str, Any]:
+    def _why(self, _page: _Page, data: dict[str, Any]) -> dict[str, Any]:
         return {"id": data.get("id"), "text": str(manage.why(data["name"]))}
 
-    def _invalidate(self, data: dict[str, Any]) -> dict[str, Any]:
+    def _invalidate(self, _page: _Page, data: dict[str, Any]) -> dict[str, Any]:
         cell = PageCell(id=data["id"], source=data["source"])
         try:
             read = Cell(self._shell, cell.line or "", cell.body)
@@ -343,15 +384,15 @@ class Lab:
         removed = read.key is not None and manage.remove(_literal(read.key)).removed
         return {"id": cell.id, "removed": removed}
 
-    def _recompute(self, data: dict[str, Any]) -> dict[str, Any]:
+    def _recompute(self, _page: _Page, data: dict[str, Any]) -> dict[str, Any]:
         self._recomputed.add(data["id"])
         return {"id": data["id"]}
 
-    def _undo(self, _data: dict[str, Any]) -> dict[str, Any]:
+    def _undo(self, _page: _Page, _data: dict[str, Any]) -> dict[str, Any]:
         restored = next((n for page in self._pages if (n := page.undo())), 0)
         return {"restored": restored or manage.undo()}
 
-    def _auto(self, data: dict[str, Any]) -> dict[str, Any]:
+    def _auto(self, _page: _Page, data: dict[str, Any]) -> dict[str, Any]:
         if self._mode is None:
             raise MisuseError("automatic mode needs the magics: %load_ext awaitly_nb")
         self._mode.on = data["on"]
@@ -407,7 +448,7 @@ class Lab:
             seconds=known[1].seconds if known else None,
             began_at=self._running.began,
         )
-        self._tell({"type": "mark", "id": text.id, "mark": mark.to_data()})
+        self._tell_mark(text.id, mark)
 
     def after_cell(self, result: Any) -> None:  # Any: as above
         """Mark a cell that has ended; IPython calls this."""
@@ -416,7 +457,7 @@ class Lab:
             return
         mark = _mark_of(running, failed=not result.success, seconds=self._clock() - running.began)
         self._ran[running.text.id] = (running.text.source, mark)
-        self._tell({"type": "mark", "id": running.text.id, "mark": mark.to_data(), "source": running.text.source})
+        self._tell_mark(running.text.id, mark, running.text.source)
 
     def handle_event(self, event: ev.Event) -> None:
         """Note what the engine says of the cell that runs."""
@@ -444,7 +485,8 @@ _TEXTS: Final = {
     "undo": (),
     "auto": (),
 }
-"""What each message holds beside its type: members that are text; and the cells of one."""
+"""What each message holds beside its type: members that are text; and in one the cells whose text is another one now,
+and the ids of all in order where that is another one."""
 
 
 def _is_ours(kind: str, data: Mapping[str, Any]) -> bool:
@@ -453,10 +495,17 @@ def _is_ours(kind: str, data: Mapping[str, Any]) -> bool:
         return False
     if kind == "auto":
         return isinstance(data.get("on"), bool)
-    cells = data.get("cells") if kind == "cells" else []
-    return isinstance(cells, list) and all(
-        isinstance(cell, dict) and isinstance(cell.get("id"), str) and isinstance(cell.get("source"), str)
-        for cell in cells
+    if kind != "cells":
+        return True
+    cells, order = data.get("cells"), data.get("order", [])
+    return (
+        isinstance(cells, list)
+        and all(
+            isinstance(cell, dict) and isinstance(cell.get("id"), str) and isinstance(cell.get("source"), str)
+            for cell in cells
+        )
+        and isinstance(order, list)
+        and all(isinstance(name, str) for name in order)
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from awaitly_nb.plans.statics import bound_by, chain_of, changed_by, root_of
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
-__all__ = ["Effects", "aliases", "closure"]
+__all__ = ["Effects", "aliases", "aliases_in", "closure", "text_of"]
 
 _PASS_ON = frozenset(
     {"reversed", "enumerate", "zip", "sorted", "list", "tuple", "iter", "next", "values", "items", "get"}
@@ -57,21 +58,11 @@ class Effects:
 
     def of_cell(self, tree: ast.Module) -> set[str]:
         """Return the names of what a cell may change in place."""
-        return self._changed(tree.body)
+        return self._changed(tree)
 
-    def _changed(self, body: Iterable[ast.AST]) -> set[str]:
-        statements = list(body)
-        changed = {name for statement in statements for name in changed_by(statement)}
-        for statement in statements:
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Call):
-                    changed |= self._by_call(node)
-        joined: dict[str, set[str]] = {}
-        # What is only put into another object is not changed with it: `self.rows = rows`.
-        for name, other in aliases(statements, held=False):
-            joined.setdefault(name, set()).add(other)
-            joined.setdefault(other, set()).add(name)
-        return closure(changed, joined)
+    def _changed(self, owner: ast.Module | Function) -> set[str]:
+        told = text_of(owner)
+        return closure(told.changed.union(*map(self._by_call, told.calls)), told.joined)
 
     def _by_call(self, call: ast.Call) -> set[str]:
         chain = chain_of(call.func)
@@ -101,17 +92,65 @@ class Effects:
         known = self._known.get(id(function))
         if known is None:
             known = self._known[id(function)] = _Inside()  # what calls itself changes nothing more by that
-            body = [function.body] if isinstance(function, ast.Lambda) else function.body
-            arguments = function.args
-            every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
-            parameters = {one.arg for one in every if one is not None}
-            inner = [one for node in body for one in ast.walk(node)]
-            declared = {name for one in inner if isinstance(one, ast.Global) for name in one.names}
-            own = {name for node in body for name in bound_by(node)} - declared
-            changed = self._changed(body) | declared
+            parameters, declared, own = _names_in(function)
+            changed = self._changed(function) | declared
             known.parameters = changed & parameters
             known.outside = changed - parameters - own
         return known
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What the text of a cell, or of a function, says by itself, whatever its names stand for.
+
+    Attributes
+    ----------
+    changed
+        Names of objects that its statements change in place.
+    calls
+        The calls in it.
+    joined
+        Of each name the others that reach the same object. What is only put into another object is not changed with
+        it: `self.rows = rows`.
+    """
+
+    changed: frozenset[str]
+    calls: tuple[ast.Call, ...]
+    joined: dict[str, set[str]]
+
+
+# A page asks for the plan at each pause of the typing, and the trees of all cells but one are those of before.
+@lru_cache(maxsize=4096)
+def text_of(owner: ast.Module | Function) -> Text:
+    """Return what a cell or a function says."""
+    body: list[ast.AST] = [owner.body] if isinstance(owner, ast.Lambda) else list(owner.body)
+    joined: dict[str, set[str]] = {}
+    for name, other in aliases(body, held=False):
+        joined.setdefault(name, set()).add(other)
+        joined.setdefault(other, set()).add(name)
+    return Text(
+        frozenset(name for statement in body for name in changed_by(statement)),
+        tuple(node for statement in body for node in ast.walk(statement) if isinstance(node, ast.Call)),
+        joined,
+    )
+
+
+@lru_cache(maxsize=4096)
+def aliases_in(tree: ast.Module) -> tuple[tuple[str, str], ...]:
+    """Return the `aliases` of a cell."""
+    return tuple(aliases(tree.body))
+
+
+@lru_cache(maxsize=4096)
+def _names_in(function: Function) -> tuple[set[str], set[str], set[str]]:
+    """Return a function's parameters, the names that it declares global, and those that are its own."""
+    body: list[ast.AST] = [function.body] if isinstance(function, ast.Lambda) else list(function.body)
+    arguments = function.args
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
+    inner = [one for node in body for one in ast.walk(node)]
+    declared = {name for one in inner if isinstance(one, ast.Global) for name in one.names}
+    own = {name for node in body for name in bound_by(node)} - declared
+    return {one.arg for one in every if one is not None}, declared, own
 
 
 def aliases(body: Iterable[ast.AST], *, held: bool = True) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from datetime import UTC, datetime
@@ -199,8 +200,6 @@ def _found(name: str, folder: str) -> str | None:
 
 def _module(name: str, folder: str) -> Statics | None:
     """Return what the file of a module of the user's says; None for installed ones, and for what is not found."""
-    import ast
-
     top, *rest = name.split(".")
     origin = _found(top, folder)
     if origin is None:
@@ -209,6 +208,15 @@ def _module(name: str, folder: str) -> Statics | None:
     for part in rest:
         path = path.parent / part
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _statics(path, (found.st_size, found.st_mtime_ns, found.st_ino))
+
+
+@lru_cache(maxsize=64)
+def _statics(path: Path, _stamp: tuple[int, ...]) -> Statics | None:
     try:
         source = path.read_text(encoding="utf-8")
         return read_statics(ast.parse(source), source)

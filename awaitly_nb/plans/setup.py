@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -33,19 +35,15 @@ class Setup:
     def add(self, tree: ast.Module) -> None:
         """Add the statements of one cell."""
         for statement in tree.body:
-            for name, known in known_by(statement).items():
+            told = _told(statement)
+            for name, shown in told.known:
                 self._constants.pop(name, None)
                 self._setters.pop(name, None)
-                if isinstance(known, Constant | Imported):
-                    self._constants[name] = repr(known)
-            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-                if any(_settings(statement)):
-                    self._setters[statement.name] = tree_digest([statement])
-                continue
-            if isinstance(statement, ast.ClassDef | ast.With):
-                continue  # what a `with` sets, it sets back
-            for setting in self._made_by(statement):
-                slot = _slot(setting)
+                if shown:
+                    self._constants[name] = shown
+            self._setters.update(told.setter)
+            by_setters = (_slot(call) for name, call in told.calls if name in self._setters)
+            for slot in (*told.slots, *by_setters):
                 self._calls.pop(slot, None)  # it counts at its latest place
                 self._calls[slot] = self._digest(statement)
 
@@ -57,12 +55,6 @@ class Setup:
         """Return what was set up last, as a reader knows it; "" for nothing."""
         return next(reversed(self._calls), "")
 
-    def _made_by(self, statement: ast.stmt) -> Iterator[ast.AST]:
-        yield from _settings(statement)
-        for node in ast.walk(statement) if self._setters else ():
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._setters:
-                yield node
-
     def _digest(self, statement: ast.stmt) -> str:
         hasher = blake2b(tree_digest([statement]).encode(), digest_size=8)
         for node in ast.walk(statement):
@@ -72,6 +64,38 @@ class Setup:
                     return ""  # the text does not tell its value
                 hasher.update(f"{node.id}={known};".encode("utf-8", "surrogatepass"))
         return hasher.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """What a statement says by itself: what it binds, and what it may set up.
+
+    `known` are names, with what is shown of a literal or an import; `setter` is the function that it defines, if
+    calling that sets up the session; `slots` are what it sets; and `calls` set something if they are of a setter.
+    """
+
+    known: tuple[tuple[str, str], ...]
+    setter: tuple[tuple[str, str], ...] = ()
+    slots: tuple[str, ...] = ()
+    calls: tuple[tuple[str, ast.Call], ...] = ()
+
+
+# As with `effects.text_of`: trees stay, and are asked about at each pause of the typing.
+@lru_cache(maxsize=8192)
+def _told(statement: ast.stmt) -> _Statement:
+    known = tuple(
+        (name, repr(one) if isinstance(one, Constant | Imported) else "") for name, one in known_by(statement).items()
+    )
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        return _Statement(known, ((statement.name, tree_digest([statement])),) if any(_settings(statement)) else ())
+    if isinstance(statement, ast.ClassDef | ast.With):
+        return _Statement(known)  # what a `with` sets, it sets back
+    calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    return _Statement(
+        known,
+        slots=tuple(map(_slot, _settings(statement))),
+        calls=tuple((call.func.id, call) for call in calls if isinstance(call.func, ast.Name)),
+    )
 
 
 def setup_of(trees: Iterable[ast.Module | None]) -> tuple[str, ...]:

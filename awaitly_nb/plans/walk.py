@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from awaitly_nb.keys import outline_diff, part_outline
-from awaitly_nb.plans.effects import Effects, aliases, closure
+from awaitly_nb.plans.effects import Effects, aliases_in, closure, text_of
 from awaitly_nb.plans.setup import Setup
 from awaitly_nb.plans.statics import Constant, Definition, Imported, Statics, root_of
 
@@ -230,13 +230,45 @@ def walk(
         Fingerprints of variables that are there before the first cell, as in a living kernel.
     """
     steps = _Walk(history, checks)
-    steps.names.update({name: Value(digest) for name, digest in (known or {}).items()})
+    for name, digest in (known or {}).items():
+        steps.names[name] = Value(digest)
     return [steps.cell(cell) for cell in cells], steps.edges
+
+
+class _Names(dict[str, Symbol]):
+    """Names with what is known of them; of a class also its attributes, as `Report.currency`.
+
+    Attributes
+    ----------
+    classes
+        Those that stand for a class in the text.
+    attributes
+        Of each name, the dotted names that begin with it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes: dict[str, ast.ClassDef] = {}
+        self.attributes: dict[str, set[str]] = {}
+
+    def __setitem__(self, name: str, symbol: Symbol) -> None:
+        super().__setitem__(name, symbol)
+        self.classes.pop(name, None)
+        if isinstance(symbol, Definition) and isinstance(symbol.node, ast.ClassDef):
+            self.classes[name] = symbol.node
+        owner, dot, _ = name.partition(".")
+        if dot:
+            self.attributes.setdefault(owner, set()).add(name)
+
+    def drop(self, name: str) -> None:
+        """Forget a name, if it is there."""
+        self.pop(name, None)
+        self.classes.pop(name, None)
 
 
 class _Walk:
     def __init__(self, history: History, checks: Checks) -> None:
-        self.names: dict[str, Symbol] = {}
+        self.names = _Names()
         self.edges: list[Edge] = []
         self._history = history
         self._checks = checks
@@ -256,7 +288,7 @@ class _Walk:
         self._leave(cell, plan, record)
         if cell.tree is not None:
             self._setup.add(cell.tree)
-        for name, other in () if cell.tree is None else aliases(cell.tree.body):
+        for name, other in () if cell.tree is None else aliases_in(cell.tree):
             self._aliases.setdefault(name, set()).add(other)
             self._aliases.setdefault(other, set()).add(name)
         for name in (*cell.statics.bound, *cell.statics.changed):
@@ -574,7 +606,7 @@ class _Walk:
                 self._forget(name)
                 self.names[name] = made(name)
         for name in statics.deleted:
-            self.names.pop(name, None)
+            self.names.drop(name)
         if plan.state == "live" and (statics.dynamic or statics.starred):
             why = statics.dynamic or f"`from {statics.starred[0]} import *` may bind any name"
             self._anything = f"cell {cell.index}: {why}"
@@ -583,9 +615,7 @@ class _Walk:
         """Return the names of what a cell that runs may change in place, by all names that may reach it."""
         changed = {*cell.statics.changed, *(() if record is None else record.changed)}
         if cell.tree is not None:
-            nodes = [one.node for one in self.names.values() if isinstance(one, Definition)]
-            classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
-            changed |= Effects(self._function, classes).of_cell(cell.tree)
+            changed |= Effects(self._function, self.names.classes.values()).of_cell(cell.tree)
         return closure([name for name in changed if not self._is_immutable(name)], self._aliases) | changed
 
     def _function(self, name: str) -> ast.AST | None:
@@ -602,8 +632,8 @@ class _Walk:
 
     def _forget(self, name: str) -> None:
         """Forget what is known of the attributes of a class that is bound anew, or changes."""
-        for other in [other for other in self.names if other.startswith(f"{name}.")]:
-            del self.names[other]
+        for other in self.names.attributes.pop(name, ()):
+            self.names.drop(other)
 
     def _leave_process(self, cell: CellText, plan: CellPlan, record: CellRecord | None) -> None:
         """Follow generators and settings, which cells leave to each other without a name."""
@@ -624,8 +654,7 @@ class _Walk:
 
     def _may_draw(self, cell: CellText) -> bool:
         """Tell whether a cell calls what may draw: anything but builtins, and the standard library without `random`."""
-        calls = [node for node in ast.walk(cell.tree or ast.Module([], [])) if isinstance(node, ast.Call)]
-        for call in calls:
+        for call in () if cell.tree is None else text_of(cell.tree).calls:
             name = root_of(call.func)
             symbol = cell.statics.known.get(name) or self.names.get(name)
             if isinstance(symbol, Imported):
@@ -681,7 +710,7 @@ class _Walk:
             if isinstance(self.names.get(name), Definition) and not told:
                 self.names[name] = Unknown(f"what {cell.name} changes of {name} is known to a run only")
         for name in record.deleted:
-            self.names.pop(name, None)
+            self.names.drop(name)
 
     def _told(self, cell: CellText, plan: CellPlan, name: str) -> str:
         if plan.state == "unknown":

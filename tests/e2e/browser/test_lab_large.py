@@ -9,13 +9,22 @@ from tests.e2e.browser.marks import LOAD, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
-# Marks are right within 300 ms of an edit on a quiet machine; tests share theirs with kernels, a server and a browser.
-SOON_MS = 3000
+# Marks are right within 300 ms of an edit on a quiet machine, which is not for a test to say. What it says: how much
+# longer 500 cells take than three, and what is sent for one keystroke.
+TIMES_AS_LONG = 4
 
-# Edits a cell, and returns the milliseconds until another one that reads it has this state.
+# Edits a cell; returns its own mark right after the keystroke, the milliseconds until another one that reads it has
+# this state, and of each question to the kernel meanwhile the number of texts in it.
 EDITED = """async ([number, source, other, state]) => {
-    const cells = window.jupyterapp.shell.currentWidget.content.widgets;
+    const panel = window.jupyterapp.shell.currentWidget;
+    const cells = panel.content.widgets;
     const node = cells[other].node;
+    const texts = [];
+    const heard = (_, { msg, direction }) => {
+        const told = msg.header.msg_type === "comm_msg" && direction === "send" ? msg.content.data : {};
+        if (told.type === "cells") texts.push(told.cells.length);
+    };
+    panel.sessionContext.session.kernel.anyMessage.connect(heard);
     const right = new Promise(resolve => new MutationObserver((_, observer) => {
         if (node.dataset.awaitly !== state) return;
         observer.disconnect();
@@ -25,13 +34,22 @@ EDITED = """async ([number, source, other, state]) => {
     cells[number].model.sharedModel.setSource(source);
     const own = cells[number].node.dataset.awaitly;
     await right;
-    return [own, performance.now() - began];
+    panel.sessionContext.session.kernel.anyMessage.disconnect(heard);
+    return [own, performance.now() - began, texts];
 }"""
 
 
-def edited(page, number, source, other, state):
-    """Edit a cell; return its own mark right after the keystroke, and when the other one's mark was right."""
-    return page.page.evaluate(EDITED, [number, source, other, state])
+def edits(page, settled):
+    """Edit cell 1 and take it back, a few times; return the median of the milliseconds until cell 3 was right."""
+    took = []
+    for number in range(5):
+        for value, state in ((10 + number, "stale"), (1, settled)):
+            told = page.page.evaluate(EDITED, [1, f"%%awaitly c1\nc1 = {value}", 3, state])
+            assert told[0] == "stale", "at the keystroke its own mark"
+            assert told[2] == [1], "and the kernel is told that text, and no other"
+            took.append(told[1])
+    print(f"ms until the marks of {len(page.states())} cells were right:", sorted(map(round, took)))
+    return sorted(took)[len(took) // 2]
 
 
 def test_marks_of_five_hundred_windowed_cells(open_lab):
@@ -52,15 +70,7 @@ def test_marks_of_five_hundred_windowed_cells(open_lab):
             i => window.jupyterapp.shell.currentWidget.content.widgets[i].node.dataset.awaitly === "stored")"""
     )
 
-    # At the keystroke its own mark, and soon after those of the cells that read it.
-    took = []
-    for number in range(4):
-        own, ms = edited(page, 1, f"%%awaitly c1\nc1 = {10 + number}", 3, "stale")
-        assert own == "stale"
-        back = edited(page, 1, "%%awaitly c1\nc1 = 1", 3, "stored")
-        took += [ms, back[1]]
-    print("ms until the marks of 500 cells were right:", [round(ms) for ms in took])
-    assert sorted(took)[len(took) // 2] < SOON_MS
+    took = edits(page, "stored")
 
     # A cell that comes into sight has its mark.
     page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(480, 'center')")
@@ -73,14 +83,8 @@ def test_marks_of_five_hundred_windowed_cells(open_lab):
     )
     assert lab.page.locator(attached).count() < 400, "and not all the others"
 
-
-def test_marks_are_right_soon_after_an_edit(open_lab):
-    page = Page(open_lab(notebook(LOAD, "%%awaitly a\na = 1", "%%awaitly b\nb = a + 1")))
-    page.lab.run_all()
-    page.expect("live", "stored", "stored")
-    took = []
-    for number in range(5):
-        took.append(edited(page, 1, f"%%awaitly a\na = {2 + number}", 2, "stale")[1])
-        took.append(edited(page, 1, "%%awaitly a\na = 1", 2, "stored")[1])
-    print("ms until the marks were right:", [round(ms) for ms in took])
-    assert sorted(took)[len(took) // 2] < SOON_MS
+    small = Page(open_lab(notebook(*sources[:4]), name="small"))
+    small.lab.run_all()
+    small.expect("live", "hit", "hit", "hit")
+    small.lab.wait_idle()
+    assert took < TIMES_AS_LONG * edits(small, "hit")

@@ -301,6 +301,60 @@ def test_a_bare_cell_is_called_by_what_it_makes(page, run):
     assert page.sent[-1]["mark"]["name"] == "total"
 
 
+def test_after_an_edit_one_text_is_told_and_only_the_marks_that_differ_come_back(page, run):
+    run("a", RAW)
+    run("b", TOTAL)
+    texts = {"x": "import math", "a": RAW, "b": TOTAL}
+    first = page.ask(type="cells", cells=cells(**texts), seq=1)
+    assert {name: mark["state"] for name, mark in first["marks"].items()} == {"x": "live", "a": "stored", "b": "stored"}
+    again = page.ask(type="cells", cells=[], base=1, seq=2)
+    assert again == {"type": "cells", "marks": {}, "seq": 2}
+    edited = page.ask(type="cells", cells=cells(a=RAW.replace("3", "4")), base=2, seq=3)
+    assert {name: mark["state"] for name, mark in edited["marks"].items()} == {"a": "stale", "b": "stale"}
+    assert edited["plan"] == ["a", "b"]
+    assert "feeds" not in edited
+    moved = page.ask(type="cells", cells=cells(a=RAW, c=TOTAL), order=["a", "b", "c"], base=3, seq=4)
+    assert {name: mark["state"] for name, mark in moved["marks"].items()} == {
+        "a": "stored",
+        "b": "stored",
+        "c": "cached",
+    }
+    assert moved["plan"] == []
+    # A cell that comes back is marked anew, and so is one that ran meanwhile.
+    assert list(page.ask(type="cells", cells=cells(x="import math"), order=["x", "a"], base=4, seq=5)["marks"]) == ["x"]
+    assert list(page.ask(type="cells", cells=cells(b=TOTAL), order=["a", "b"], base=5, seq=6)["marks"]) == ["b"]
+    run("a", RAW)
+    assert list(page.ask(type="cells", cells=[], base=6, seq=7)["marks"]) == ["a"]
+
+
+def test_where_a_message_was_lost_the_page_tells_all_again(page, run):
+    run("a", RAW)
+    page.ask(type="cells", cells=cells(a=RAW), seq=1)
+    assert page.ask(type="cells", cells=[], base=2, seq=3) == {"type": "hello"}
+    assert list(page.ask(type="cells", cells=cells(a=RAW), seq=4)["marks"]) == ["a"]
+
+
+def test_what_a_busy_kernel_is_told_counts_later(page, lab, shell, run):
+    edited = RAW.replace("3", "4")
+    page.ask(type="cells", cells=cells(a=RAW, b=TOTAL), seq=1)
+    shell.ns["ask"] = lambda: page.ask(type="cells", cells=cells(b=edited), base=1, seq=2)
+    run("a", "answer = ask()")
+    assert shell.ns["answer"] == {"type": "busy"}
+    assert page.ask(type="cells", cells=[], base=2, seq=3)["marks"]["b"]["name"] == "raw"
+
+
+def test_a_text_that_did_not_change_is_not_read_again(shell, page):
+    from awaitly_nb.plans.effects import text_of
+
+    lab = Lab(shell.ip, foresee=foresee)
+    lab.add_page(page)
+    texts = {f"i{number}": f"%%awaitly r{number}\nr{number} = [{number}]" for number in range(100)}
+    page.ask(type="cells", cells=cells(**texts), seq=1)
+    read = text_of.cache_info().misses
+    page.ask(type="cells", cells=cells(i7="%%awaitly r7\nr7 = [-1]"), base=1, seq=2)
+    assert text_of.cache_info().misses == read + 1
+
+
 def test_five_hundred_cells_are_planned_and_marked_in_half_a_second(shell, page):
     """Of this process's own time, so that busy neighbours do not count; on an edit, as after a pause in the typing."""
     lab = Lab(shell.ip, foresee=foresee)

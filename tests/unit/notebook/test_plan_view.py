@@ -1,6 +1,7 @@
 """`%awaitly plan` and `%awaitly graph` in a shell."""
 
 import json
+import types
 
 import pytest
 
@@ -88,7 +89,10 @@ def test_what_the_page_has_counts_saved_or_not(shell, notebook, monkeypatch):
     lab.attach()
     try:
         page = [{"id": str(n), "source": source} for n, source in enumerate(["n = 5", *CELLS[1:]])]
-        lab._answers["cells"](lab, {"cells": page})
+        tell = []
+        quiet = types.SimpleNamespace(on_msg=tell.append, on_close=id, send=lambda *_, **__: None, close=lambda: None)
+        lab.add_page(quiet)
+        tell[0]({"content": {"data": {"type": "cells", "cells": page}}})
         plan = told(shell, "%awaitly plan")
         assert "saved or not" in plan.note
         assert [cell.state for cell in plan.cells] == ["live", "run", "depends"]

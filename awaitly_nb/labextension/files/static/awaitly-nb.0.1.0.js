@@ -121,6 +121,7 @@
       this.auto = false;
       this.asks = false; // whether the kernel was asked for the marks and has not answered
       this.asked = 0;
+      this.forget();
       this.shown = true;
       // One voice for all cells: a screen reader hears how a cell ended, and not each second of it.
       this.voice = element("div", { className: "awn-spoken" });
@@ -185,6 +186,14 @@
       };
       this.comm = comm;
       this.asks = false;
+      this.forget();
+    }
+
+    /** Nothing was told to this kernel yet. */
+    forget() {
+      this.texts = new Map(); // of each cell in order, as it was told last
+      this.order = [];
+      this.base = null; // number of the latest message, which the next one builds on
     }
 
     onStatus(status) {
@@ -221,6 +230,8 @@
     receive(data, buffers) {
       switch (data.type) {
         case "hello":
+          this.asks = false;
+          this.forget();
           this.ask(0);
           return;
         case "busy":
@@ -233,18 +244,18 @@
         case "mark":
           this.set(data.id, data.mark, data.source);
           if (data.mark.state !== "computing") this.voice.textContent = `${data.mark.name || "cell"}: ${this.words(data.mark)}`;
-          this.draw();
+          for (const cell of this.cells) if (cell.model.id === data.id) this.drawCell(cell);
+          this.changed();
           return;
         case "cells":
           this.asks = false;
           if (this.again) this.ask(0); // texts changed meanwhile; what was answered is right for those that did not
-          for (const [id, mark] of Object.entries(data.marks)) {
-            if (this.marks.get(id)?.mark.state !== "computing") this.set(id, mark, this.texts.get(id));
-          }
-          this.plan = new Set(data.plan);
-          this.feeds = data.feeds;
-          this.auto = data.auto;
-          this.draw();
+          // Only what is different now was sent; of the others the kernel has said so, too.
+          this.plan = data.plan ? new Set(data.plan) : this.plan;
+          this.feeds = data.feeds ?? this.feeds;
+          this.auto = data.auto ?? this.auto;
+          for (const cell of this.cells) this.settle(cell, data.marks[cell.model.id]);
+          this.changed();
           return;
         default: {
           if (data.of === "cells") this.asks = false;
@@ -256,6 +267,7 @@
 
     clear() {
       this.marks.clear();
+      this.counted = null;
       this.plan.clear();
       this.waiting.splice(0).forEach(({ resolve }) => resolve({ type: "error", text: "The kernel was restarted" }));
       this.draw();
@@ -263,6 +275,17 @@
 
     set(id, mark, source) {
       this.marks.set(id, { mark, source });
+      this.counted = null;
+    }
+
+    /** Take the mark that a cell has by the kernel's answer, which is the one of before where none came. */
+    settle(cell, mark) {
+      const { id } = cell.model;
+      const [known, source] = [this.marks.get(id), this.texts.get(id)];
+      if (known?.mark.state === "computing" || source === undefined || !(mark ?? known)) return;
+      if (!mark && known.source === source) return;
+      this.set(id, mark ?? known.mark, source);
+      this.drawCell(cell);
     }
 
     /** Ask for the marks of all cells, when the typing pauses. */
@@ -274,10 +297,15 @@
         this.again = this.asks;
         if (this.asks) return;
         this.asks = true;
-        const cells = this.cells.map((cell) => ({ id: cell.model.id, source: sourceOf(cell) }));
-        this.texts = new Map(cells.map((cell) => [cell.id, cell.source]));
+        const told = this.texts;
+        this.texts = new Map(this.cells.map((cell) => [cell.model.id, sourceOf(cell)]));
+        const cells = [...this.texts].filter(([id, source]) => told.get(id) !== source).map(([id, source]) => ({ id, source }));
+        const order = [...this.texts.keys()];
+        const isMoved = order.length !== this.order.length || order.some((id, place) => id !== this.order[place]);
+        this.order = order;
         this.asked += 1;
-        this.send({ type: "cells", cells, seq: this.asked });
+        this.send({ type: "cells", cells, ...(isMoved ? { order } : {}), base: this.base, seq: this.asked });
+        this.base = this.asked;
       }, pause);
     }
 
@@ -314,6 +342,7 @@
     }
 
     drawCell(cell) {
+      this.counted = null;
       const node = cell.node;
       const mark = this.shown ? this.markOf(cell) : null;
       let shown = node.querySelector(":scope > .jp-Cell-inputWrapper > .awn-mark");
@@ -371,8 +400,13 @@
       }
     }
 
-    /** What the plan says: which cells would run, and how long that may take. */
+    /** What the plan says: which cells would run, and how long that may take. Buttons and menus ask again and again. */
     get total() {
+      this.counted ??= this.count();
+      return this.counted;
+    }
+
+    count() {
       const marked = this.cells.map((cell) => ({ cell, mark: this.markOf(cell) })).filter(({ mark }) => mark);
       // The kernel's plan, with what was edited since: also the cells that leave what these read.
       const runs = marked.filter(({ cell, mark }) => STATES[mark.state].runs || this.plan.has(cell.model.id));
