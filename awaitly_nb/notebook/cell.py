@@ -48,7 +48,7 @@ from awaitly_nb.units import show_duration, show_when
 from awaitly_nb.workflow import run_step, run_step_async, standing_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from awaitly_nb.engine import Outcome
     from awaitly_nb.keys import CellRead
@@ -74,6 +74,9 @@ class Cell:
         The code below it.
     auto
         What automatic mode has to say on it, where the user typed no first line.
+    out_of_order
+        Returns what variables of these names, under this key, are otherwise than the order of the notebook would have
+        them; "" where they are not.
 
     Raises
     ------
@@ -90,8 +93,17 @@ class Cell:
         Its key; None where something it reads has no fingerprint.
     """
 
-    def __init__(self, shell: Shell, line: str, source: str, auto: AutoCell | None = None) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        line: str,
+        source: str,
+        auto: AutoCell | None = None,
+        *,
+        out_of_order: Callable[[Iterable[str], str], str] = lambda _names, _key: "",
+    ) -> None:
         self._began = time.perf_counter()
+        self._out_of_order = out_of_order
         self._shell = shell
         self._auto = auto
         self.body = read_body(shell, line if auto is None else None, source)
@@ -357,10 +369,11 @@ class Cell:
 
     def _finish(self, outcome: Outcome) -> None:
         outcome.result.unwrap()  # or raise what the cell raised
+        disorder = self._out_of_order(self._read.names, self.parts.key if self.parts is not None else "")
         if self._ran_first:
             show_badge(self._shell, f"ran {', '.join(self._ran_first)} first: what this cell reads cannot be stored")
         if outcome.hit:
-            self._finish_hit(outcome)
+            self._finish_hit(outcome, f"; out of order: {disorder}" if disorder else "")
             return
         if outcome.stored:
             # A hit in the next kernel imports and defines what this run did, and a value takes about as long to be read
@@ -402,7 +415,7 @@ class Cell:
     def _made_by_few(self) -> dict[str, Any] | None:  # Any: plain JSON data
         return self._made() if few(self._shell.user_ns, list(self.body.stores)) else None
 
-    def _finish_hit(self, outcome: Outcome) -> None:
+    def _finish_hit(self, outcome: Outcome, disorder: str) -> None:
         assert self._restored is not None
         cell = self._restored[CELL]
         if self.parts is None and cell["code"] != self._code():
@@ -423,7 +436,7 @@ class Cell:
         self._notes.note_load(outcome.key or "", self.options.name, took_s, datetime.now(UTC))
         took_s = time.perf_counter() - self._began
         seen = f" ({seen})" if (seen := _effects(cell)[0]) else ""
-        text = f"from cache, computed {when} in {show_duration(ran_s)}{seen}, {_saved(ran_s, took_s)}"
+        text = f"from cache, computed {when} in {show_duration(ran_s)}{seen}, {_saved(ran_s, took_s)}{disorder}"
         if self._auto is not None:
             made = None if mark is None or mark.made is None else dict(mark.made)
             if slower := self._auto.finish_hit(outcome, name=self.options.name, ran_s=ran_s, made=made):

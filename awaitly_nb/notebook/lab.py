@@ -21,12 +21,13 @@ from awaitly_nb.engine import RECENT, observe
 from awaitly_nb.errors import AwaitlyError, InvalidOptionError, MisuseError
 from awaitly_nb.notebook.body import read_only
 from awaitly_nb.notebook.cell import Cell
+from awaitly_nb.notebook.order import Order
 from awaitly_nb.notebook.panel import Panel
 from awaitly_nb.notebook.panel_keys import FolderKeys
 from awaitly_nb.plans import AUTO, called, parse_cell_line, parsed, plan, without_magics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from awaitly_nb.notebook.auto import Auto
     from awaitly_nb.notebook.shell import Shell
@@ -40,6 +41,7 @@ __all__ = [
     "asked_to_recompute",
     "foresee",
     "load",
+    "out_of_order",
     "page_cells",
     "unload",
 ]
@@ -289,6 +291,7 @@ class Lab:
         self._ran: dict[str, tuple[str, CellMark]] = {}
         self._running: _Running | None = None
         self._recomputed: set[str] = set()
+        self._order = Order()
 
     # -- pages
 
@@ -427,6 +430,12 @@ class Lab:
             page.close_panel()
             page.comm.close()
 
+    def out_of_order(self, names: Iterable[str], key: str) -> str:
+        """Return what the cell that runs now uses, and the order of the page would not give; see `Order.told`."""
+        if self._running is None:
+            return ""
+        return self._order.told([(cell.id, cell.source) for cell in self.cells], self._running.text.id, names, key)
+
     def take_recompute(self) -> bool:
         """Return whether the page asked to recompute the cell that runs now; it is asked for once."""
         if self._running is None or self._running.text.id not in self._recomputed:
@@ -457,6 +466,7 @@ class Lab:
             return
         mark = _mark_of(running, failed=not result.success, seconds=self._clock() - running.began)
         self._ran[running.text.id] = (running.text.source, mark)
+        self._order.ran(running.text.source)
         self._tell_mark(running.text.id, mark, running.text.source)
 
     def handle_event(self, event: ev.Event) -> None:
@@ -569,6 +579,11 @@ _attached: list[Lab] = []
 def asked_to_recompute() -> bool:
     """Return whether the page asked to recompute the cell that runs now."""
     return any(lab.take_recompute() for lab in tuple(_attached))
+
+
+def out_of_order(names: Iterable[str], key: str) -> str:
+    """Return what the cell that runs now uses, and the order of its page would not give; "" without a page."""
+    return next((told for lab in tuple(_attached) if (told := lab.out_of_order(names, key))), "")
 
 
 def page_cells() -> tuple[PageCell, ...]:

@@ -62,8 +62,10 @@ class AwaitlyMagics(Magics):
             try:
                 mode = _modes.get(id(self.shell))
                 if mode is not None and line.strip() == "--auto":
-                    return Cell(self.shell, "", cell, mode.cell(cell)).start()  # type: ignore[arg-type] # as below
-                read = Cell(self.shell, f"{line} --force" if lab.asked_to_recompute() else line, cell)  # type: ignore[arg-type] # a magic always has its shell
+                    auto = mode.cell(cell)
+                    return Cell(self.shell, "", cell, auto, out_of_order=lab.out_of_order).start()  # type: ignore[arg-type] # as below
+                first = f"{line} --force" if lab.asked_to_recompute() else line
+                read = Cell(self.shell, first, cell, out_of_order=lab.out_of_order)  # type: ignore[arg-type] # a magic always has its shell
             except (MisuseError, InvalidOptionError) as exc:
                 raise UsageError(str(exc)) from None
             return read.start()

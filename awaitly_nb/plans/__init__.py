@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from awaitly_nb.plans.planning import cell_codes as cell_codes, notes_of as notes_of, plan as plan
     from awaitly_nb.plans.report import SCHEMA_VERSION as SCHEMA_VERSION, Plan as Plan
     from awaitly_nb.plans.setup import SessionInputs as SessionInputs
-    from awaitly_nb.plans.statics import always_runs as always_runs
+    from awaitly_nb.plans.statics import always_runs as always_runs, read_statics as read_statics
     from awaitly_nb.plans.walk import CellPlan as CellPlan
 else:
     __getattr__ = door(
@@ -54,7 +54,7 @@ else:
             "history": "AUTO",
             "report": "SCHEMA_VERSION Plan",
             "setup": "SessionInputs",
-            "statics": "always_runs",
+            "statics": "always_runs read_statics",
             "walk": "CellPlan",
         },
     )

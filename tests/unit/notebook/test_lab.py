@@ -390,3 +390,36 @@ def test_another_plan_can_take_the_place(shell, page):
     found, plan = states(page, a=RAW, b="x = raw", c=TOTAL)
     assert found == {"a": "cached", "b": "live", "c": "stale"}
     assert plan == ["a", "b", "c"], "also what leaves the names that a stale cell reads"
+
+
+A, B, C = "a = 2", "a = 3", "%%awaitly c\nc = [a] * 2"
+
+
+@pytest.mark.parametrize(
+    ("order", "badge"),
+    [
+        ("abc bc", ""),
+        ("abc ac", "a from a cell above, and not the last that sets it"),
+        ("abc dc", "a from a cell below"),
+        ("abc xc", "a from a cell that was edited or removed since"),
+    ],
+)
+def test_the_badge_says_when_a_hit_used_what_the_order_would_not_give(order, badge, page, lab, run, shell):
+    sources = {"a": A, "b": B, "c": C, "d": "a = 4", "x": "a = 5"}
+    page.ask(type="cells", cells=cells(**{name: sources[name] for name in "abcd"}))
+    for value in (2, 4, 5):  # so that each of the values has its entry
+        run("x", f"a = {value}")
+        run("y", C)
+    for name in order.replace(" ", ""):
+        run(name, sources[name])
+    assert shell.badge.startswith("from cache")
+    assert shell.badge.partition("out of order: ")[2] == badge
+
+
+def test_a_cell_that_hits_on_the_key_of_its_run_in_order_is_in_order(page, lab, run, shell):
+    sources = {"a": "a = [1]", "c": "%%awaitly c\nc = [a] * 2", "d": "def look(x):\n    return None\nlook(a)"}
+    page.ask(type="cells", cells=cells(**sources))
+    for name in "acdc":  # the text of `look(a)` does not tell that it leaves `a` as it is
+        run(name, sources[name])
+    assert shell.badge.startswith("from cache")
+    assert "out of order" not in shell.badge
