@@ -301,12 +301,6 @@ class _Pass:
         self.views.append(view)
         return False
 
-    def number(self, obj: object) -> int | None:
-        number = self.numbers.get(id(obj))
-        if number is not None:
-            self.used.add(number)
-        return number
-
     def reduce(self, obj: Any) -> Any:  # Any: any object, and pickle's own protocol
         """Return how an object is written that is no function; NotImplemented where pickle knows best."""
         if isinstance(obj, type):
@@ -382,9 +376,16 @@ def _picklers() -> tuple[type[Any], type[Any]]:  # Any: Picklers that are made w
             return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
     class Referring(Packer):
-        # A method, and so not called at all where nothing has a number: it costs a call for each object.
+        def __init__(self, attempt: _Pass) -> None:
+            super().__init__(attempt)
+            self.number_of, self.used = attempt.numbers.get, attempt.used
+
+        # A method, and so not called at all where nothing has a number: it is called for each object, each float too.
         def persistent_id(self, obj: Any) -> int | None:
-            return self.attempt.number(obj)
+            number: int | None = self.number_of(id(obj))
+            if number is not None:
+                self.used.add(number)
+            return number
 
     return Packer, Referring
 

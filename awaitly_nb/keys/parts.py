@@ -211,7 +211,21 @@ def _listed(graph: CodeGraph, values: list[_Value]) -> Iterator[Part]:
     for kind, name, digest, shown in graph.fixed:
         yield Part(kind, name, digest, part_outline(name, shown.value) if type(shown) is Small else shown)
     for kind, name, digest, value in values:
-        yield Part(kind, name, digest, part_outline(name, value))
+        yield Part(kind, name, digest, _known_outline(name, digest, value))
+
+
+_outlines: dict[tuple[str, bool], Any] = {}
+_MOST_OUTLINES: Final = 512
+
+
+def _known_outline(name: str, digest: str, value: object) -> Any:
+    """Return the outline of a value: equal digests have equal ones, and the cells of a notebook read the same frame."""
+    known = digest, is_secret_name(name)
+    if (found := _outlines.get(known)) is None:
+        if len(_outlines) >= _MOST_OUTLINES:
+            _outlines.clear()
+        found = _outlines[known] = part_outline(name, value)
+    return found
 
 
 class CellRead(NamedTuple):

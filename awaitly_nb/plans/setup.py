@@ -151,11 +151,11 @@ class SessionInputs:
 
 def _settings(statement: ast.stmt) -> Iterator[ast.AST]:
     for node in ast.walk(statement):
-        match node:
-            case ast.Call() if is_setter(node) and (chain_of(node.func) or [""])[-1] not in SEEDERS:
+        if isinstance(node, ast.Call):
+            if is_setter(node) and (chain_of(node.func) or [""])[-1] not in SEEDERS:
                 yield node
-            case ast.Assign(targets=targets):
-                yield from (target for target in targets if is_setting_target(target) and not _is_process(target))
+        elif isinstance(node, ast.Assign):
+            yield from (target for target in node.targets if is_setting_target(target) and not _is_process(target))
 
 
 def _is_process(target: ast.expr) -> bool:

@@ -21,7 +21,9 @@ CODE = """
     import numpy as np, pandas as pd
     from IPython.core.displaypub import CapturingDisplayPublisher
     from IPython.core.interactiveshell import InteractiveShell
-    shell = InteractiveShell.instance()
+    from traitlets.config import Config
+    # IPython's own thread writes its history to disk, once for cells that follow each other fast and else for each.
+    shell = InteractiveShell.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
     shell.display_pub = CapturingDisplayPublisher(shell=shell)
     def timed(source):
         with contextlib.redirect_stdout(io.StringIO()):
