@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from awaitly_nb.notebook.audit import _run, audit_sources
+from awaitly_nb.plans import always_runs, parsed, without_magics
+from tests.e2e import timed_runs
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.cells"))
 NUMBER = re.compile(r"(?<![\w.\"'])(\d+)(?![\w.\"'])")
@@ -58,7 +60,14 @@ def test_a_notebook_served_from_the_cache_ends_as_a_plain_run(path, folder):
     assert _run(cells, folder, live=False)[-1]["error"] is None
     report = audit_sources(cells, folder)
     assert report.findings == (), str(report)
-    assert report.hits >= 0.6 * len(cells), str(report)
+    assert report.hits >= len(cells) - 1 - RUN_AGAIN.get(path.stem, 0), str(report)
+
+
+RUN_AGAIN = {
+    "library_tour": 2,  # adds a line to a file that an earlier cell writes, so both run again
+    "plots": 1,  # draws on the figure of an earlier cell
+}
+"""How many cells of a notebook cannot be served; the first one, which loads the extension, is in none of them."""
 
 
 @pytest.mark.timeout(600)
@@ -96,3 +105,20 @@ def test_the_audit_names_an_unseeded_draw(folder, monkeypatch):
     report = audit_sources(cells, folder)
     assert report.hits == 1
     assert [(one.cell, one.what) for one in report.unsteady] == [(2, "variable lucky")]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("way", "slow_s", "share"), [("magic", 0.5, 0.95), ("auto", 1.0, 0.8)])
+def test_slow_cells_hit(way, slow_s, share, tmp_path):
+    slow = {}
+    for path in (*timed_runs.CORPUS, *timed_runs.LONG):
+        cells, folder = timed_runs.cells_of(path, way, scale=0.05), tmp_path / path.stem
+        first, again = (timed_runs.run(cells, folder, auto=way == "auto") for _ in range(2))
+        for number, (cell, one, two) in enumerate(zip(cells, first, again, strict=True)):
+            tree, has_magics = parsed(without_magics(cell)[0]), re.search("^[%!]", cell, re.MULTILINE)
+            # Automatic mode leaves imports alone, and cells with magics.
+            live = number == 0 or (way == "auto" and (tree is None or has_magics or always_runs(tree)))
+            if one.wall_s > slow_s and not live:
+                slow[path.stem, number] = two.hit
+    assert len(slow) >= 5, slow
+    assert sum(slow.values()) >= share * len(slow), {where for where, hit in slow.items() if not hit}

@@ -57,8 +57,11 @@ def run(cells, folder, *, auto=False):
     folder.mkdir(exist_ok=True)
     environment = {
         **os.environ,
-        **{"IPYTHONDIR": str(folder / "ipython"), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
-        **{"AWAITLY_NB_CACHE_DIR": str(folder / "cache"), "AWAITLY_NB_AUTO": str(int(auto))},
+        "IPYTHONDIR": str(folder / "ipython"),
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",
+        "AWAITLY_NB_CACHE_DIR": str(folder / "cache"),
+        "AWAITLY_NB_AUTO": str(int(auto)),
     }
     done = subprocess.run(
         [sys.executable, __file__],

@@ -46,6 +46,11 @@ class Attributes:
     def __init__(self, namespace: Mapping[str, Any], words: frozenset[str]) -> None:  # Any: the user's values
         self._namespace = namespace
         self._words = words
+        self._loaded: set[str] = set()
+
+    def note_loaded(self, library: str) -> None:
+        """Note that all of a library is there, although the import of it has not come back yet."""
+        self._loaded.add(library)
 
     def snapshot(self) -> dict[Target, Values]:
         """Return the attributes of each target."""
@@ -145,7 +150,7 @@ class Attributes:
             if isinstance(owner, type):
                 if owner.__module__ not in _OWN and owner.__flags__ & _HEAP_TYPE and _is_reachable(owner):
                     yield owner
-            elif owner.__name__ not in _OWN:
+            elif owner.__name__ not in _OWN and (owner.__name__ in self._loaded or not _is_filling(owner)):
                 attributes = vars(owner)
                 waiting += [attributes[word] for word in self._words if word in attributes]
                 yield owner
@@ -179,6 +184,11 @@ def _is_users(value: object) -> bool:
 def _is_library(target: Target) -> bool:
     module = sys.modules.get(target[0])
     return module is not None and not is_user_module(module)
+
+
+def _is_filling(module: ModuleType) -> bool:
+    """Tell whether a module is being imported: what it has not got yet is no attribute that somebody sets."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def _is_reachable(owner: type) -> bool:

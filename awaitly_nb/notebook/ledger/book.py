@@ -29,7 +29,7 @@ State: TypeAlias = Any
 """What a watcher's own snapshot and difference are: only the watcher knows."""
 
 _WORD = re.compile(r"[^\W\d]\w*")
-_IMPORT = re.compile(r"^\s*(?:import|from)\s+([\w.]+)", re.MULTILINE)
+_IMPORT = re.compile(r"^\s*(?:import|from)\s+([\w.]+(?:[ \w.]*,\s*[\w.]+)*)", re.MULTILINE)
 
 
 class Watcher(Protocol):
@@ -176,11 +176,13 @@ class Ledger:
 
     def snapshot(self, source: str = "") -> Before:
         """Return the watched states before a cell of this source runs; give it to `difference`, once."""
+        from awaitly_nb.notebook.ledger.attributes import Attributes
+
         words = self._words(source)
         before = Before(self._watchers(words), words, patches=self._patches(words))
         late: dict[str, list[BuiltIn]] = {}
         # Not by the operators of sets, which go over all the names of `sys.modules`.
-        new = {name for found in _IMPORT.findall(source) if (name := found.partition(".")[0]) not in sys.modules}
+        new = {name for name in _libraries(source) if name not in sys.modules}
         for watcher in before.watchers:
             if watcher.library is not None and watcher.library not in sys.modules:
                 late.setdefault(watcher.library, []).append(watcher)
@@ -194,6 +196,8 @@ class Ledger:
             def loaded(library: str) -> None:
                 before.imported.add(library)
                 for watcher in late[library]:
+                    if isinstance(watcher, Attributes):
+                        watcher.note_loaded(library)
                     before.take(watcher)
 
             before.imports.enter_context(after_imports(late, loaded))
@@ -407,6 +411,12 @@ def _built_in() -> tuple[BuiltIn, ...]:
 
     found: tuple[BuiltIn, ...] = (*PROCESS, *LIBRARIES)
     return found
+
+
+def _libraries(source: str) -> set[str]:
+    """Return the libraries that a cell imports."""
+    named = (name for found in _IMPORT.findall(source) for name in found.split(","))
+    return {name.split()[0].partition(".")[0] for name in named}
 
 
 def _package(module: str) -> str:

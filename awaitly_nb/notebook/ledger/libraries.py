@@ -265,7 +265,8 @@ def shell_watchers(shell: Any) -> tuple[NamedValues | Hooks, ...]:  # Any: IPyth
     def read() -> Values:
         found: Values = {("shell", name): getattr(shell, name, None) for name in _SHELL_SETTINGS}
         for mime, formatter in shell.display_formatter.formatters.items():
-            found |= {(mime, "type", kind): shown for kind, shown in formatter.type_printers.items()}
+            printers = formatter.type_printers.items()
+            found |= {(mime, "type", kind): shown for kind, shown in printers if not _is_default(shown)}
             found |= {(mime, "deferred", kind): shown for kind, shown in formatter.deferred_printers.items()}
         plain = shell.display_formatter.formatters["text/plain"]
         return found | {("text/plain", name): getattr(plain, name) for name in ("float_precision", "pprint")}
@@ -287,6 +288,11 @@ def shell_watchers(shell: Any) -> tuple[NamedValues | Hooks, ...]:  # Any: IPyth
 
     settings = NamedValues("IPython settings", read, write, hints=frozenset({"get_ipython", "InteractiveShell"}))
     return settings, Hooks(shell)
+
+
+def _is_default(printer: Any) -> bool:
+    """Tell whether a formatter has it to begin with, which depends on what is loaded when it is first asked for."""
+    return str(getattr(printer, "__qualname__", "")).startswith("PlainTextFormatter._type_printers_default")
 
 
 _SHELL_SETTINGS = ("ast_node_interactivity", "autocall", "autoawait")

@@ -111,6 +111,26 @@ def test_an_edited_input_is_named(auto):
     assert auto.ns["x"] == [0, 1, 2, 3]
 
 
+def test_an_edited_helper_of_an_imported_module_is_named(auto, tmp_path, monkeypatch):
+    module = tmp_path / "qq_prices.py"
+    module.write_text("def net(price):\n    return price * 0.8\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    cell = slow("price = qq_prices.net(10)", 0.4)
+    auto.run("import qq_prices")
+    auto.run(cell)
+    assert "stored" in badge(auto)
+    module.write_text("def net(price):\n    return price * 0.75  # as of May\n")
+    auto.forget()
+    auto.run("import time\nfrom threading import Event")
+    auto.run("import importlib, qq_prices\nimportlib.reload(qq_prices) and None")
+    auto.run(cell)
+    assert auto.ns["price"] == 7.5
+    assert "stored" in badge(auto)
+    assert "net" in badge(auto).partition("stored")[2], badge(auto)
+    auto.run(cell)
+    assert badge(auto).startswith("price: from cache")
+
+
 def test_an_error_is_never_cached(auto):
     for _ in range(2):
         result = auto.attempt(slow("1 / 0"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -375,3 +376,17 @@ def test_a_name_that_is_taken_is_refused(name):
 def test_a_watcher_without_a_method_is_refused():
     with pytest.raises(aw.MisuseError, match="'snapshot'"):
         aw.register_state("x", object())
+
+
+def test_what_a_library_has_not_got_yet_while_it_is_imported_is_nothing_that_the_cell_sets(tmp_path, monkeypatch):
+    (tmp_path / "qq_first.py").write_text("import qq_second\nsetting = 1\n")
+    (tmp_path / "qq_second.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    names = {}
+    ledger = Ledger(names)
+    before = ledger.snapshot("import qq_first, qq_second\nprint(qq_first.setting)")
+    names["qq_first"] = importlib.import_module("qq_first")
+    assert "attributes" not in ledger.difference(before).data
+    before = ledger.snapshot("qq_first.setting = 2")
+    names["qq_first"].setting = 2
+    assert list(ledger.difference(before).data["attributes"]["set"]) == [(("qq_first", ""), "setting")]
