@@ -22,14 +22,13 @@ from awaitly_nb.errors import AwaitlyError, InvalidOptionError, MisuseError
 from awaitly_nb.notebook.body import read_only
 from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.notebook.order import Order
-from awaitly_nb.notebook.panel import Panel
-from awaitly_nb.notebook.panel_keys import FolderKeys
 from awaitly_nb.plans import AUTO, called, parse_cell_line, parsed, plan, without_magics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from awaitly_nb.notebook.auto import Auto
+    from awaitly_nb.notebook.panel import Panel
     from awaitly_nb.notebook.shell import Shell
 
 __all__ = [
@@ -233,6 +232,9 @@ class _Page:
         """Do what its sidebar asks: open and close the panel, or what the panel takes."""
         match message:
             case {"op": "open"}:
+                from awaitly_nb.notebook.panel import Panel  # for pages that look at the sidebar
+                from awaitly_nb.notebook.panel_keys import FolderKeys
+
                 self.close_panel()
                 self._panel = Panel(FolderKeys())
                 self._panel.open(self._booted)

@@ -18,7 +18,6 @@ from awaitly_nb.notebook import lab
 from awaitly_nb.notebook.auto import Auto
 from awaitly_nb.notebook.body import awaits, transformed, wake_on_stop
 from awaitly_nb.notebook.cell import Cell
-from awaitly_nb.notebook.commands import complete, perform
 from awaitly_nb.notebook.progress import Progress
 from awaitly_nb.plans import CELL_FLAGS, CELL_VALUES
 
@@ -95,6 +94,8 @@ class AwaitlyMagics(Magics):
         and `retry` the first letters of one. The shell command `awaitly-nb` has the same words.
         """
         __tracebackhide__ = True
+        from awaitly_nb.notebook.commands import perform  # which `%load_ext` need not wait for
+
         try:
             return perform(line)
         except (MisuseError, InvalidOptionError, NotCachedError) as exc:
@@ -145,6 +146,8 @@ def unregister(shell: Shell) -> None:
 
 def _complete(_shell: object, event: Any) -> list[str]:  # Any: IPython's, which has no types
     """Return what may stand at the cursor; IPython calls this."""
+    from awaitly_nb.notebook.commands import complete  # as above
+
     line = event.text_until_cursor
     words = line.split()
     before, last = (words, "") if line.endswith((" ", "\t")) else (words[:-1], words[-1] if words else "")

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final
 from awaitly_nb import events as ev
 from awaitly_nb.config import settings
 from awaitly_nb.engine import recent_runs
-from awaitly_nb.manage import expected_s
 from awaitly_nb.units import show_duration
 
 if TYPE_CHECKING:
@@ -69,6 +68,8 @@ class _WorkLine(_Line):
         if self.waits_for:
             return f"{self.name} waits for {self.waits_for}"
         if not self.asked:
+            from awaitly_nb.manage import expected_s  # few lines are ever shown
+
             self.asked, self.usual_s = True, expected_s(self.workflow, self.name)
         usual = "" if self.usual_s is None else f", usually {show_duration(self.usual_s)}"
         return f"computing {self.name} for {show_duration(time.monotonic() - self.began)}{usual}"
