@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from awaitly_nb.cache.entry import SEPARATOR
 from awaitly_nb.cache.folder import SizeLimit, open_folder
-from awaitly_nb.cache.sealed import name_digest, part_digest
+from awaitly_nb.cache.sealed import is_called, name_digest, whole_notes
 from awaitly_nb.codec import (
     SCHEMA,
     Encoded,
@@ -110,7 +110,7 @@ def announce_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[s
     """
     folder = open_folder(directory)
     for namespace, key, opened, size in _leaving(folder, wanted):
-        text = json.dumps(opened.head) + "\n" + _whole_notes(opened, folder).decode("ascii", "replace")
+        text = json.dumps(opened.head) + "\n" + whole_notes(opened, folder.shared).decode("ascii", "replace")
         yield Announced(namespace, key, text, size)
 
 
@@ -129,7 +129,7 @@ def export_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[str
         check_buffers(opened)
         # The name is told to whoever checks it, and entries of format 1 have none.
         members = {**opened.head, "name": name_digest(namespace + SEPARATOR + key)}
-        head, body = unsigned(opened, members, _whole_notes(opened, folder))
+        head, body = unsigned(opened, members, whole_notes(opened, folder.shared))
         yield Exported(namespace, key, head, tuple(body))
 
 
@@ -245,7 +245,11 @@ def _import_notes(directory: Path, namespace: str, key: str, head: str, body: Bo
     name, folder = _name_of(namespace, key), open_folder(directory)
     members = read_head(head) or {}
     length = members.get("notes_bytes", 0)
-    if members.get("schema") != SCHEMA or type(length) is not int or not 0 <= length <= memoryview(body).nbytes:
+    if (
+        members.get("schema") not in (2, SCHEMA)
+        or type(length) is not int
+        or not 0 <= length <= memoryview(body).nbytes
+    ):
         raise EnvelopeError("its head does not tell the lengths of its parts", reason="damaged")
     opened = Opened({**members, "shapes": []}, memoryview(body)[:length], memoryview(b""))
     _check(name, opened, whole=False)
@@ -256,28 +260,6 @@ def _sealed_anew(name: str, opened: Opened, secret: Secret) -> tuple[str, tuple[
     encoded = Encoded(bytes(opened.stream), opened.buffers, tuple(opened.shapes))
     head, body = reseal(name, opened, encoded, secret)
     return head, tuple(body)
-
-
-def _whole_notes(opened: Opened, folder: Folder) -> bytes:
-    """Return the notes with all parts of the key in them: elsewhere there is no record that a digest stands for."""
-    if not opened.notes:
-        return b""
-    text = bytes(opened.notes)
-    if opened.head["schema"] == 1:
-        files, parts = text.split(b"\n", 1)
-        return b"files " + files + (b"" if parts == b"null" else b"\nparts " + parts)
-    return b"\n".join(_whole_parts(line, folder) if line.startswith(b"parts ") else line for line in text.split(b"\n"))
-
-
-def _whole_parts(line: bytes, folder: Folder) -> bytes:
-    told: dict[str, Any] = json.loads(line.partition(b" ")[2])
-    rows = []
-    for row in told.get("parts", ()):
-        text = folder.shared(row) if isinstance(row, str) else json.dumps(row, separators=(",", ":")).encode("ascii")
-        if text is None or (isinstance(row, str) and part_digest(text) != row):
-            raise EnvelopeError("a part of its key is gone from the folder", reason="damaged")
-        rows.append(json.loads(text))
-    return b"parts " + json.dumps({**told, "parts": rows}, separators=(",", ":")).encode("ascii")
 
 
 def _name_of(namespace: str, key: str) -> str:
@@ -298,7 +280,7 @@ def _check(name: str, opened: Opened, *, whole: bool = True) -> None:
     head = opened.head
     if head["schema"] == 1 or head.get("ok", True) is not True:
         raise EnvelopeError("only successes of the present format travel", reason="damaged")
-    if head.get("name") != name_digest(name):
+    if not is_called(name, head):
         raise EnvelopeError("it was written under another key", reason="unverified")
     if whole and head.get("size_bytes") != len(opened.stream) + sum(map(len, opened.buffers)):
         raise EnvelopeError("it has not the size that was written", reason="damaged")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from awaitly_nb.cache.entry import SEPARATOR, number_of
 from awaitly_nb.cache.folder import PART, dead_writers, is_alive
-from awaitly_nb.cache.sealed import part_digest
+from awaitly_nb.cache.sealed import is_part
 from awaitly_nb.codec import EnvelopeError, check_buffers, default_keyring, open_envelope, read_head
 from awaitly_nb.errors import CacheUnusableWarning, StoreError, warn
 from awaitly_nb.stores import (
@@ -277,7 +277,7 @@ def _stored_at(head: str) -> float:
 def _worth_keeping(name: str, head: str, body: Body) -> str | None:
     """Tell whether an entry is trusted here or may be of use to others, by a foreign secret or a newer version."""
     if name.startswith(PART):
-        return "trusted" if name == PART + part_digest(bytes(body)) else None
+        return "trusted" if is_part(name.removeprefix(PART), bytes(body)) else None
     try:
         open_envelope(name, head, body, default_keyring())
     except EnvelopeError as exc:

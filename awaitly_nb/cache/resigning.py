@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache.entry import SEPARATOR, number_of
-from awaitly_nb.cache.sealed import name_digest
+from awaitly_nb.cache.sealed import is_called
 from awaitly_nb.codec import (
     Encoded,
     EnvelopeError,
@@ -210,9 +210,7 @@ def _check(name: str, opened: Opened) -> None:
     if not isinstance(head.get("signature"), str):
         raise EnvelopeError("it is not signed", reason="unverified")
     outdated = head["schema"] == 1
-    if (f"{head.get('namespace')}{SEPARATOR}{head.get('key')}" if outdated else head.get("name")) != (
-        name if outdated else name_digest(name)
-    ):
+    if f"{head.get('namespace')}{SEPARATOR}{head.get('key')}" != name if outdated else not is_called(name, head):
         raise EnvelopeError("it was written under another key", reason="unverified")
     if head.get("size_bytes") != len(opened.stream) + sum(map(len, opened.buffers)):
         raise EnvelopeError("it has not the size that was written", reason="damaged")

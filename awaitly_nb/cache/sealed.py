@@ -25,6 +25,7 @@ from awaitly_nb.codec import (
     encode,
     open_envelope,
     seal,
+    short_text,
 )
 from awaitly_nb.result import Err, Mark, Ok, mark_of
 
@@ -39,11 +40,14 @@ __all__ = [
     "Sealed",
     "fresh_ok",
     "hold",
+    "is_called",
+    "is_part",
     "members_of",
     "name_digest",
     "open_sealed",
     "part_digest",
     "seal_result",
+    "whole_notes",
 ]
 
 _MEMBERS: Final[tuple[tuple[str, object], ...]] = (
@@ -61,6 +65,7 @@ _MEMBERS: Final[tuple[tuple[str, object], ...]] = (
 _SHARED_FROM: Final = 160
 """A part of a key that is shorter takes less space than a record of its own would save."""
 
+_FIELDS_OF_ROW, _MEMBERS_OF_PARTS = 4, 2
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _from_timestamp = datetime.fromtimestamp
 
@@ -252,7 +257,9 @@ def seal_result(
     share
         Called with a part of a key as JSON; returns its digest where the store has it as a record of its own.
     """
-    return seal(name, members_of(name, sealed), _notes_of(sealed.mark, share), encoded, keyring.own)
+    mark = sealed.mark
+    notes = b"" if mark.parts is None and not mark.files else _notes_of(mark.parts, mark.files, mark.step_id, share)
+    return seal(name, members_of(name, sealed), notes, encoded, keyring.own)
 
 
 def members_of(name: str, sealed: Sealed) -> dict[str, Any]:
@@ -275,36 +282,99 @@ def members_of(name: str, sealed: Sealed) -> dict[str, Any]:
     return members
 
 
-def _notes_of(mark: Mark, share: Callable[[bytes], str | None]) -> bytes:
-    """Return what only a reader of the whole entry wants: a line of JSON each, after its name.
+def _notes_of(
+    parts: Mapping[str, Any] | None,
+    files: Sequence[Any],
+    step_id: str | None,
+    share: Callable[[bytes], str | None],
+) -> bytes:
+    """Return what only a reader of the whole entry wants: a line each, a letter and JSON.
 
     Source and helpers are parts of every key of a function, so what repeats is stored once: its digest stands for it.
     """
     lines = []
-    if mark.files:
-        lines.append(f"files {_to_json(list(mark.files))}")
-    if mark.parts is not None:
-        parts = mark.parts.data if isinstance(mark.parts, _Parts) else dict(mark.parts)
-        if isinstance(listed := parts.get("parts"), list):
-            parts = {**parts, "parts": [_shared(part, share) for part in listed]}
-        lines.append(f"parts {_to_json(parts)}")
+    if files:
+        lines.append(f"f{_to_json(list(files))}")
+    if parts is not None:
+        told: Any = parts.data if isinstance(parts, _Parts) else dict(parts)
+        if isinstance(rows := told.get("parts"), list):
+            if len(told) == _MEMBERS_OF_PARTS and told.get("name") == step_id and all(map(_is_row, rows)):
+                told = [_shared(row, share) or _packed(row) for row in rows]
+            else:
+                told = {**told, "parts": [_shared(row, share) or row for row in rows]}
+        lines.append(f"p{_to_json(told)}")
     return "\n".join(lines).encode("ascii")
 
 
-def _shared(part: object, share: Callable[[bytes], str | None]) -> object:
-    text = _to_json(part).encode("ascii")
-    digest = share(text) if len(text) >= _SHARED_FROM and not isinstance(part, str) else None
-    return part if digest is None else digest
+def _shared(row: object, share: Callable[[bytes], str | None]) -> str | None:
+    text = _to_json(row).encode("ascii")
+    return share(text) if len(text) >= _SHARED_FROM and not isinstance(row, str) else None
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, list) and len(row) == _FIELDS_OF_ROW
+
+
+def _packed(row: list[Any]) -> list[Any]:  # Any: plain JSON data
+    """Return a part without what follows from the rest of it: the outline of a plain value repeats its digest."""
+    kind, name, digest, shown = row
+    if not (isinstance(shown, dict) and list(shown) == ["is", "repr"] and digest == f"{shown['is']} {shown['repr']}"):
+        return row
+    return [name, digest] if kind == "argument" else [kind, name, digest]
+
+
+def _unpacked(row: list[Any]) -> list[Any]:  # Any: plain JSON data
+    if len(row) == _FIELDS_OF_ROW:
+        return row
+    *kind, name, digest = row
+    what, _, text = digest.partition(" ")
+    return [*(kind or ["argument"]), name, digest, {"is": what, "repr": text}]
+
+
+def whole_notes(opened: Opened, shared: Callable[[str], bytes | None]) -> bytes:
+    """Return the notes of an entry with all parts of its key in them, for where no record has what a digest stands for.
+
+    Raises
+    ------
+    EnvelopeError
+        A part is gone.
+    """
+    if not opened.notes:
+        return b""
+    parts, files = _read_notes(opened, shared)
+    if isinstance(parts, _Parts) and not parts.is_whole:
+        raise EnvelopeError("a part of its key is gone from the folder", reason="damaged")
+    return _notes_of(parts, files, opened.head.get("step_id"), lambda _: None)
 
 
 def part_digest(text: bytes) -> str:
     """Return the digest that stands for a part of a key."""
-    return blake2b(text, digest_size=16, person=b"awaitly part").hexdigest()
+    return short_text(_part(text))
+
+
+def is_part(digest: str, text: bytes) -> bool:
+    """Tell whether a digest stands for this part of a key; those of format 2 are hexadecimal."""
+    found = _part(text)
+    return digest in (short_text(found), found.hex())
+
+
+def _part(text: bytes) -> bytes:
+    return blake2b(text, digest_size=16, person=b"awaitly part").digest()
 
 
 def name_digest(name: str) -> str:
     """Return a short digest of a record's name."""
-    return blake2b(name.encode("utf-8"), digest_size=4).hexdigest()
+    return short_text(_name(name))
+
+
+def is_called(name: str, head: Mapping[str, Any]) -> bool:
+    """Tell whether a head is of a record of that name, by the digest in it; that of format 2 is hexadecimal."""
+    found = _name(name)
+    return head.get("name") in (short_text(found), found.hex())
+
+
+def _name(name: str) -> bytes:
+    return blake2b(name.encode("utf-8"), digest_size=4).digest()
 
 
 def open_sealed(
@@ -379,40 +449,56 @@ def _read_notes(
     opened: Opened, shared: Callable[[str], bytes | None] | None
 ) -> tuple[Mapping[str, Any] | None, tuple[Any, ...]]:
     notes = bytes(opened.notes)
-    if opened.head["schema"] == 1:
+    if notes.startswith(b"p["):  # the usual ones: no files were read
+        return _Parts(notes[1:], shared, opened.head.get("step_id")), ()
+    if notes.startswith(b"["):  # format 1
         files, parts = notes.split(b"\n", 1)
         return None if parts == b"null" else _Parts(parts), tuple(json.loads(files))
-    if notes.startswith(b"parts "):  # the usual ones: no files were read
-        return _Parts(notes[6:], shared), ()
-    found = dict(line.split(b" ", 1) for line in notes.split(b"\n"))
-    parts = found.get(b"parts", b"")
-    return _Parts(parts, shared) if parts else None, tuple(json.loads(found.get(b"files", b"[]")))
+    # Format 2 has the whole word and a space.
+    found = {line[:1]: line[6 if line.startswith((b"parts ", b"files ")) else 1 :] for line in notes.split(b"\n")}
+    parts = found.get(b"p", b"")
+    step_id = opened.head.get("step_id")
+    return _Parts(parts, shared, step_id) if parts else None, tuple(json.loads(found.get(b"f", b"[]")))
 
 
 class _Parts(Mapping[str, Any]):
     """Parts of a key, parsed when somebody asks: a hit does not, and sources are long."""
 
-    __slots__ = ("_data", "_shared", "_text")
+    __slots__ = ("_data", "_is_whole", "_name", "_shared", "_text")
 
-    def __init__(self, text: bytes, shared: Callable[[str], bytes | None] | None = None) -> None:
+    def __init__(
+        self, text: bytes, shared: Callable[[str], bytes | None] | None = None, name: str | None = None
+    ) -> None:
         self._text = text
         self._shared = shared
+        self._name = name
         self._data: dict[str, Any] | None = None
+        self._is_whole = True
 
     @property
     def data(self) -> dict[str, Any]:
         if self._data is None:
-            data: dict[str, Any] = json.loads(self._text)
-            if isinstance(listed := data.get("parts"), list):
-                found = [self._whole(part) if isinstance(part, str) else part for part in listed]
-                data["parts"] = [part for part in found if part is not None]
-            self._data = data
+            told = json.loads(self._text)
+            if packed := isinstance(told, list):
+                told = {"name": self._name, "parts": told}
+            if isinstance(rows := told.get("parts"), list):
+                found = [
+                    self._whole(row) if isinstance(row, str) else _unpacked(row) if packed else row for row in rows
+                ]
+                told["parts"] = [row for row in found if row is not None]
+                self._is_whole = len(told["parts"]) == len(rows)
+            self._data = told
         return self._data
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every part is there that a digest stands for."""
+        return self.data is not None and self._is_whole
 
     def _whole(self, digest: str) -> Any:
         """Return the part that a digest stands for; None where it is gone, which leaves the others."""
         text = None if self._shared is None else self._shared(digest)
-        return None if text is None or part_digest(text) != digest else json.loads(text)
+        return None if text is None or not is_part(digest, text) else json.loads(text)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (self.data,)  # in another process there is no store to ask

@@ -7,12 +7,12 @@ and each may take as long as the store's timeout. So after a reading that failed
 
 from __future__ import annotations
 
-import json
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from awaitly_nb.cache.entry import Missed
+from awaitly_nb.codec import read_head
 from awaitly_nb.errors import StoreError
 from awaitly_nb.frozen import replace
 from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError
@@ -179,4 +179,4 @@ class Share:
 
 def _seconds_in(head: str) -> float:
     """Return how long it took to compute an entry, as its head tells; 0 where that is not known."""
-    return float(json.loads(head).get("duration_s") or 0.0)
+    return float((read_head(head) or {}).get("duration_s") or 0.0)

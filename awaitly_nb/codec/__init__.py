@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         read_head as read_head,
         reseal as reseal,
         seal as seal,
+        short_text as short_text,
         unsigned as unsigned,
     )
     from awaitly_nb.codec.failures import failure_from_data as failure_from_data, failure_to_data as failure_to_data
@@ -66,7 +67,9 @@ else:
         __name__,
         {
             "by_value": "from_bytes is_travelling to_bytes",
-            "envelope": "SCHEMA EnvelopeError Opened check_buffers open_envelope read_head reseal seal unsigned",
+            "envelope": (
+                "SCHEMA EnvelopeError Opened check_buffers open_envelope read_head reseal seal short_text unsigned"
+            ),
             "failures": "failure_from_data failure_to_data",
             "identity": "Identity PublicKey TrustedKeys UntrustedSignerError own_identity signer_name",
             "pickling": (

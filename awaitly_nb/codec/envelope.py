@@ -1,7 +1,8 @@
 """The layout of an entry: a readable, signed head, and a body of notes, one pickle stream and aligned buffers.
 
-    head   one line of JSON; its last member is the signature of all before it, of the record's name, the notes, the
-           stream and the buffers.
+    head   one line: the format, the members that every entry has, in one order and with a tab between, the others as
+           JSON, and at its end the signature of all before it, of the record's name, the notes, the stream and the
+           buffers.
     body   notes | stream | padding to 64 | buffer | padding to 64 | buffer ...
 
 Every byte is bound by a key. Small buffers are part of the signature itself. Those of a large value have an AES-GMAC
@@ -10,14 +11,19 @@ take longer than reading them. All have a checksum without a key as well: it pro
 owner whose secret is lost. Listing needs the head alone. `open_envelope` verifies before it hands out anything that
 could be unpickled. A value moved to another name, cut short, extended or altered does not verify.
 
-Entries of format 1 bound buffers by xxh3, which is no cryptographic hash: with buffers they are `"outdated"` and are
-not served, until their owner vouches for the folder and they are signed anew (see decision 15).
+Heads of formats 1 and 2 are JSON, with the name of each member: half of what a small result took on disk. They are
+read and no longer written. Entries of format 1 bound buffers by xxh3, which is no cryptographic hash: with buffers
+they are `"outdated"` and are not served, until their owner vouches for the folder and they are signed anew (decision
+15).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+from binascii import a2b_base64, b2a_base64
+from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
@@ -39,12 +45,14 @@ __all__ = [
     "read_head",
     "reseal",
     "seal",
+    "short_text",
     "unsigned",
+    "write_head",
 ]
 
 Body: TypeAlias = "bytes | bytearray | memoryview"
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 ALIGNMENT: Final = 64
 """What vector instructions and Arrow like best."""
 
@@ -61,6 +69,17 @@ _PADDING: Final = bytes(ALIGNMENT)
 _LAYOUT: Final = frozenset(
     {"schema", "secret", "signature", "stream_bytes", "notes_bytes", "buffers", "nonce", "macs", "sums", "shapes"}
 )
+_COLUMNS: Final = (
+    *("schema", "secret", "name", "created_at", "size_bytes", "step_id", "workflow", "duration_s", "call", "code"),
+    *("notes_bytes", "rest", "signature"),
+)
+_TEXTS: Final = ("name", "step_id", "workflow", "call", "code")
+_NUMBERS: Final = (("created_at", float), ("duration_s", float), ("size_bytes", int), ("notes_bytes", int))
+_PACKED: Final = f"{SCHEMA}\t"
+_SIGNED_BYTES: Final = 22  # sixteen bytes in base 64
+_ID: Final = re.compile("[0-9a-f]{16}")
+_SAME: Final = "="
+"""Stands for a workflow that is called as its step, as that of every decorated function is."""
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # `json.loads` spends as much again on looking for white space
 
@@ -151,9 +170,8 @@ def seal(
         head["sums"] = _checksums(encoded.buffers)
     if encoded.shapes:
         head["shapes"] = encoded.shapes
-    text = _to_json(head)
-    signature = secret.sign(_front(SCHEMA, name, text), *signed)
-    return f'{text[:-1]}{_SIGNATURE}{signature}"}}', body
+    text = write_head(head)
+    return text + short_text(secret.digest(_front(SCHEMA, name, text), *signed)), body
 
 
 def _laid_out(head: dict[str, Any], notes: Body, stream: Body, buffers: Sequence[memoryview]) -> list[Body]:
@@ -161,7 +179,7 @@ def _laid_out(head: dict[str, Any], notes: Body, stream: Body, buffers: Sequence
     body: list[Body] = [notes, stream] if notes else [stream]
     if notes:
         head["notes_bytes"] = len(notes)
-    if notes or buffers:
+    if head.get("size_bytes") != len(stream) + sum([buffer.nbytes for buffer in buffers]):
         head["stream_bytes"] = len(stream)
     if buffers:
         head["buffers"] = [buffer.nbytes for buffer in buffers]
@@ -185,7 +203,7 @@ def unsigned(opened: Opened, members: Mapping[str, Any], notes: Body) -> tuple[s
         head["sums"] = list(opened.sums)
     if opened.shapes:
         head["shapes"] = opened.shapes
-    return _to_json(head), body
+    return write_head(head), body
 
 
 def reseal(name: str, opened: Opened, encoded: Encoded, secret: Secret) -> tuple[str, list[Body]]:
@@ -194,13 +212,80 @@ def reseal(name: str, opened: Opened, encoded: Encoded, secret: Secret) -> tuple
     return seal(name, members, opened.notes, encoded, secret)
 
 
+def short_text(digest: bytes) -> str:
+    """Return a digest as text, in base 64 without padding."""
+    return b2a_base64(digest, newline=False).rstrip(b"=").decode("ascii")
+
+
+def write_head(members: Mapping[str, Any]) -> str:
+    """Return the head that has these members; a signature belongs at its end.
+
+    Examples
+    --------
+    >>> members = {"schema": 3, "secret": "5e" * 8, "created_at": 1.5, "size_bytes": 4, "step_id": "raw", "ok": False}
+    >>> read_head(write_head(members)) == members
+    True
+    """
+    rest = dict(members)
+    del rest["schema"]
+    told: dict[str, str] = {}
+    if _ID.fullmatch(secret := str(rest.get("secret"))):
+        del rest["secret"]
+        told["secret"] = short_text(bytes.fromhex(secret))
+    for member in _TEXTS:
+        text = rest.get(member)
+        # Whatever would need an escape goes with the others, which are JSON.
+        if type(text) is str and text and text.isascii() and text.isprintable() and text != _SAME:
+            told[member] = rest.pop(member)
+    if "step_id" in told and told.get("workflow") == told["step_id"]:
+        told["workflow"] = _SAME
+    for member, kind in _NUMBERS:
+        if type(rest.get(member)) is kind:
+            told[member] = repr(rest.pop(member))
+    told["signature"] = rest.pop("signature", "")
+    if rest:
+        told["rest"] = _to_json(rest)
+    get = told.get
+    return _PACKED + "\t".join([get(member, "") for member in _COLUMNS[1:]])
+
+
 def read_head(head: str) -> dict[str, Any] | None:
     """Return the members of a head without verifying it, or None where it is no head. Never runs a pickle."""
     try:
-        members, end = _scan(head, 0)
+        if head.startswith("{"):
+            members, end = _scan(head, 0)
+            return members if isinstance(members, dict) and end == len(head) else None
+        if not head.startswith(_PACKED):
+            version = int(head.partition("\t")[0][:9])
+            return {"schema": version} if version > SCHEMA else None  # of a later one nothing else is known
+        return _read_packed(head)
     except (ValueError, RecursionError, StopIteration):
         return None
-    return members if isinstance(members, dict) and end == len(head) else None
+
+
+def _read_packed(head: str) -> dict[str, Any] | None:
+    """Return the members of a head of the present format; raises ValueError where it is none."""
+    members: dict[str, Any]  # Any: each member has its own type
+    members = {member: text for member, text in zip(_COLUMNS, head.split("\t"), strict=True) if text}
+    members["schema"] = SCHEMA
+    if "secret" in members:
+        members["secret"] = _secret_id(members["secret"])
+    for member, kind in _NUMBERS:
+        if member in members:
+            members[member] = kind(members[member])
+    if members.get("workflow") == _SAME:
+        members["workflow"] = members.get("step_id")
+    if (rest := members.pop("rest", None)) is not None:
+        more, end = _scan(rest, 0)
+        if end != len(rest) or not isinstance(more, dict):
+            return None
+        members = {**members, **more, "schema": SCHEMA}
+    return members
+
+
+@lru_cache(maxsize=256)
+def _secret_id(text: str) -> str:
+    return a2b_base64(text + "=", strict_mode=True).hex()
 
 
 def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool = True) -> Opened:
@@ -214,8 +299,9 @@ def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify:
     members = read_head(head)
     if members is None:
         raise EnvelopeError("its head is not readable", reason="damaged")
-    schema = members.get("schema")
-    if schema not in (1, SCHEMA):
+    schema: Any = members.get("schema")
+    packed = head.startswith(_PACKED)
+    if not packed and schema not in (1, 2):
         if isinstance(schema, int) and schema > SCHEMA:
             raise EnvelopeError(f"it was written by a newer awaitly_nb (schema {schema})", reason="newer")
         raise EnvelopeError(f"its head has no known schema ({schema!r})", reason="damaged")
@@ -224,17 +310,21 @@ def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify:
     if "buffers" not in members and "notes_bytes" not in members:
         # The usual small entry: one stream and nothing else.
         opened = Opened(members, view[:0], view, (), (), (), secret)
-        if view.nbytes != members.get("stream_bytes", view.nbytes):
+        if view.nbytes != members.get("stream_bytes", members.get("size_bytes") if packed else view.nbytes):
             raise EnvelopeError(f"it holds {view.nbytes} bytes, and not what was written", reason="damaged")
     else:
         opened = _parts_of(members, view, secret)
     if secret is None:
         return opened
-    if not (head.startswith(_SIGNATURE, -_TAIL) and head.isascii()):
+    signed = len(members.get("signature", "")) == _SIGNED_BYTES if packed else head.startswith(_SIGNATURE, -_TAIL)
+    if not (signed and head.isascii()):
         raise EnvelopeError("it is not signed", reason="unverified")
-    front = _front(schema, name, head[:-_TAIL] + "}")
+    front = _front(schema, name, head[:-_SIGNED_BYTES] if packed else head[:-_TAIL] + "}")
     direct = () if opened.macs or schema == 1 else opened.buffers
-    if not secret.verify(head[-34:-2], front, opened.notes, opened.stream, *direct):
+    digest = secret.digest(front, opened.notes, opened.stream, *direct)
+    if not compare_digest(
+        head[-_SIGNED_BYTES:] if packed else head[-34:-2], short_text(digest) if packed else digest.hex()
+    ):
         raise EnvelopeError("its signature does not fit its bytes", reason="unverified")
     if schema == 1 and opened.buffers:
         raise EnvelopeError(
@@ -290,6 +380,8 @@ def _parts_of(members: dict[str, Any], view: memoryview, secret: Secret | None) 
     """Return the parts of an entry, by what its head tells of their lengths."""
     notes, stream = members.get("notes_bytes", 0), members.get("stream_bytes")
     lengths, macs, sums = _buffers_of(members) if "buffers" in members else ([], [], [])
+    if stream is None and members["schema"] == SCHEMA and type(size := members.get("size_bytes")) is int:
+        stream = size - sum([length for length in lengths if type(length) is int])
     if not all(type(length) is int and length >= 0 for length in (notes, stream, *lengths)):
         raise EnvelopeError("its head does not tell the lengths of its parts", reason="damaged")
     end = notes + stream

@@ -50,6 +50,7 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.05
 # for ever. Past this bound the step is computed without the lock: twice, perhaps, but never not at all.
 _WAIT_WHILE_LEADING_S = 10.0
 _TELL_AFTER_S = 1.0
+_DIGITS_OF_S = 7  # of the clock's sixteen; every entry has them in its head
 _INFO, _WARNING = 20, 30  # levels of logging, which is loaded when there is something to log
 _ALWAYS = lambda: True  # noqa: E731
 _AS_ASKED = Compute("recomputed, as asked")
@@ -252,15 +253,17 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
     yield from _check_lease(run)
     at = run.now()
     note = run.begin_step(spec, at, reason)
-    started = time.perf_counter()
     code = run.code_of(spec) if spec.key is not None else None
     # Before the call: it may change its arguments, and their outline is to show what it was given.
     parts = None if spec.parts is None else spec.parts.to_data()
     with _tracked(run, spec) as tracker, Course(run) as course:
         begun = None if spec.parts is None else begin_traces()
+        started = time.perf_counter()
         try:
             called = as_called(spec, run.cache, lambda: _mark_of(run, spec, code, parts, tracker))
-            result, there = arrived(run, spec, (yield from attempted(run, called)))
+            answer = yield from attempted(run, called)
+            run_s = round(time.perf_counter() - started, _DIGITS_OF_S)
+            result, there = arrived(run, spec, answer)
             course.end()
         except Leave:
             # A step inside this one failed, and the run ends with that; this one has no result of its own, also where
@@ -271,7 +274,6 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
         finally:
             traces = None if begun is None else end_traces(begun)
     origin = mark_of(result)
-    run_s = time.perf_counter() - started
     if origin is not None and origin.duration_s is not None and spec.retry is None:
         run_s = origin.duration_s  # without its wait for a worker
     storing = time.perf_counter()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["KernelFlight", "RecordLocks"]
 
 _FIRST: Final = 1 << 40  # locked bytes lie beyond any content: the start of the file holds the readable slots
-_SLOTS: Final = 4096
+_SLOTS: Final = 1024
 _SLOT_BYTES: Final = 256
 _MOST_OPEN: Final = 32  # lock files of a process; of more, those without a lock are closed
 

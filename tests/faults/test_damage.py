@@ -219,7 +219,7 @@ def test_a_clock_set_back_serves_what_does_not_expire_and_never_prolongs_a_ttl(f
 
 def test_an_entry_of_a_newer_version_is_a_miss_that_says_so(filled):
     with contextlib.closing(sqlite3.connect(filled / "cache.db")) as connection, connection:
-        connection.execute("UPDATE Cache SET tag = replace(tag, '\"schema\":2', '\"schema\":99')")
+        connection.execute("UPDATE Cache SET tag = '99' || substr(tag, 2)")
     connection.close()
     cache = caches.create_disk_cache(filled)
     with pytest.warns(DamagedEntryWarning, match="newer awaitly_nb"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
 import warnings
@@ -13,6 +12,7 @@ import pytest
 
 from awaitly_nb import cache as caches
 from awaitly_nb.cache.folder import forget_folders
+from awaitly_nb.codec.envelope import read_head, write_head
 from awaitly_nb.errors import CacheError, EvictedWarning, InvalidOptionError
 from awaitly_nb.result import Mark, Ok, with_mark
 
@@ -119,7 +119,7 @@ def test_a_planted_number_is_no_number(folder, planted):
     cache.set("odd", lasting(10))
     with contextlib.closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
         ((head,),) = connection.execute("SELECT tag FROM Cache")
-        connection.execute("UPDATE Cache SET tag = ?", (json.dumps(json.loads(head) | {"step_id": "s"} | planted),))
+        connection.execute("UPDATE Cache SET tag = ?", (write_head(read_head(head) | {"step_id": "s"} | planted),))
     for i in range(12):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EvictedWarning)

@@ -9,6 +9,7 @@ import awaitly_nb as aw
 from awaitly_nb.cache import export_entries, import_entry, open_folder, recorded, staged
 from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.codec import EnvelopeError, default_keyring
+from awaitly_nb.codec.envelope import read_head, write_head
 from awaitly_nb.result import Mark, with_mark
 
 PARTS = {"parts": [["code", "f", "0" * 32, "x" * 400], ["value", "n", "1" * 32, "3"]]}
@@ -103,7 +104,7 @@ def test_what_is_not_whole_or_belongs_elsewhere_is_refused(users, key):
     fill(users("ann"), **VALUES)
     (namespace, _, head, body), other = exported(users("ann"), key, "text")
     theirs = users("bob")
-    members = json.loads(head)
+    members = read_head(head)
     for wrong in (
         (namespace, "other", head, body),
         ("v", key, head, body),
@@ -116,8 +117,8 @@ def test_what_is_not_whole_or_belongs_elsewhere_is_refused(users, key):
         (namespace, key, other[2], body),
         (namespace, key, "{}", body),
         (namespace, key, json.dumps({**members, "schema": 1}), body),
-        (namespace, key, json.dumps({**members, "ok": False}), body),
-        (namespace, key, json.dumps({**members, "size_bytes": 0}), body),
+        (namespace, key, write_head({**members, "ok": False}), body),
+        (namespace, key, write_head({**members, "size_bytes": 0}), body),
     ):
         with pytest.raises(EnvelopeError):
             import_entry(theirs, *wrong)

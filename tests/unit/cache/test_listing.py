@@ -12,6 +12,7 @@ import awaitly_nb as aw
 from awaitly_nb import cache as caches
 from awaitly_nb.cache import Listing, folder_entries, folder_listing
 from awaitly_nb.cache.folder import forget_folders
+from awaitly_nb.codec.envelope import write_head
 from awaitly_nb.config import cache_directory
 from awaitly_nb.result import Mark, with_mark
 
@@ -65,15 +66,18 @@ ODD = [
     '{"schema":1}',
     '{"ok":true,"size_bytes":"many","duration_s":[1],"created_at":"never","step_id":7}',
     '{"ok":true,"size_bytes":' + "9" * 400 + ',"duration_s":' + "9" * 400 + ',"created_at":1e300}',
-]
-REGULAR = (
     '{"schema":2,"secret":"s","name":"n","created_at":1.5,"stored_at":1.5,"expires_at":9e9,"size_bytes":21,'
-    '"step_id":"x","workflow":"n","duration_s":2.5,"signature":"0"}'
+    '"step_id":"x","workflow":"n","duration_s":2.5,"signature":"0"}',
+]
+REGULAR = write_head(
+    {"schema": 3, "secret": "0" * 16, "name": "n", "created_at": 1.5, "stored_at": 1.5, "expires_at": 9e9}
+    | {"size_bytes": 21, "step_id": "x", "workflow": "n", "duration_s": 2.5, "signature": "0" * 22}
 )
 
 
 @pytest.mark.parametrize(
-    "head", [*ODD, REGULAR, REGULAR[:-30], REGULAR.replace(":21,", f":{'9' * 30},"), REGULAR.replace("2.5", "2.5.5")]
+    "head",
+    [*ODD, REGULAR, REGULAR[:-30], REGULAR.replace("\t21\t", f"\t{'9' * 30}\t"), REGULAR.replace("2.5", "2.5.5")],
 )
 @pytest.mark.parametrize("hits", [0, "many"])
 def test_a_planted_head_is_shown_as_far_as_it_makes_sense_and_breaks_nothing(head, hits):

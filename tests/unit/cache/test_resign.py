@@ -166,10 +166,7 @@ def moved_to_another_key(folder):
 
 
 def without_signature(folder):
-    change(
-        folder,
-        "UPDATE Cache SET tag = substr(tag, 1, instr(tag, ',\"signature\"') - 1) || '}' WHERE key = 'w\x1fsmall'",
-    )
+    change(folder, "UPDATE Cache SET tag = substr(tag, 1, length(tag) - 22) WHERE key = 'w\x1fsmall'")
     return "small"
 
 
