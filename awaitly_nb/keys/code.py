@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import builtins
 import linecache
+import os
 import re
 import sys
 import warnings
@@ -25,7 +26,7 @@ from awaitly_nb.keys.origin import top_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from types import CodeType, ModuleType
+    from types import CodeType, FunctionType, ModuleType
 
     from awaitly_nb.keys.graph import Lookup
 
@@ -37,6 +38,7 @@ __all__ = [
     "References",
     "attribute_of",
     "class_source",
+    "function_text",
     "imported",
     "imported_name",
     "names_of",
@@ -177,7 +179,9 @@ def _parsed(filename: str, lines: list[str], flags: int) -> _ParsedFile | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the user has seen what the compiler had to say
             tree = ast.parse("".join(lines), filename)
-            compiled = compile(tree, filename, "exec", flags | _TOP_LEVEL_AWAIT, dont_inherit=True)
+            # A cell is compiled statement by statement: a call of a name that the same module imports is other code.
+            parts = [tree] if os.path.exists(filename) else [tree, *(ast.Module([one], []) for one in tree.body)]  # noqa: PTH110 - pathlib costs more here
+            compiled = [compile(one, filename, "exec", flags | _TOP_LEVEL_AWAIT, dont_inherit=True) for one in parts]
     except (SyntaxError, ValueError, RecursionError):
         file = None
     else:
@@ -188,9 +192,9 @@ def _parsed(filename: str, lines: list[str], flags: int) -> _ParsedFile | None:
     return file
 
 
-def _indexed(lines: list[str], tree: ast.Module, compiled: CodeType) -> _ParsedFile:
+def _indexed(lines: list[str], tree: ast.Module, compiled: Iterable[CodeType]) -> _ParsedFile:
     codes: dict[tuple[str, int], list[CodeType]] = {}
-    for code in nested_codes(compiled):
+    for code in (inner for one in compiled for inner in nested_codes(one)):
         codes.setdefault((code.co_name, code.co_firstlineno), []).append(code)
     nodes: dict[tuple[str, int], list[_FunctionNode]] = {}
     classes: dict[int, ast.ClassDef] = {}
@@ -260,6 +264,11 @@ def _segment(lines: list[str], node: _FunctionNode | ast.ClassDef) -> str:
     import textwrap
 
     return textwrap.dedent("".join(lines[_first_line(node) - 1 : node.end_lineno]))
+
+
+def function_text(function: FunctionType) -> str:
+    """Return the source of a function; empty where none is found."""
+    return own_tree(function.__code__, function.__globals__).text
 
 
 def class_source(cls: type) -> str:

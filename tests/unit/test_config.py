@@ -132,7 +132,8 @@ def test_configure_names_every_setting_in_its_signature():
     parameters = inspect.signature(config.configure).parameters
     named = {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
     assert named == {setting.name for setting in config.explain()}
-    assert all(f"\n    {name}\n" in config.configure.__doc__ for name in named)
+    lines = inspect.getdoc(config.configure).splitlines()  # a newer Python has taken the indentation away already
+    assert named <= set(lines)
 
 
 @pytest.mark.parametrize("value", [1.5, True, "", b"x"])

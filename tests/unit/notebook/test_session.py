@@ -186,6 +186,7 @@ def test_unchanged_columns_are_stored_once(shell):
     assert np.array_equal(shell.ns["df"].g, shell.ns["df"].a * 2)
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # from numpy 2.5 on; people's cells do it
 def test_a_change_that_cannot_be_made_in_place_is_not_stored(shell):
     pytest.importorskip("numpy")
     for _ in range(2):
