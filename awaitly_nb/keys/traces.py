@@ -17,6 +17,7 @@ the standard library, for the user   every name but those of the terminal, the l
 an installed package                 every name but those, the user's folders, threads, and names of the kernel;
                                      nothing while it is imported, and nothing when it copies the whole environment
 whoever iterates over it, the user   all names, but for those that tell one session or terminal from another
+a program that the user starts       all names, but for those and those that an installed package may read
 ===================================  ============================================================================
 
 A name that the run has set itself is no input. Values are stored as digests with a salt; of names that look like a
@@ -233,13 +234,13 @@ _SECRET_SIZE: Final = 2
 class _Reads:
     """What one run has read so far."""
 
-    __slots__ = ("argv", "argv_before", "copiers", "names", "salt", "token", "whole", "written")
+    __slots__ = ("argv", "argv_before", "copiers", "left_out", "names", "salt", "token", "written")
 
     def __init__(self) -> None:
         self.salt = os.urandom(16)
         self.names: dict[str, list[str | None]] = {}
         self.written: set[str] = set()
-        self.whole = False
+        self.left_out: str | None = None  # where all was read: what does not count
         self.copiers: set[CodeType | None] = set()
         self.argv_before = list.copy(sys.argv)
         self.argv: str | None = None
@@ -276,6 +277,9 @@ def _digest(salt: bytes, name: str, value: str | None) -> str | None:
 def _begin() -> _Reads:
     is_installed_path("")  # finds out where packages lie, for which the environment is read
     reads = _Reads()
+    if not _hooked.is_set():
+        _hooked.set()
+        sys.addaudithook(_hook)
     with _lock:
         _active.append(reads)
         if len(_active) == 1:
@@ -409,11 +413,35 @@ def _all_read(frame: FrameType) -> None:
     for reads in _traced():
         whose, code = reader = reader or _reader(frame)
         reads.copiers.add(code)  # that it asks for each name as well tells nothing more
-        if whose in (_USER, _FOR_USER) and not reads.whole:
-            reads.whole = True
-            for name, value in zip(*_raw_items(os.environ), strict=True):
-                if not _SESSION.fullmatch(name):
-                    reads.note(name, value)
+        if whose in (_USER, _FOR_USER):
+            _note_all(reads, "session")
+
+
+def _note_all(reads: _Reads, left_out: str) -> None:
+    if reads.left_out in ("session", left_out):
+        return
+    reads.left_out = left_out
+    for name, value in zip(*_raw_items(os.environ), strict=True):
+        if not _is_left_out(name, left_out):
+            reads.note(name, value)
+
+
+def _is_left_out(name: str, left_out: str) -> bool:
+    patterns = (_SESSION,) if left_out == "session" else (_SESSION, _TERMINAL, _MACHINERY)
+    return any(pattern.fullmatch(name) for pattern in patterns)
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if not _active or event not in _STARTS or (event == "subprocess.Popen" and args[3] is not None):
+        return
+    with suppress(Exception):  # an exception here would make the user's call fail
+        whose, _ = _reader(sys._getframe(1))  # noqa: SLF001 - who starts it
+        for reads in _traced() if whose in (_USER, _FOR_USER) else ():
+            _note_all(reads, "machine")
+
+
+_STARTS: Final = frozenset({"subprocess.Popen", "os.system"})
+_hooked = threading.Event()
 
 
 def _written(name: str) -> None:
@@ -431,12 +459,13 @@ class _Environment:
 
     def end(self, begun: _Reads, /) -> Any:
         _end(begun)
-        if not begun.names and not begun.whole:
+        if not begun.names and begun.left_out is None:
             return None
         used: dict[str, Any] = {"salt": begun.salt.hex(), "names": begun.names}
-        if begun.whole:
+        if begun.left_out is not None:
             # Names that the run found set by itself are no input, whether they are there or not.
             used["whole"] = sorted(begun.written - set(begun.names))
+            used["left_out"] = begun.left_out
         return used
 
     def difference(self, used: Any, /) -> str | None:
@@ -446,9 +475,9 @@ class _Environment:
             if _digest(salt, name, _value(name)) not in allowed:
                 return f"environment {name} differs"
         if "whole" in used:
-            own = set(used["whole"])
+            own, left_out = set(used["whole"]), used.get("left_out", "session")
             for name in _raw_items(os.environ)[0]:
-                if name not in names and name not in own and not _SESSION.fullmatch(name):
+                if name not in names and name not in own and not _is_left_out(name, left_out):
                     return f"environment {name} is new"
         return None
 
@@ -457,7 +486,8 @@ class _Environment:
         for reads in _traced():
             for name in used["names"]:
                 reads.note(name, _value(name))
-            reads.whole = reads.whole or "whole" in used
+            if "whole" in used:
+                _note_all(reads, used.get("left_out", "session"))
 
 
 # -- the arguments of the process ----------------------------------------------------------------------------------

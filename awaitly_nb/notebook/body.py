@@ -52,7 +52,12 @@ _SHELL_LINES = frozenset({"sx", "system", "pip", "conda", "mamba", "micromamba",
 _SHELL_CELLS = frozenset(
     {"!", "bash", "sh", "cmd", "script", "sx", "system", "perl", "ruby", "pypy", "python", "python3"}
 )
-_SETTINGS = frozenset({"matplotlib", "load_ext", "reload_ext", "config", "autoreload", "precision"})
+_SETTINGS = frozenset(
+    {
+        *("matplotlib", "load_ext", "reload_ext", "unload_ext", "config", "autoreload", "precision", "gui", "xmode"),
+        *("alias", "alias_magic", "unalias", "rehashx", "automagic", "colors", "pdb", "doctest_mode"),
+    }
+)
 _DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _CLASS_MAKERS = frozenset({"namedtuple", "NamedTuple", "TypedDict", "NewType", "make_dataclass", "Enum", "IntEnum"})
 _BLOCKS: tuple[type[ast.stmt], ...] = (

@@ -224,7 +224,7 @@ class Cell:
         self._check_assigned()
 
     def _collect(self, session: Watched, before: Before, recorder: Recorder | None, left: Left) -> Payload:
-        changes = self._ledger.difference(before)
+        changes = self._ledger.difference(before, shown=recorder is None or bool(recorder.results))
         if changes.obstacle:
             raise CannotRestoreError(changes.obstacle)
         early, late = self._ledger.split(changes.to_data())

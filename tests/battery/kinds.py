@@ -466,6 +466,28 @@ POLARS = {
     "context": "with pl.Config(tbl_rows=2): t = str(pl.DataFrame({'a': [1, 2, 3, 4]})) --- OUT = (t, str(pl.DataFrame({'a': [1, 2, 3, 4]})))",
 }
 
+UNSEEN = {
+    "memory traced": "import tracemalloc --- tracemalloc.start(); d = 1 --- OUT = tracemalloc.is_tracing()",
+    "limit of files": "import resource --- resource.setrlimit(resource.RLIMIT_NOFILE, (500, resource.getrlimit(resource.RLIMIT_NOFILE)[1])); d = 1 --- OUT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]",
+    "alarm": "import signal --- signal.alarm(500); d = 1 --- OUT = signal.alarm(0) > 0",
+    "start method": "import multiprocessing as mp --- mp.set_start_method('spawn', force=True); d = 1 --- OUT = mp.get_start_method()",
+    "start method by a helper": "import multiprocessing as mp\ndef setup(how):\n    mp.set_start_method(how, force=True) --- setup('spawn') --- OUT = mp.get_start_method()",
+    "policy of loops": "import asyncio\nclass P(asyncio.DefaultEventLoopPolicy): pass --- asyncio.set_event_loop_policy(P()); d = 1 --- OUT = type(asyncio.get_event_loop_policy()).__name__",
+    "adapter of a database": "import sqlite3\nclass P:\n    v = 5 --- sqlite3.register_adapter(P, lambda p: p.v); d = 1 --- OUT = sqlite3.connect(':memory:').execute('select ?', (P(),)).fetchone()",
+    "converter of a database": "import sqlite3 --- sqlite3.register_converter('own', lambda b: b.decode() + '!'); d = 1 --- c = sqlite3.connect(':memory:', detect_types=sqlite3.PARSE_DECLTYPES); _ = c.execute('create table t(a own)'); _ = c.execute(\"insert into t values ('q')\"); OUT = c.execute('select a from t').fetchone()",
+    "opener of addresses": "import urllib.request as u --- u.install_opener(u.build_opener()); d = 1 --- OUT = u._opener is not None",
+    "configuration of dask": "import dask --- dask.config.set({'own.thing': 4}) --- OUT = dask.config.get('own.thing')",
+    "template of plots": "import plotly.io as pio --- pio.templates.default = 'ggplot2'; d = 1 --- OUT = pio.templates.default",
+    "prefix of a namespace": "import xml.etree.ElementTree as ET --- ET.register_namespace('own', 'http://own'); d = 1 --- OUT = ET.tostring(ET.Element('{http://own}a')).decode()",
+    "buffer of arrays": "import numpy as np --- np.setbufsize(16384); d = 1 --- OUT = np.getbufsize()",
+    "dialect": "import csv --- csv.register_dialect('own', delimiter=';'); d = 1 --- OUT = csv.get_dialect('own').delimiter",
+    "longest field": "import csv --- old = csv.field_size_limit(99999) --- OUT = csv.field_size_limit()",
+    "mask of new files": "import os --- old = os.umask(0o077) --- OUT = os.umask(0o022)",
+    "name of a magic": "d = 0 --- %alias_magic own_time time\ne = 1 --- OUT = get_ipython().find_line_magic('own_time') is not None",
+    "backend chosen": "import matplotlib\nimport matplotlib.pyplot as plt --- matplotlib.use('svg'); d = 1 --- OUT = matplotlib.get_backend()",
+    "backend switched": "import matplotlib\nimport matplotlib.pyplot as plt --- plt.switch_backend('svg'); d = 1 --- OUT = matplotlib.get_backend()",
+}
+
 GROUPS = {
     "memory": ("import numpy as np\n", MEMORY),
     "frames": ("import numpy as np, pandas as pd\n", FRAMES),
@@ -482,4 +504,5 @@ GROUPS = {
         SKLEARN_,
     ),
     "polars": ("import polars as pl\n", POLARS),
+    "unseen": ("", UNSEEN),
 }

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.keys import after_imports, is_user_class, is_user_function, is_user_module
+from awaitly_nb.notebook.ledger.calls import unwatched
 from awaitly_nb.notebook.ledger.libraries import shell_watchers
-from awaitly_nb.notebook.ledger.process import Unwatched
 from awaitly_nb.notebook.ledger.settings import digest_of
 
 if TYPE_CHECKING:
@@ -124,8 +124,10 @@ class Obstacle:
 class Before:
     """The watched states as they were; those of a library that the cell itself imports, as it was right after that."""
 
+    source: str
     watchers: tuple[BuiltIn, ...]
     words: frozenset[str]
+    functions: tuple[FunctionType, ...] = ()
     states: dict[str, State] = field(default_factory=dict)
     imports: ExitStack = field(default_factory=ExitStack)
     imported: set[str] = field(default_factory=set)
@@ -178,8 +180,8 @@ class Ledger:
         """Return the watched states before a cell of this source runs; give it to `difference`, once."""
         from awaitly_nb.notebook.ledger.attributes import Attributes
 
-        words = self._words(source)
-        before = Before(self._watchers(words), words, patches=self._patches(words))
+        words, functions = self._words(source)
+        before = Before(source, self._watchers(words), words, functions, patches=self._patches(words))
         late: dict[str, list[BuiltIn]] = {}
         # Not by the operators of sets, which go over all the names of `sys.modules`.
         new = {name for name in _libraries(source) if name not in sys.modules}
@@ -205,7 +207,7 @@ class Ledger:
 
     def patches(self, source: str) -> str:
         """Return a digest of what was set on modules and classes of libraries that a cell of this source names."""
-        return self._patches(self._words(source))
+        return self._patches(self._words(source)[0])
 
     def reached(self) -> list[tuple[str, object]]:
         """Return the user's functions that libraries call, by names that are the same in every session."""
@@ -219,10 +221,11 @@ class Ledger:
         found = Attributes(self._namespace, words).in_force()
         return digest_of(found) if found else ""
 
-    def difference(self, before: Before) -> Changes:
-        """Return what differs from `before`."""
+    def difference(self, before: Before, *, shown: bool = False) -> Changes:
+        """Return what differs from `before`; `shown` tells whether the cell has shown a value."""
         before.close()
-        changes = Changes(words=before.words, obstacle=before.obstacle)
+        obstacle = before.obstacle or unwatched(before.source, before.functions, self._namespace, shown=shown)
+        changes = Changes(words=before.words, obstacle=obstacle)
         for watcher in before.watchers:
             name = watcher.name
             if name not in before.states:
@@ -318,18 +321,18 @@ class Ledger:
 
         return (
             *_built_in(),
-            Unwatched(self._namespace, words),
             Attributes(self._namespace, words),
             *shell_watchers(self._shell),
             *_registered.values(),
         )
 
-    def _words(self, source: str) -> frozenset[str]:
-        """Return the words of a cell, and of the user's code that it names, directly or through other code.
+    def _words(self, source: str) -> tuple[frozenset[str], tuple[FunctionType, ...]]:
+        """Return the words of a cell, and of the user's code that it names, directly or through other code; and that.
 
         The packages of the values that are named count as words with a dot: `x + 1` says "numpy." if `x` is an array.
         """
         words = set(_WORD.findall(source))
+        functions: list[FunctionType] = []
         seen: set[int] = set()
         waiting = [self._namespace[word] for word in words if word in self._namespace]
         while waiting:
@@ -339,6 +342,7 @@ class Ledger:
             seen.add(id(value))
             new: set[str] = set()
             if isinstance(value, FunctionType) and is_user_function(value):
+                functions.append(value)
                 new = _code_words(value.__code__) - words
                 waiting += [value.__globals__[word] for word in new if word in value.__globals__]
             elif isinstance(value, type) and is_user_class(value):
@@ -354,7 +358,7 @@ class Ledger:
                 waiting.append(type(value))
                 new = {_package(type(value).__module__)}
             words |= new
-        return frozenset(words)
+        return frozenset(words), tuple(functions)
 
 
 @dataclass(frozen=True, slots=True)

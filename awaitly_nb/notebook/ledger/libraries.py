@@ -30,6 +30,18 @@ def _register_maps(values: Values, gone: list[str]) -> None:
         maps.unregister(name)
 
 
+def _backend() -> Values:
+    parameters: Any = sys.modules["matplotlib"].rcParams
+    # One that matplotlib, the environment or the kernel has chosen is theirs to choose again.
+    chosen = not dict.__getitem__(parameters, "backend_fallback")
+    return {"backend": dict.__getitem__(parameters, "backend")} if chosen else {}
+
+
+def _set_backend(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - a choice is not taken back
+    for name in values.values():
+        importlib.import_module("matplotlib").use(name)
+
+
 def _watcher(settings: LibrarySettings) -> NamedValues:
     """Return the watcher of settings that runs are also traced for."""
     return NamedValues(
@@ -43,14 +55,16 @@ def _watcher(settings: LibrarySettings) -> NamedValues:
 
 def _array_errors() -> Values:
     numpy: Any = sys.modules["numpy"]
-    return {**numpy.geterr(), "call": numpy.geterrcall()}
+    return {**numpy.geterr(), "call": numpy.geterrcall(), "bufsize": numpy.getbufsize()}
 
 
 def _set_array_errors(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - an error is never gone
     numpy = importlib.import_module("numpy")
     if "call" in values:
         numpy.seterrcall(values["call"])
-    numpy.seterr(**{name: value for name, value in values.items() if name != "call"})
+    if "bufsize" in values:
+        numpy.setbufsize(values["bufsize"])
+    numpy.seterr(**{name: value for name, value in values.items() if name not in {"call", "bufsize"}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,13 +321,14 @@ _HINTS = {
 
 LIBRARIES: tuple[NamedValues | Draws | Figures, ...] = (
     *map(_watcher, LIBRARY_SETTINGS),
+    NamedValues("plot backend", _backend, _set_backend, library="matplotlib", hints=frozenset({"use"})),
     NamedValues("colour maps", _registered_maps, _register_maps, library="matplotlib"),
     NamedValues(
         "array errors",
         _array_errors,
         _set_array_errors,
         library="numpy",
-        hints=frozenset({"seterr"}),
+        hints=frozenset({"seterr", "setbufsize"}),
         used=frozenset({"numpy.", "pandas.", "scipy.", "sklearn."}),
     ),
     Figures(),

@@ -11,20 +11,15 @@ import sys
 import threading
 import time
 import warnings
-from abc import ABCMeta
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from awaitly_nb.errors import EncodeError
 from awaitly_nb.notebook.ledger.settings import ListedEntries, NamedValues, Values, digest_of
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["PROCESS", "Unwatched", "environment"]
+__all__ = ["PROCESS", "environment"]
 
 
 def environment() -> dict[str, str]:
@@ -130,6 +125,30 @@ def _set_interpreter(values: Values, gone: list[str]) -> None:  # noqa: ARG001 -
                 getattr(sys, f"set{name}" if name != "int_max_str_digits" else "set_int_max_str_digits")(value)
 
 
+def _dialects() -> Values:
+    csv = sys.modules["csv"]
+    found = {name: csv.get_dialect(name) for name in csv.list_dialects()}
+    values: Values = {("dialect", name): tuple(getattr(one, part) for part in _DIALECT) for name, one in found.items()}
+    return {**values, "field_size_limit": csv.field_size_limit()}
+
+
+def _set_dialects(values: Values, gone: list[Any]) -> None:
+    csv = importlib.import_module("csv")
+    for name, value in values.items():
+        match name:
+            case (_, dialect):
+                csv.register_dialect(dialect, **dict(zip(_DIALECT, value, strict=True)))
+            case _:
+                csv.field_size_limit(value)
+    for _, dialect in gone:
+        csv.unregister_dialect(dialect)
+
+
+_DIALECT = (
+    *("delimiter", "doublequote", "escapechar", "lineterminator", "quotechar", "quoting", "skipinitialspace", "strict"),
+)
+
+
 def _signals() -> Values:
     if threading.current_thread() is not threading.main_thread():
         return {}
@@ -159,65 +178,6 @@ def _level_names() -> Values:
 def _set_level_names(values: Values, gone: list[int]) -> None:  # noqa: ARG001 - a name is never gone
     for level, name in values.items():
         logging.addLevelName(level, name)
-
-
-class Unwatched:
-    """Calls whose effect on the process nobody watches: a cell that makes one is not stored."""
-
-    name = "calls"
-    library: str | None = None
-    first = False
-
-    def __init__(self, namespace: Mapping[str, Any], words: frozenset[str]) -> None:  # Any: the user's values
-        self._namespace = namespace
-        self._words = words
-
-    def snapshot(self) -> None:
-        """Return nothing: the words tell."""
-
-    def told(self) -> Values:
-        """Return nothing."""
-        return {}
-
-    def difference(self, before: None) -> None:  # noqa: ARG002 - the protocol's
-        """Raise where the words of the cell name such a call."""
-        for module, name in _UNWATCHED:
-            if module in self._words and name in self._words:
-                raise EncodeError(f"nobody can tell what {module}.{name} leaves")
-        if "register" in self._words and any(self._is_abstract(word) for word in self._words):
-            raise EncodeError("it may register a class with an abstract one")
-
-    def apply(self, data: object) -> None:
-        """Do nothing: never stored."""
-
-    def requirement(self, before: None, changed: None, words: frozenset[str]) -> None:
-        """Require nothing."""
-
-    def refusal(self, data: object) -> None:
-        """Refuse nothing."""
-
-    def _is_abstract(self, word: str) -> bool:
-        found = self._namespace.get(word)
-        places = [getattr(value, word, None) for value in self._named_modules()]
-        return any(isinstance(value, ABCMeta) for value in (found, *places))
-
-    def _named_modules(self) -> list[ModuleType]:
-        named = (self._namespace.get(word) for word in self._words)
-        return [value for value in named if isinstance(value, ModuleType)]
-
-
-_UNWATCHED = (
-    ("atexit", "register"),
-    ("codecs", "register"),
-    ("codecs", "register_error"),
-    ("copyreg", "pickle"),
-    ("mimetypes", "add_type"),
-    ("os", "umask"),
-    ("sys", "settrace"),
-    ("sys", "setprofile"),
-    ("logging", "setLoggerClass"),
-    ("logging", "setLogRecordFactory"),
-)
 
 
 class Logging:
@@ -413,6 +373,14 @@ PROCESS = (
         lambda: {"TZ": (time.timezone, *time.tzname)},
         lambda values, gone: None,  # noqa: ARG005 - it comes with the environment
         used=frozenset({"localtime", "mktime", "strftime", "ctime", "asctime", "fromtimestamp", "astimezone"}),
+    ),
+    NamedValues(
+        "csv",
+        _dialects,
+        _set_dialects,
+        library="csv",
+        hints=frozenset({"register_dialect", "unregister_dialect"}),
+        used=frozenset({"csv."}),
     ),
     NamedValues("signals", _signals, _set_signals, hints=frozenset({"signal"})),
     NamedValues("names of levels", _level_names, _set_level_names, hints=frozenset({"addLevelName"})),

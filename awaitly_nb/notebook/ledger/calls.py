@@ -1,0 +1,262 @@
+"""Statements that have a library do something which nobody watches: `tracemalloc.start()`, `pio.templates.default = x`.
+
+A statement that only calls a function is there for what the call does. If that gives no value, changes no variable and
+no watched state, a hit cannot do it again, so the cell is not stored. A library is trusted to do nothing of the kind by
+being named here; what is not named is doubted. Calls that are given a variable are taken to act on that, and changed
+variables are seen; so are files.
+"""
+
+from __future__ import annotations
+
+import ast
+from abc import ABCMeta
+from dataclasses import dataclass
+from functools import lru_cache
+from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from awaitly_nb.keys import function_text, is_user_class, is_user_function, is_user_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = ["unwatched"]
+
+Names: TypeAlias = "Mapping[str, Any]"
+"""A namespace, which holds anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """A call or an assignment by its dotted name.
+
+    Attributes
+    ----------
+    chain
+        The names of what is called, or set, in order.
+    given
+        The names that are arguments or parts of them.
+    sets
+        True for an assignment.
+    last
+        True where the value of the cell is that of the call.
+    inner
+        True for a call whose value is used: only what is known to do something unseen is doubted then.
+    """
+
+    chain: tuple[str, ...]
+    given: frozenset[str]
+    sets: bool = False
+    last: bool = False
+    inner: bool = False
+
+
+def unwatched(source: str, functions: Iterable[FunctionType], namespace: Names, *, shown: bool) -> str:
+    """Return why nobody can tell what a cell leaves in the process; empty where its statements are watched.
+
+    Parameters
+    ----------
+    source
+        The cell's code.
+    functions
+        Functions of the user's that it may call.
+    namespace
+        The user's variables, after it has run.
+    shown
+        Whether the cell has shown a value.
+    """
+    for statement in _statements(source, of_cell=True):
+        if name := _doubted(statement, namespace, shown=shown):
+            return _told(name, statement)
+    for function in functions:
+        for statement in _statements(function_text(function), of_cell=False):
+            if name := _doubted(statement, function.__globals__, shown=False):
+                return _told(name, statement)
+    return ""
+
+
+def _told(name: str, statement: _Statement) -> str:
+    if name == _ABSTRACT:
+        return "it may register a class with an abstract one"
+    return f"nobody can tell what {'setting ' if statement.sets else ''}{name} leaves"
+
+
+@lru_cache(maxsize=1000)
+def _statements(source: str, *, of_cell: bool) -> tuple[_Statement, ...]:
+    try:
+        tree = ast.parse(source if of_cell else f"if 1:\n{_indented(source)}")
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    last = tree.body[-1] if of_cell and tree.body else None
+    return tuple(found for node in _inside(tree, used) for found in _read(node, is_last=node is last) if found.chain)
+
+
+def _indented(source: str) -> str:
+    return "".join(f" {line}" for line in source.splitlines(keepends=True))
+
+
+def _inside(node: ast.AST, used: set[str]) -> Iterator[ast.stmt]:
+    """Yield the statements that run; those of a function that is only defined do not, those of a method may."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and isinstance(node, ast.Module):
+                yield from _inside(child, used) if child.name in used else ()
+            else:
+                yield from _inside(child, used)
+        elif isinstance(child, ast.ExceptHandler | ast.match_case):
+            yield from _inside(child, used)
+
+
+def _read(node: ast.stmt, *, is_last: bool) -> Iterator[_Statement]:
+    match node:
+        case ast.Expr(value=ast.Call() as call) | ast.Expr(value=ast.Await(value=ast.Call() as call)):
+            values = (*call.args, *(keyword.value for keyword in call.keywords))
+            yield _Statement(_chain(call.func), frozenset(_named(values)), last=is_last)
+        case (
+            ast.Assign(targets=[ast.Attribute() | ast.Subscript() as target])
+            | ast.AugAssign(target=ast.Attribute() | ast.Subscript() as target)
+        ):
+            yield _Statement(_chain(target), frozenset(), sets=True)
+        case ast.FunctionDef(decorator_list=decorators) | ast.ClassDef(decorator_list=decorators):
+            chains = [_chain(one.func if isinstance(one, ast.Call) else one) for one in decorators]
+            yield from (_Statement(chain, frozenset()) for chain in chains if chain[-1:] == ("register",))
+        case ast.Assign(value=ast.Call(func=func)) | ast.AnnAssign(value=ast.Call(func=func)):
+            yield _Statement(_chain(func), frozenset(), inner=True)
+
+
+def _chain(node: ast.AST) -> tuple[str, ...]:
+    names: list[str] = []
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        names.append(node.attr if isinstance(node, ast.Attribute) else "[]")
+        node = node.value
+    return (node.id, *reversed(names)) if isinstance(node, ast.Name) else ()
+
+
+def _named(values: Iterable[ast.expr]) -> Iterator[str]:
+    for value in values:
+        for node in ast.walk(value):
+            if isinstance(node, ast.Name):
+                yield node.id
+
+
+def _doubted(statement: _Statement, names: Names, *, shown: bool) -> str:
+    """Return the full name of what is called or set, where nobody watches that; else nothing."""
+    if statement.sets:
+        owner, value = _led_to(statement.chain[:-1], names)
+        # Attributes of modules and classes have a watcher of their own.
+        if not owner or isinstance(value, ModuleType | type) or _is_trusted(owner):
+            return ""
+        return f"{owner}.{statement.chain[-1]}".replace(".[]", "[...]")
+    name, value = _led_to(statement.chain, names)
+    if statement.chain[-1] == "register" and isinstance(getattr(value, "__self__", None), ABCMeta):
+        return _ABSTRACT
+    if statement.inner or (statement.last and shown and not isinstance(value, type)):
+        return name if name and _is_known(name) else ""
+    is_users = isinstance(value, FunctionType) and is_user_function(value)  # what it does is read in its own code
+    if not name or is_users or not callable(value) or _is_trusted(name):
+        return ""
+    return "" if any(_is_variable(names.get(one)) for one in statement.given) else name
+
+
+_ABSTRACT = "an abstract class"
+
+
+def _led_to(chain: tuple[str, ...], names: Names) -> tuple[str, Any]:  # Any: whatever there is
+    """Return what a chain of names leads to, and its full name, which is empty for what is not a library's."""
+    if not chain or chain[0] not in names or "[]" in chain[:-1]:
+        return "", None
+    value = names[chain[0]]
+    home = _home(value)
+    if not home and not isinstance(value, type):  # a variable: what it is asked to do is its own
+        return "", None
+    for name in chain[1:]:
+        if name == "[]":
+            break
+        try:
+            value = getattr(value, name)
+        except Exception:  # noqa: BLE001 - user code may raise anything
+            return "", None
+        home = value.__name__ if isinstance(value, ModuleType) else home and f"{home}.{name}"
+    return home, value
+
+
+def _home(value: object) -> str:
+    """Return the full name of a library's module, class or function; empty for variables and for the user's own."""
+    match value:
+        case ModuleType():
+            return "" if is_user_module(value) else value.__name__
+        case type():
+            return "" if is_user_class(value) else _full_name(value)
+        case FunctionType():
+            return "" if is_user_function(value) else _full_name(value)
+        case BuiltinFunctionType() | BuiltinMethodType():
+            return _full_name(value) if isinstance(value.__self__, ModuleType) or value.__module__ else ""
+        case MethodType():
+            return _full_name(value.__func__) if isinstance(value.__self__, type) else ""
+    return ""
+
+
+def _full_name(value: Any) -> str:  # Any: a function or class
+    module = str(value.__module__ or "builtins")
+    module = "os" if module == "posix" else module.removeprefix("_")
+    return f"{module}.{value.__qualname__}"
+
+
+def _is_variable(value: object) -> bool:
+    """Tell whether a call may act on a value that it is given: it is no constant, no code and no module."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return False
+    return not isinstance(
+        value, ModuleType | type | FunctionType | BuiltinFunctionType | BuiltinMethodType | MethodType
+    )
+
+
+def _is_trusted(name: str) -> bool:
+    for way in _ways(name):  # the longest name that says something decides
+        if way in _NOT_WATCHED:
+            return False
+        if way in _WATCHED or way.endswith(".testing"):
+            return True
+    return False
+
+
+def _is_known(name: str) -> bool:
+    """Tell whether a name is one of those that are known to do something unseen."""
+    return not _NOT_WATCHED.isdisjoint(_ways(name))
+
+
+def _ways(name: str) -> list[str]:
+    """Return a full name, and the names of what it is in, the longest first."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+
+
+_WATCHED = frozenset(
+    {
+        # What they change are arguments, files, what is shown, or states that have a watcher.
+        *("builtins", "os", "shutil", "pathlib", "io", "glob", "json", "pickle", "csv", "zipfile", "tarfile", "gzip"),
+        *("time", "random", "warnings", "logging", "locale", "decimal", "gc", "sys", "subprocess", "importlib"),
+        *("numpy", "pandas", "polars.Config", "scipy", "sklearn", "matplotlib", "pylab", "seaborn", "joblib"),
+        *("IPython", "ipykernel", "ipywidgets", "tqdm", "torch.manual_seed", "torch.cuda"),
+        *("signal.signal", "socket.setdefaulttimeout", "urllib.request.urlretrieve"),
+        # What they do is over when they return.
+        *("operator", "heapq", "bisect", "itertools", "functools", "math", "statistics", "re", "copy", "textwrap"),
+        *("collections", "datetime", "string", "struct", "hashlib", "contextlib", "inspect", "types", "typing"),
+        *("timeit", "cProfile", "profile", "pprint", "traceback", "doctest", "dis", "asyncio.run", "asyncio.sleep"),
+        *("asyncio.gather", "asyncio.wait", "asyncio.wait_for", "concurrent", "dask.compute", "dask.persist"),
+    }
+)
+_NOT_WATCHED = frozenset(
+    {
+        *("os.umask", "os.nice", "os.putenv", "os.unsetenv", "os.setpgrp", "os.setsid", "os.sched_setaffinity"),
+        *("os.register_at_fork", "os.dup2", "os.close", "os.fork", "os.kill", "signal.alarm", "signal.setitimer"),
+        *("sys.settrace", "sys.setprofile", "sys.setdlopenflags", "sys.set_asyncgen_hooks", "sys.addaudithook"),
+        *("sys.set_coroutine_origin_tracking_depth", "logging.setLoggerClass", "logging.setLogRecordFactory"),
+        *("matplotlib.pyplot.switch_backend", "matplotlib.pyplot.connect"),
+        *("matplotlib.font_manager", "matplotlib.units", "matplotlib.scale", "matplotlib.projections"),
+        *("pandas.plotting.register_matplotlib_converters", "pandas.plotting.deregister_matplotlib_converters"),
+        "numpy.set_string_function",
+    }
+)
