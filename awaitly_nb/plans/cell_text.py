@@ -122,7 +122,9 @@ _RUN_THE_CODE = ("%%time", "%%capture", "%%prun", "%%memit")
 
 
 def _reads(tree: ast.Module) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(chain[0] for chain in cell_reads(tree).chains))
+    names = dict.fromkeys(chain[0] for chain in cell_reads(tree).chains)
+    names.pop("get_ipython", None)  # what IPython itself writes in place of a magic, and nothing that cells hand on
+    return tuple(names)
 
 
 def without_magics(source: str) -> tuple[str, bool]:

@@ -330,3 +330,10 @@ def edit(rng, cells):
         at = rng.randrange(2, len(cells))
         cells[at] = cells[at].replace("range(", "range(1 + ")
     return cells
+
+
+def test_magics_are_no_variable_that_one_cell_hands_to_another():
+    from awaitly_nb.plans import plan
+
+    found = plan(["%load_ext awaitly_nb", "%config x.y = 1\nn = 3", "%awaitly status", "!ls\nm = n"], directory="none")
+    assert [(edge.source, edge.target, edge.variable) for edge in found.edges] == [(1, 3, "n")]

@@ -33,6 +33,7 @@
 .awn-mark { position: absolute; right: 4px; bottom: 2px; z-index: 2; display: flex; gap: 4px; align-items: center;
   padding: 0 6px; border-radius: 8px; font: 10px/16px var(--jp-ui-font-family); cursor: default;
   color: var(--jp-ui-font-color1); background: var(--jp-layout-color1); border: 1px solid var(--awn-mark, transparent); }
+.jp-Cell.jp-mod-active > .jp-Cell-inputWrapper > .awn-mark { bottom: -10px; background: var(--jp-layout-color1); }
 .awn-mark .awn-sign { color: var(--awn-mark, inherit); font-weight: 700; }
 .awn-mark progress { width: 48px; height: 6px; }
 .jp-Cell[data-awaitly] > .jp-Cell-inputWrapper { box-shadow: inset 3px 0 0 -1px var(--awn-mark, transparent); }
