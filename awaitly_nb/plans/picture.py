@@ -7,6 +7,7 @@ readable.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
@@ -103,10 +104,13 @@ class Graph:
         return self.to_mermaid()
 
     def _repr_html_(self) -> str:
-        return self.to_svg()
+        # As an image: of a notebook that is not trusted JupyterLab shows images, and of an `<svg>` the words alone.
+        picture = b64encode(self.to_svg().encode()).decode()
+        told = escape(str(self._plan.total))
+        return f'<img src="data:image/svg+xml;base64,{picture}" alt="{told}" style="max-width:100%;height:auto">'
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {"text/html": self.to_svg(), "text/plain": self.to_mermaid(), "text/vnd.mermaid": self.to_mermaid()}
+        return {"text/html": self._repr_html_(), "text/plain": self.to_mermaid(), "text/vnd.mermaid": self.to_mermaid()}
 
     def _wires(self) -> dict[tuple[int, int], list[tuple[str, bool]]]:
         wires: dict[tuple[int, int], list[tuple[str, bool]]] = {}
