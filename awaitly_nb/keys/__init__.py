@@ -60,7 +60,9 @@ if TYPE_CHECKING:
         begin_traces as begin_traces,
         changed_traces as changed_traces,
         end_traces as end_traces,
+        names_set_here as names_set_here,
         register_tracer as register_tracer,
+        remember_environment as remember_environment,
     )
     from awaitly_nb.keys.untouched import noted_digests as noted_digests, remember_digest as remember_digest
     from awaitly_nb.keys.values import fingerprint as fingerprint, unstable_type as unstable_type
@@ -86,7 +88,8 @@ else:
             "origin": "distributions_of import_label is_user_class is_user_function is_user_module package_version",
             "parts": "CellRead Part Parts cell_parts part_digest part_outline read_cell read_names step_parts",
             "settings": "LIBRARY_SETTINGS LibrarySettings",
-            "traces": "Tracer apply_traces begin_traces changed_traces end_traces register_tracer",
+            "traces": "Tracer apply_traces begin_traces changed_traces end_traces names_set_here register_tracer "
+            "remember_environment",
             "untouched": "noted_digests remember_digest",
             "values": "fingerprint unstable_type",
             "values_objects": "File file register_key",

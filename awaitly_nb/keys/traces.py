@@ -44,7 +44,17 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import CodeType, FrameType
 
-__all__ = ["Tracer", "apply_traces", "begin_traces", "changed_traces", "end_traces", "is_importing", "register_tracer"]
+__all__ = [
+    "Tracer",
+    "apply_traces",
+    "begin_traces",
+    "changed_traces",
+    "end_traces",
+    "is_importing",
+    "names_set_here",
+    "register_tracer",
+    "remember_environment",
+]
 
 # Any, throughout: plain JSON data, and what a tracer begins with.
 
@@ -386,6 +396,25 @@ def _value(name: str) -> str | None:
     except KeyError:
         return None
     return value
+
+
+_remembered: dict[str, Any] = {}
+
+
+def remember_environment() -> None:
+    """Remember the environment that a session begins with; harmless twice."""
+    if not _remembered:
+        _remembered.update(zip(*_plain_items(), strict=True))
+
+
+def names_set_here() -> list[str]:
+    """Return the names of the environment that were set or removed in this session since it was remembered."""
+    now = dict(zip(*_plain_items(), strict=True))
+    return sorted(name for name in {*now, *_remembered} if _remembered and now.get(name) != _remembered.get(name))
+
+
+def _plain_items() -> tuple[list[Any], list[Any]]:
+    return _raw_items(os.environ) if isinstance(os.environ, os._Environ) else ([], [])  # noqa: SLF001 - as above
 
 
 def _name_read(name: str, value: str | None) -> None:

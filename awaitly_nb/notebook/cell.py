@@ -22,7 +22,15 @@ from awaitly_nb.cache import open_default
 from awaitly_nb.config import cache_directory, settings, settled
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
-from awaitly_nb.keys import cell_parts, changed_files, literal_files, read_cell, track_files, tree_digest
+from awaitly_nb.keys import (
+    cell_parts,
+    changed_files,
+    literal_files,
+    names_set_here,
+    read_cell,
+    track_files,
+    tree_digest,
+)
 from awaitly_nb.notebook.auto import few
 from awaitly_nb.notebook.body import hide_handler, read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
@@ -302,7 +310,8 @@ class Cell:
             if self._session is None:
                 return None
             with noted_digests() as self._noted:
-                return {**self._session.told(self.body.stores), "setup": self._setup()}
+                told = {**self._session.told(self.body.stores), "setup": self._setup()}
+                return {**told, "environment": names} if (names := names_set_here()) else told
         except CannotRestoreError:  # then the cell is not stored, with this as the reason
             return None
 

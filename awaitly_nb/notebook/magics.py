@@ -14,6 +14,7 @@ from awaitly_nb import events as ev
 from awaitly_nb.config import settled
 from awaitly_nb.engine import observe
 from awaitly_nb.errors import InvalidOptionError, MisuseError, NotCachedError
+from awaitly_nb.keys import remember_environment
 from awaitly_nb.notebook import lab
 from awaitly_nb.notebook.auto import Auto
 from awaitly_nb.notebook.body import awaits, transformed, wake_on_stop
@@ -115,6 +116,7 @@ def register(shell: Shell) -> None:
     """Put the magics, their completion and their input transformation into a shell; harmless twice."""
     unregister(shell)
     shell.register_magics(AwaitlyMagics)
+    remember_environment()
     mode = _modes[id(shell)] = Auto(shell)
     shell.input_transformers_cleanup.append(mode)
     shell.input_transformers_cleanup.append(_Cells(shell))

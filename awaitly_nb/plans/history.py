@@ -39,6 +39,8 @@ class CellRecord:
         State, after it ran, of each generator of random numbers that it seeded or drew from, by name.
     setup
         What had set up the session before it ran (see `setup`); None where an older entry does not tell.
+    environment
+        Names of the environment that its session had set itself, until it had run.
     variables
         Names that the entry holds a value of.
     seconds, load_s
@@ -63,6 +65,7 @@ class CellRecord:
     changed: tuple[str, ...] = ()
     generators: Mapping[str, str] = field(default_factory=dict)
     setup: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     seconds: float | None = None
     load_s: float | None = None

@@ -160,6 +160,7 @@ def _record(namespace: str, key: str, mark: Mark, size_bytes: int, *, load_s: fl
         changed=tuple(told.get("changed", ())),
         generators=told.get("generators", {}),
         setup=tuple(told["setup"]) if "setup" in told else None,
+        environment=tuple(told.get("environment", ())),
         variables=(*told.get("vars", ()), *told.get("unknown", ())),
         seconds=mark.duration_s,
         load_s=load_s,

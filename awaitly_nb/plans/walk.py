@@ -397,7 +397,11 @@ class _Walk:
 
     def _traced(self, record: CellRecord) -> _Finding | None:
         """Compare what a run used of its process: the environment as it is, generators by the walk over the cells."""
-        changed = self._checks.traces({name: used for name, used in record.traces.items() if name in _OUTSIDE})
+        outside = {name: used for name, used in record.traces.items() if name in _OUTSIDE}
+        changed = self._checks.traces(outside)
+        if changed is not None and self._checks.traces(_without(outside, record.environment)) is None:
+            # Whoever plans has not run what set it, and cannot tell what it will be.
+            return _Finding("depends", f"{changed}, which its session had set itself")
         if changed is not None:
             return _Finding("run", changed)
         for name, used in record.traces.get("generators", {}).items():
@@ -716,6 +720,17 @@ class _Walk:
         if plan.state == "unknown":
             return plan.reason  # the first cause; a chain of all the cells between would say less
         return f"{name} comes from cell {cell.index}, which is not cached"
+
+
+def _without(used: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:  # Any: plain JSON data
+    """Return what a run used of its process, but for these names of the environment."""
+    if "environment" not in used:
+        return dict(used)
+    of_names = used["environment"]
+    left = {**of_names, "names": {name: digest for name, digest in of_names["names"].items() if name not in names}}
+    if "whole" in left:
+        left["whole"] = sorted({*left["whole"], *names})
+    return {**used, "environment": left}
 
 
 def _standard_label(path: Sequence[str]) -> str | None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from awaitly_nb.keys import traces
 from awaitly_nb.plans import plan
 
 
@@ -82,9 +83,18 @@ def test_a_package(ran, monkeypatch):
 
 def test_a_name_of_the_environment(ran, monkeypatch):
     monkeypatch.setenv("REASONS_MODE", "short")
+    monkeypatch.setattr(traces, "_remembered", {})
+    traces.remember_environment()  # as when a kernel begins
     planned = ran("import os", "%%awaitly mode\nmode = os.environ['REASONS_MODE']")
     monkeypatch.setenv("REASONS_MODE", "long")
     assert planned() == ("run", "environment REASONS_MODE differs")
+
+
+def test_a_name_of_the_environment_that_the_session_had_set_itself(ran, monkeypatch):
+    planned = ran("import os", "os.environ['REASONS_HERE'] = 'a'", "%%awaitly here\nhere = os.environ['REASONS_HERE']")
+    assert planned() == ("hit", "")
+    monkeypatch.delenv("REASONS_HERE")  # as whoever plans without that kernel
+    assert planned() == ("depends", "environment REASONS_HERE differs, which its session had set itself")
 
 
 @pytest.mark.parametrize(
