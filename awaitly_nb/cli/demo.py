@@ -26,8 +26,9 @@ __all__ = ["STEPS", "Demo", "DemoRow", "run_demo"]
 _KILLED = "fit"
 """The longest step of the notebook, and its last one."""
 
-STEPS = 17
-"""How many steps and cells of the notebook are cached: three cells, the list of airlines, twelve fits, the last fit."""
+STEPS = 18
+"""How many steps and cells of the notebook are cached: three cells by name and one by itself, the list of airlines,
+twelve fits, the last fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
