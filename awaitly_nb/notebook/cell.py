@@ -503,8 +503,8 @@ def _saved(ran_s: float, took_s: float) -> str:
     if saved_s >= 0 or took_s < _TOLD_FROM_S:
         return f"loaded in {show_duration(took_s)}, {show_duration(max(saved_s, 0.0))} saved"
     return (
-        f"loaded in {show_duration(took_s)}, which is {show_duration(-saved_s)} more than running it takes; without "
-        "%%awaitly it would be faster"
+        f"loaded in {show_duration(took_s)}, which is {show_duration(-saved_s)} more than running it takes; "
+        "uncached it would be faster"
     )
 
 
