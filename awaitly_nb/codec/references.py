@@ -18,7 +18,7 @@ import re
 import sys
 import weakref
 from functools import cache
-from types import FunctionType, GeneratorType, MappingProxyType
+from types import CodeType, FunctionType, GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.by_value import is_notebook, pickler
@@ -292,6 +292,7 @@ class _Pass:
         self.views: list[memoryview] = []
         self.shapes: list[Shape] = []
         self.used: set[int] = set()
+        self.plain: set[type] = set()
         self._named: dict[str, dict[int, str]] = {}
 
     def out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
@@ -303,6 +304,21 @@ class _Pass:
 
     def reduce(self, obj: Any) -> Any:  # Any: any object, and pickle's own protocol
         """Return how an object is written that is no function; NotImplemented where pickle knows best."""
+        reduced = self._reduce(obj)
+        if reduced is NotImplemented and self._is_plain(type(obj)):
+            self.plain.add(type(obj))
+        return reduced
+
+    def _is_plain(self, kind: type) -> bool:
+        """Tell whether pickle knows best of all objects of a type, so that the next one need not be looked at."""
+        if issubclass(kind, _LOOKED_AT) or kind in (type(sys.stdout), type(sys.stderr)):
+            return False
+        numpy, place = sys.modules.get("numpy"), kind.__module__
+        if (numpy is not None and issubclass(kind, numpy.ndarray)) or kind.__name__ == "RandomState":
+            return False
+        return not place.startswith(_LOOKED_AT_IN) and not self._named.get(place)
+
+    def _reduce(self, obj: Any) -> Any:  # Any: as above
         if isinstance(obj, type):
             if is_user_class(obj) and not self.is_new(obj) and changed_shape(shape_of(obj)) is None:
                 self.shapes.append(shape_of(obj))
@@ -368,6 +384,8 @@ def _picklers() -> tuple[type[Any], type[Any]]:  # Any: Picklers that are made w
             self.attempt = attempt
 
         def reducer_override(self, obj: Any) -> Any:  # Any: pickle's own protocol
+            if type(obj) in self.attempt.plain:
+                return NotImplemented
             if type(obj) is FunctionType:
                 return _without_globals(super().reducer_override(obj), obj)
             reduced = self.attempt.reduce(obj)
@@ -466,6 +484,13 @@ _VIEWS: Final[dict[type, Any]] = {
 
 
 _NEVER_NAMED: Final = frozenset({"builtins", "__main__"})
+_LOOKED_AT: Final[tuple[type, ...]] = (
+    *_VIEWS,
+    *(type, FunctionType, CodeType, memoryview, io.IOBase, re.Match, GeneratorType),
+    *(weakref.ReferenceType, weakref.ProxyType, weakref.CallableProxyType),
+)
+_LOOKED_AT_IN: Final = ("pandas.core.internals", "matplotlib.figure", "zipfile", "concurrent.futures")
+"""Types and modules of which `reduce` looks at each object."""
 
 
 def _made_of_another(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
