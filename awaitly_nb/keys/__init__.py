@@ -12,7 +12,11 @@ from awaitly_nb.doors import door
 
 if TYPE_CHECKING:
     from awaitly_nb.keys.cells import cell_reads as cell_reads
-    from awaitly_nb.keys.code import function_text as function_text, tree_digest as tree_digest
+    from awaitly_nb.keys.code import (
+        function_text as function_text,
+        import_again as import_again,
+        tree_digest as tree_digest,
+    )
     from awaitly_nb.keys.files import (
         FileTracker as FileTracker,
         changed_files as changed_files,
@@ -80,7 +84,7 @@ else:
         __name__,
         {
             "cells": "cell_reads",
-            "code": "function_text tree_digest",
+            "code": "function_text import_again tree_digest",
             "files": "FileTracker changed_files joined literal_files note_files track_files tracked_from",
             "generators": "GENERATORS GlobalGenerator generator_states seeded_as",
             "graph": "class_digest code_mark function_digest",

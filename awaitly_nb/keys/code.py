@@ -17,12 +17,13 @@ import re
 import sys
 import warnings
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from awaitly_nb.installed import is_installed_path
 from awaitly_nb.keys.graph import ABSENT, AttributesOf
-from awaitly_nb.keys.origin import top_package
+from awaitly_nb.keys.origin import is_user_module, top_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -668,6 +669,7 @@ def imported(name: str, level: int, module_globals: Mapping[str, Any]) -> Module
     top = top_package(full)
     if top in sys.stdlib_module_names:
         return None
+    _drop_stale(top)
     module = sys.modules.get(full)
     if module is not None:
         return module
@@ -680,10 +682,51 @@ def imported(name: str, level: int, module_globals: Mapping[str, Any]) -> Module
     places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
     if any(is_installed_path(f"{place}/") or is_installed_path(str(place)) for place in places):
         return top
+    before = set(sys.modules)
     try:
         return importlib.import_module(full)
     except Exception:  # noqa: BLE001 - user code may raise anything; the step itself will tell how it fails
         return None
+    finally:
+        loaded = [name for name in sys.modules.keys() - before if is_user_module(sys.modules[name])]
+        _ahead.setdefault(top, {}).update({name: _file_stamp(sys.modules[name]) for name in loaded})
+
+
+_ahead: dict[str, dict[str, object]] = {}
+"""The user's modules that were loaded because a key is made of them, by the package that was imported."""
+
+
+def import_again(modules: Iterable[str]) -> None:
+    """Let an import that runs now find what is there now, also where a key was read from the modules before.
+
+    The code before the import may have written their files, or have others found.
+    """
+    for top in map(top_package, modules if _ahead else ()):
+        _drop_stale(top)
+        _ahead.pop(top, None)
+
+
+def _drop_stale(top: str) -> None:
+    loaded = _ahead.get(top)
+    if loaded and any(_file_stamp(sys.modules.get(name)) != stamp for name, stamp in loaded.items()):
+        for name in loaded:
+            sys.modules.pop(name, None)
+        del _ahead[top]
+
+
+def _file_stamp(module: ModuleType | None) -> object:
+    """Return what tells whether importing a module would find another one."""
+    from importlib.machinery import PathFinder
+
+    file = getattr(module, "__file__", None)
+    if module is None or file is None:
+        return None
+    found = None if "." in module.__name__ else PathFinder.find_spec(module.__name__)
+    try:
+        state = Path(file).stat()
+    except OSError:
+        return None
+    return found and found.origin, state.st_mtime_ns, state.st_size
 
 
 def imported_name(module: ModuleType, name: str, module_globals: Mapping[str, Any]) -> object:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.config import settled
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.interrupts import interruptible
+from awaitly_nb.keys import import_again
 from awaitly_nb.plans import parsed
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ class Body:
 
     def define(self, shell: Shell) -> None:
         """Run the imports and definitions of the top level, and nothing else."""
+        import_again(self.modules)
         definitions = [node for node in self.tree.body if _is_definition(node)]
         code = shell.compile(ast.Module(definitions, []), self.filename, "exec")
         exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - a part of the user's cell
@@ -184,6 +186,7 @@ class Body:
         if _ends_in_semicolon(self.python):
             shown = shown[:-1] if shell.ast_node_interactivity == "all" else []
         for statement in statements:
+            import_again(_imported_by(statement))
             mode = "single" if statement in shown else "exec"
             module = ast.Interactive([statement]) if mode == "single" else ast.Module([statement], [])
             with shell.compile.extra_flags(ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if shell.autoawait else 0):
@@ -372,6 +375,21 @@ def _imports(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+
+
+def _imported_by(statement: ast.stmt) -> Iterator[str]:
+    """Yield the modules that a statement imports while it runs itself."""
+    waiting: list[ast.AST] = [statement]
+    while waiting:
+        match waiting.pop():
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() | ast.expr():
+                pass
+            case node:
+                waiting.extend(ast.iter_child_nodes(node))
 
 
 def _magics(tree: ast.AST) -> Iterator[tuple[str, str, str]]:

@@ -25,6 +25,7 @@ from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, Unc
 from awaitly_nb.keys import (
     cell_parts,
     changed_files,
+    import_again,
     literal_files,
     names_set_here,
     read_cell,
@@ -357,6 +358,7 @@ class Cell:
         if cell["patches"] != self._ledger.patches(self.body.python):
             raise CannotRestoreError("what the notebook set on modules and classes of libraries differs")
         register_lines(cell["filename"], cell["lines"])
+        import_again(self.body.modules)
         if cell["inputs"][0] >= 0:
             self._read_now()  # what it leaves shares objects with what it reads
         self._shown = restore(
