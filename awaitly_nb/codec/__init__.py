@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         unsigned as unsigned,
     )
     from awaitly_nb.codec.failures import failure_from_data as failure_from_data, failure_to_data as failure_to_data
+    from awaitly_nb.codec.handlers import describe_handler as describe_handler
     from awaitly_nb.codec.identity import (
         Identity as Identity,
         PublicKey as PublicKey,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         own_identity as own_identity,
         signer_name as signer_name,
     )
+    from awaitly_nb.codec.memory import EntangledError as EntangledError, exports_memory as exports_memory
     from awaitly_nb.codec.pickling import (
         Encoded as Encoded,
         Shape as Shape,
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.codec.plain import from_json as from_json, resign as resign, to_json as to_json
     from awaitly_nb.codec.references import (
-        EntangledError as EntangledError,
         bare as bare,
         out_of_band as out_of_band,
         pack as pack,
@@ -71,13 +72,15 @@ else:
                 "SCHEMA EnvelopeError Opened check_buffers open_envelope read_head reseal seal short_text unsigned"
             ),
             "failures": "failure_from_data failure_to_data",
+            "handlers": "describe_handler",
             "identity": "Identity PublicKey TrustedKeys UntrustedSignerError own_identity signer_name",
             "pickling": (
                 "Encoded Shape UndecodableError copied copied_if_light decode decode_plain encode is_heavy "
                 "is_used_up refuse_used_up"
             ),
+            "memory": "EntangledError exports_memory",
             "plain": "from_json resign to_json",
-            "references": "EntangledError bare out_of_band pack unpack",
+            "references": "bare out_of_band pack unpack",
             "secrets": "Keyring Secret VARIABLE default_keyring",
         },
     )

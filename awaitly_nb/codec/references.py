@@ -13,6 +13,7 @@ from __future__ import annotations
 import copyreg
 import gc
 import io
+import logging
 import pickle
 import re
 import sys
@@ -22,6 +23,8 @@ from types import CodeType, FunctionType, GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.by_value import is_notebook, pickler
+from awaitly_nb.codec.handlers import describe_handler, make_handler
+from awaitly_nb.codec.memory import EntangledError, Memory, exports_memory
 from awaitly_nb.codec.pickling import (
     PROTOCOL,
     Encoded,
@@ -38,7 +41,7 @@ from awaitly_nb.installed import is_installed_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
-__all__ = ["EntangledError", "bare", "out_of_band", "pack", "unpack"]
+__all__ = ["bare", "out_of_band", "pack", "unpack"]
 
 _SMALL_BUFFER: Final = 4096
 
@@ -82,6 +85,8 @@ def pack(
     numbers: Mapping[int, int],
     changed: Collection[int],
     is_new: Callable[[type], bool],
+    protected: Collection[int] = (),
+    outside: Mapping[str, object] = MappingProxyType({}),
     used: set[int] | None = None,
 ) -> Encoded:
     """Return `value` as bytes that refer to live objects by their numbers.
@@ -96,6 +101,10 @@ def pack(
         Numbers of those that do not hold now what they will hold when this is read.
     is_new
         Tells whether a class of the notebook was made meanwhile, so that no other session has it.
+    protected
+        The ids of live arrays that only frames and indexes hold, which copy before they write.
+    outside
+        Other objects with memory, by name: what is stored must not share theirs.
     used
         Is given the numbers that were referred to.
 
@@ -103,9 +112,11 @@ def pack(
     ------
     EncodeError
         No pickler takes it.
+    EntangledError
+        It shares memory in a way that cannot be made again.
     """
     used = set() if used is None else used
-    memory = _Memory(live, numbers)
+    memory = Memory(live, numbers, protected, outside)
     try:
         for last in (False, False, True):
             attempt = _Pass(numbers, memory, changed, is_new)
@@ -154,10 +165,6 @@ def unpack(
         raise UndecodableError(f"cannot be rebuilt here ({type(exc).__name__}: {exc})") from exc
 
 
-class EntangledError(EncodeError):
-    """Something cannot be stored apart from an object that others have too, not even as a placeholder."""
-
-
 class _Unpacker(pickle.Unpickler):
     # Any: bytes-like
     def __init__(
@@ -170,122 +177,11 @@ class _Unpacker(pickle.Unpickler):
         return self._live(number)
 
 
-class _Memory:
-    """Who shares memory with whom, among live arrays and those that are stored."""
-
-    def __init__(self, live: Sequence[object], numbers: Mapping[int, int]) -> None:
-        self._numpy = sys.modules.get("numpy")
-        self._live: list[tuple[int, int, Any]] = []
-        self._seen: dict[int, tuple[int, int, Any]] = {}
-        # Each array beside its owner: what a __reduce__ made lives no longer than its pass, and its id would go to
-        # another array in the next.
-        self._owners: dict[int, tuple[Any, Any]] = {}
-        self.columns: set[int] = set()
-        if self._numpy is not None:
-            array_type = self._numpy.ndarray
-            arrays: list[Any] = [value for value in live if type(value) is array_type]
-            for value in arrays:
-                if id(value) in numbers and value.size:
-                    self._live.append((*self._bounds(value), value))
-            # Whoever looks at their memory cannot be made to do so again.
-            self._apart: dict[int, tuple[int, int, Any]] = {}
-            for value in live:
-                if isinstance(value, bytearray | memoryview) or (
-                    isinstance(value, array_type) and type(value) is not array_type
-                ):
-                    self.meet(value)
-
-    def meet(self, value: Any) -> None:  # Any: an object with memory that no array is made a view of
-        """Note memory that nothing else may share, and refuse where something does."""
-        assert self._numpy is not None
-        if isinstance(value, bytearray | memoryview):
-            array = self._numpy.frombuffer(value, "u1") if memoryview(value).nbytes else self._numpy.empty(0)
-        else:
-            array = value.view(self._numpy.ndarray)
-        if array.size and id(value) not in self._apart:
-            start, stop = self._bounds(array)
-            others = [*self._live, *self._seen.values(), *self._apart.values()]
-            if any(first < stop and start < last for first, last, _ in others):
-                raise EntangledError(f"a {type(value).__name__} shares its memory with another object")
-            self._apart[id(value)] = (start, stop, value)
-
-    def owner(self, array: Any) -> Any:  # Any: arrays; NumPy is not imported here
-        """Return the array that this one is to be a view of, or None."""
-        if not array.size:
-            return None
-        if (known := self._owners.get(id(array))) is not None:
-            return known[1]
-        start, stop = self._bounds(array)
-        for first, last, value in self._live:
-            if first < stop and start < last and value is not array:
-                if first <= start and stop <= last:
-                    return value
-                raise EncodeError("an array shares memory with one that lies outside of it")
-        for first, last, value in self._apart.values():
-            if first < stop and start < last:
-                raise EntangledError(f"an array shares its memory with a {type(value).__name__}")
-        self._seen[id(array)] = (start, stop, array)
-        return None
-
-    def live_owner(self, array: Any) -> Any:
-        """Return the live array in whose memory this one lies, or None."""
-        if array.size:
-            start, stop = self._bounds(array)
-            for first, last, value in self._live:
-                if first <= start and stop <= last:
-                    return value
-        return None
-
-    def resolve(self) -> bool:
-        """Find out which of the stored arrays overlap; tell whether that makes another pass necessary."""
-        before = len(self._owners)
-        # Of arrays that begin together the longest comes first, and a column of a frame before what looks at it.
-        seen = sorted(self._seen.values(), key=lambda one: (one[0], -one[1], id(one[2]) not in self.columns))
-        group: tuple[int, int, Any] | None = None
-        for start, stop, array in seen:
-            if group is None or start >= group[1]:
-                group = (start, stop, array)
-                continue
-            if id(array) in self.columns:
-                continue  # frames that share a column do not see each other's changes
-            first, last, owner = group
-            if stop > last:
-                owner = self._base(owner)
-                first, last = self._bounds(owner)
-                if not (first <= start and stop <= last):
-                    raise EncodeError("two arrays share memory in a way that cannot be stored")
-                if group[2] is not owner:
-                    self._owners[id(group[2])] = (group[2], owner)
-                group = (first, last, owner)
-            if array is not owner:
-                self._owners[id(array)] = (array, owner)
-        self._seen.clear()
-        return len(self._owners) > before
-
-    def offset(self, array: Any, owner: Any) -> int:
-        first, last = self._bounds(owner)
-        start, stop = self._bounds(array)
-        if not (first <= start and stop <= last):
-            raise EncodeError("an array is taken for a part of one that it lies outside of")
-        address: int = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
-        return address
-
-    def _base(self, array: Any) -> Any:
-        while type(array.base) is type(array):
-            array = array.base
-        return array
-
-    def _bounds(self, array: Any) -> tuple[int, int]:
-        assert self._numpy is not None
-        start, stop = self._numpy.lib.array_utils.byte_bounds(array)
-        return int(start), int(stop)
-
-
 class _Pass:
     """One attempt at a pickle, and what it finds."""
 
     def __init__(
-        self, numbers: Mapping[int, int], memory: _Memory, changed: Collection[int], is_new: Callable[[type], bool]
+        self, numbers: Mapping[int, int], memory: Memory, changed: Collection[int], is_new: Callable[[type], bool]
     ) -> None:
         self.numbers, self.memory, self.changed, self.is_new = numbers, memory, changed, is_new
         self.file = io.BytesIO()
@@ -297,6 +193,7 @@ class _Pass:
 
     def out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()
+        self.memory.check_given(view)
         if view.nbytes < _SMALL_BUFFER:
             return True  # leave it in the stream
         self.views.append(view)
@@ -305,7 +202,7 @@ class _Pass:
     def reduce(self, obj: Any) -> Any:  # Any: any object, and pickle's own protocol
         """Return how an object is written that is no function; NotImplemented where pickle knows best."""
         reduced = self._reduce(obj)
-        if reduced is NotImplemented and self._is_plain(type(obj)):
+        if reduced is NotImplemented and self._is_plain(type(obj)) and not self.memory.looks_at(obj):
             self.plain.add(type(obj))
         return reduced
 
@@ -319,6 +216,9 @@ class _Pass:
         return not place.startswith(_LOOKED_AT_IN) and not self._named.get(place)
 
     def _reduce(self, obj: Any) -> Any:  # Any: as above
+        if type(obj) is _Bare:
+            self.memory.copy(obj.array)
+            return NotImplemented
         if isinstance(obj, type):
             if is_user_class(obj) and not self.is_new(obj) and changed_shape(shape_of(obj)) is None:
                 self.shapes.append(shape_of(obj))
@@ -335,6 +235,10 @@ class _Pass:
             return _reduced(obj) if owner is None else (_view, self._facts(obj, owner))
         if numpy is not None and isinstance(obj, numpy.ndarray):
             self.memory.meet(obj)
+        elif exports_memory(obj):
+            return self._buffer(obj)
+        else:
+            self.memory.look_into(obj)
         if (name := self._name_in_library(obj)) is not None:
             return name
         reduced = reduced_known(obj)
@@ -356,14 +260,35 @@ class _Pass:
         offset = self.memory.offset(array, owner)
         return owner, offset, array.shape, array.strides, array.dtype, array.flags.writeable
 
+    def _buffer(self, obj: Any) -> Any:  # Any: an object whose memory others may look at, and pickle's own protocol
+        if isinstance(obj, memoryview):
+            return _made_of_another(obj)
+        if (owner := self.memory.part(obj)) is None:
+            return NotImplemented
+        try:
+            reduced = obj.__reduce_ex__(PROTOCOL)
+        except Exception:  # noqa: BLE001 - user code may raise anything; then nothing is known of its buffers
+            reduced = ""
+        make, args, *rest = reduced if isinstance(reduced, tuple) else (None, ())
+        if not any(isinstance(part, pickle.PickleBuffer) for part in args):
+            raise EntangledError(f"a {type(obj).__name__} shares its memory with an array")
+        there = _Call(_view, *self._facts(self.memory.bytes_of(obj), owner))
+        return (make, tuple(there if isinstance(part, pickle.PickleBuffer) else part for part in args), *rest)
+
     def _column(self, block: Any) -> Any:  # Any: a block of a frame
         from pandas._libs.internals import _unpickle_block  # type: ignore[import-not-found]
 
         values: Any = block.values
         plain = type(values) is sys.modules["numpy"].ndarray
+        shared = block.refs.has_reference()
+        if self.memory.writer([values] if plain else _arrays_in(values)):
+            # Somebody writes into it past the frame, and the frame is to see that.
+            if shared:
+                raise EntangledError("a frame shares its columns with another one, and its memory with an array")
+            return _unpickle_block, (values, block.mgr_locs.indexer, block.ndim)
         owner = values if id(values) in self.numbers else self.memory.live_owner(values) if plain else None
         if owner is None:
-            self.memory.columns.add(id(values))
+            self.memory.column(values, shared=shared)
             values = values if plain or not self.numbers else values.copy()
         elif self.changed and (not plain or self.numbers[id(owner)] in self.changed):
             values = _Bare(values) if plain else values.copy()
@@ -372,6 +297,13 @@ class _Pass:
         else:
             values = _Call(_copied_view, *self._facts(values, owner))
         return _unpickle_block, (values, block.mgr_locs.indexer, block.ndim)
+
+
+def _arrays_in(values: Any) -> list[Any]:  # Any: an array of pandas, and those that it stands on
+    """Return the arrays of NumPy below one of pandas'."""
+    numpy = sys.modules["numpy"]
+    parts = [getattr(values, name, None) for name in ("_ndarray", "_data", "_mask")]
+    return [part for part in parts if isinstance(part, numpy.ndarray)]
 
 
 @cache
@@ -487,7 +419,8 @@ _NEVER_NAMED: Final = frozenset({"builtins", "__main__"})
 _LOOKED_AT: Final[tuple[type, ...]] = (
     *_VIEWS,
     *(type, FunctionType, CodeType, memoryview, io.IOBase, re.Match, GeneratorType),
-    *(weakref.ReferenceType, weakref.ProxyType, weakref.CallableProxyType),
+    *(weakref.ReferenceType, weakref.ProxyType, weakref.CallableProxyType, weakref.finalize),
+    *(logging.Handler, _Bare),
 )
 _LOOKED_AT_IN: Final = ("pandas.core.internals", "matplotlib.figure", "zipfile", "concurrent.futures")
 """Types and modules of which `reduce` looks at each object."""
@@ -505,7 +438,24 @@ def _made_of_another(obj: Any) -> Any:  # Any: any object, and pickle's own prot
         # Which figures pyplot has open is the ledger's.
         del state["_restore_to_pylab"]
         return copyreg.__newobj__, (type(obj),), state  # type: ignore[attr-defined] # typeshed leaves it out
-    return _made_again(obj)
+    return _referring(obj) if isinstance(obj, _REFERRING) else _made_again(obj)
+
+
+_REFERRING: Final = (logging.Handler, weakref.ReferenceType, weakref.finalize)
+
+
+def _referring(obj: Any) -> Any:  # Any: one of these, and pickle's own protocol
+    """Return how a handler of a logger is made again, and what refers weakly to another object."""
+    if isinstance(obj, logging.Handler):
+        return make_handler, (describe_handler(obj),)
+    if isinstance(obj, weakref.finalize):
+        if obj.alive:
+            raise EntangledError("a finalize waits until another object is gone")
+        return NotImplemented
+    if type(obj) not in {weakref.ReferenceType, weakref.WeakMethod}:
+        return NotImplemented
+    target = obj()
+    return (_dead_reference, ()) if target is None else (type(obj), (target,))
 
 
 def _made_again(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
@@ -519,9 +469,6 @@ def _made_again(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
         remade = obj.re.match(obj.string, obj.start())
         if remade is not None and remade.regs == obj.regs and remade.lastindex == obj.lastindex:
             return _matched, (obj.re, obj.string, obj.start())
-    elif isinstance(obj, weakref.ReferenceType) and type(obj) is weakref.ReferenceType:
-        target = obj()
-        return (_dead_reference, ()) if target is None else (weakref.ref, (target,))
     elif isinstance(obj, GeneratorType):
         if obj.gi_frame is None:
             return _finished_generator, ()

@@ -2,13 +2,14 @@
 """Small notebooks in which a hit has to leave what running leaves: cells separated by `---`, the last one sets OUT.
 
 `PURE` needs the standard library only; `LIBRARIES` is grouped by the library that every notebook of the group imports. In
-`kinds` and `state_cases` are more, by the kind of state.
+`kinds`, `sharing` and `state_cases` are more, by the kind of state.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.battery.kinds import GROUPS
+from tests.battery.sharing import SHARING
 from tests.battery.state_cases import STATE_CASES
 
 PURE = {
@@ -230,7 +231,7 @@ def notebooks() -> dict[str, Notebook]:
     for imports, group in LIBRARIES.items():
         library = imports.split()[1] if "sklearn" not in imports else "sklearn"
         found |= {f"{library}: {name}": _read(imports, text) for name, text in group.items()}
-    for kind, (imports, group) in GROUPS.items():
+    for kind, (imports, group) in {**GROUPS, **SHARING}.items():
         found |= {f"{kind}: {name}": _read(imports, text) for name, text in group.items()}
     for name, case in STATE_CASES.items():
         env = case.get("env", {})

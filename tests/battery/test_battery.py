@@ -11,10 +11,11 @@ import pytest
 from tests.battery.kinds import GROUPS
 from tests.battery.notebooks import notebooks
 from tests.battery.runner import check_all
+from tests.battery.sharing import SHARING
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ALL = notebooks()
-BY_KIND = {name: one for name, one in ALL.items() if name.partition(": ")[0] in {*GROUPS, "state"}}
+BY_KIND = {name: one for name, one in ALL.items() if name.partition(": ")[0] in {*GROUPS, *SHARING, "state"}}
 NOTEBOOKS = {name: one for name, one in ALL.items() if name not in BY_KIND}
 SAMPLE = 24
 # Cells that run although nothing was edited: two whose output another cell has overwritten, and one that changes what

@@ -16,6 +16,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from awaitly_nb.codec import describe_handler
 from awaitly_nb.errors import EncodeError
 from awaitly_nb.notebook.ledger.settings import ListedEntries, NamedValues, Values, digest_of
 
@@ -181,7 +182,10 @@ def _set_level_names(values: Values, gone: list[int]) -> None:  # noqa: ARG001 -
 
 
 class Logging:
-    """Levels and handlers of loggers; a handler is told in words, and one that cannot be told is an obstacle."""
+    """Levels and handlers of loggers; a handler that no words can tell is an obstacle.
+
+    A new handler goes into the pickle of the cell as it is, so that a variable that holds it goes on holding it.
+    """
 
     name = "logging"
     library: str | None = None
@@ -197,13 +201,13 @@ class Logging:
                 found[name] = _logger_state(logger)
                 if logger.handlers or logger.filters:
                     inner |= _inner_state(logger)
-        return {**found, "\0": (manager.disable, inner)}
+        return {**found, "\0": (manager.disable, inner, next(reversed(sys.modules)))}
 
     def told(self) -> Values:
         """Return what differs from a fresh logger."""
         states = {name: state for name, state in self.snapshot().items() if name != "\0" and state != _FRESH}
         return {
-            name or "root": [*state[:-1], [_described(one, lenient=True) for one in state[-1]]]
+            name or "root": [*state[:-1], [describe_handler(one, lenient=True) for one in state[-1]]]
             for name, state in states.items()
         }
 
@@ -221,16 +225,16 @@ class Logging:
                     data[name] = {"disable": state[0]}
                 continue
             came = [one for one in state[-1] if one not in was[-1]]
-            if name not in before and name.partition(".")[0] in sys.modules:
+            if came and name not in before and name.partition(".")[0] in _packages_since(before["\0"][2]):
                 came = []  # a package adds its handlers when it is imported, which a hit does too
             gone = [one for one in was[-1] if one not in state[-1]]
             if state[:-1] == was[:-1] and not came and not gone:
                 continue
             data[name] = {
                 "fields": {field: new for field, new, old in zip(_FIELDS, state, was, strict=False) if new != old},
-                "came": [_described(one) for one in came],
-                "gone": [_described(one) for one in gone],
-                "before": [_described(one, lenient=True) for one in was[-1]],
+                "came": [one for one in came if describe_handler(one)],  # or it raises
+                "gone": [describe_handler(one) for one in gone],
+                "before": [describe_handler(one, lenient=True) for one in was[-1]],
             }
         return data or None
 
@@ -243,11 +247,12 @@ class Logging:
             logger = logging.getLogger(name) if name else logging.root
             for field, value in change["fields"].items():
                 (logger.setLevel if field == "level" else _setter(logger, field))(value)
-            for handler in list(logger.handlers):
-                if _described(handler, lenient=True) in change["gone"]:
+            for described in change["gone"]:
+                found = (one for one in logger.handlers if describe_handler(one, lenient=True) == described)
+                if (handler := next(found, None)) is not None:
                     logger.removeHandler(handler)
-            for described in change["came"]:
-                logger.addHandler(_made(described))
+            for handler in change["came"]:
+                logger.addHandler(handler)
 
     def requirement(
         self, before: dict[str, tuple[Any, ...]], changed: Values | None, words: frozenset[str]
@@ -259,7 +264,7 @@ class Logging:
         told = []
         for name in sorted(named):
             *fields, handlers = before.get(name, _FRESH)
-            told.append([name, *fields, [_described(one, lenient=True) for one in handlers]])
+            told.append([name, *fields, [describe_handler(one, lenient=True) for one in handlers]])
         return digest_of(told) if told else None
 
     def refusal(self, data: Values) -> str | None:
@@ -268,14 +273,23 @@ class Logging:
             if name == "\0" or not change["came"] + change["gone"]:
                 continue
             logger = logging.getLogger(name) if name else logging.root
-            if [_described(one, lenient=True) for one in logger.handlers] != change["before"]:
+            if [describe_handler(one, lenient=True) for one in logger.handlers] != change["before"]:
                 return f"the handlers of {name or 'the root logger'} differ from when it ran"
         return None
 
 
+def _packages_since(last: str) -> set[str]:
+    """Return the packages of which something was imported after the module `last` was."""
+    names = list(sys.modules)
+    since = names[names.index(last) + 1 :] if last in sys.modules else names
+    return {name.partition(".")[0] for name in since}
+
+
 def _inner_state(logger: logging.Logger) -> dict[int, Any]:  # Any: what is compared with itself later
     """Return what cannot be set again: the filters of a logger, and what its handlers are made of."""
-    handlers = {id(handler): (handler.filters[:], _described(handler, lenient=True)) for handler in logger.handlers}
+    handlers = {
+        id(handler): (handler.filters[:], describe_handler(handler, lenient=True)) for handler in logger.handlers
+    }
     return {id(logger): logger.filters[:], **handlers}
 
 
@@ -297,50 +311,6 @@ def _setter(logger: logging.Logger, field: str) -> Any:  # Any: a setter of what
     return lambda value: setattr(logger, field, value)
 
 
-def _described(handler: logging.Handler, *, lenient: bool = False) -> dict[str, Any]:
-    """Return what a handler is made of; a lenient description tells it apart, and cannot be made again."""
-    told: dict[str, Any] = {"kind": type(handler).__name__, "level": handler.level, "name": handler.name}
-    formatter = handler.formatter
-    if formatter is not None:
-        style = type(getattr(formatter, "_style", None)).__name__
-        told["format"] = (getattr(formatter, "_fmt", None), formatter.datefmt, _STYLES.get(style))
-        plain = type(formatter) is logging.Formatter and style in _STYLES
-    else:
-        plain = True
-    plain = plain and not handler.filters
-    match type(handler):
-        case logging.StreamHandler:
-            stream = handler.stream  # type: ignore[attr-defined] # mypy does not narrow by a class pattern of `type`
-            told["stream"] = next((name for name in ("stdout", "stderr") if getattr(sys, name) is stream), None)
-            plain = plain and told["stream"] is not None
-        case logging.FileHandler:
-            told.update(file=handler.baseFilename, encoding=handler.encoding)  # type: ignore[attr-defined] # as above
-        case logging.NullHandler:
-            pass
-        case _:
-            plain = False
-    if not plain and not lenient:
-        raise EncodeError(f"the cell adds a {type(handler).__name__} to a logger, which cannot be told in words")
-    return told
-
-
-def _made(told: dict[str, Any]) -> logging.Handler:
-    handler: logging.Handler
-    match told["kind"]:
-        case "StreamHandler":
-            handler = logging.StreamHandler(getattr(sys, told["stream"]))
-        case "FileHandler":
-            handler = logging.FileHandler(told["file"], encoding=told["encoding"], delay=True)
-        case _:
-            handler = logging.NullHandler()
-    handler.setLevel(told["level"])
-    handler.name = told["name"]
-    if "format" in told:
-        handler.setFormatter(logging.Formatter(*told["format"]))
-    return handler
-
-
-_STYLES = {"PercentStyle": "%", "StrFormatStyle": "{", "StringTemplateStyle": "$"}
 _CATEGORIES = ("LC_CTYPE", "LC_COLLATE", "LC_TIME", "LC_MONETARY", "LC_MESSAGES", "LC_NUMERIC")
 _ANY_ENVIRONMENT = frozenset({"environ", "putenv", "setenv", "env", "set_env", "load_dotenv"})
 

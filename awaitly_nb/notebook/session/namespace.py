@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
-from awaitly_nb.codec import EntangledError, UndecodableError, out_of_band, pack, unpack
+from awaitly_nb.codec import EntangledError, UndecodableError, exports_memory, out_of_band, pack, unpack
 from awaitly_nb.errors import AwaitlyError, EncodeError, UnkeyableError
 from awaitly_nb.keys import generator_states, is_user_class, is_user_function, is_user_module, part_digest, read_names
 from awaitly_nb.notebook.session.live import CannotRestoreError, Live
@@ -180,7 +180,14 @@ class Watched:
             assigned = {name: assigned[name] for name in _with_needs(only, assigned)}
         modules = {name: value.__name__ for name, value in assigned.items() if isinstance(value, ModuleType)}
         values = {name: value for name, value in assigned.items() if name not in modules}
-        packer = _Packer(self._numbers(changes), self._objects(), changes.keys(), self._is_new)
+        packer = _Packer(
+            self._numbers(changes),
+            self._objects(),
+            changes.keys(),
+            self._is_new,
+            protected=self._inputs.protected | self._made.protected,
+            outside=self._outside(stores),
+        )
         content = {"values": values, "changes": changes, "shown": list(shown), "beside": beside}
         missing: dict[str, tuple[str, str]] = {}
         try:
@@ -290,8 +297,21 @@ class Watched:
         return [name for name in names if name not in now and name not in hidden]
 
     def _objects(self) -> list[object]:
-        memory = [value for value in self._shell.user_ns.values() if isinstance(value, bytearray)]
-        return [*self._inputs.objects, *self._made.objects, *memory]
+        return [*self._inputs.objects, *self._made.objects]
+
+    def _outside(self, stores: Collection[str]) -> dict[str, object]:
+        """Return the variables with memory that the cell does not read: of arrays, those that it did not make."""
+        numpy = sys.modules.get("numpy")
+        if numpy is None:
+            return {}
+        known = self._inputs.numbers.keys() | self._made.numbers.keys()
+        made = self._assigned(stores) if self._automatic else self._shell.user_ns
+        return {
+            name: value
+            for name, value in list(self._shell.user_ns.items())
+            if id(value) not in known
+            and (name not in made if isinstance(value, numpy.ndarray) else exports_memory(value))
+        }
 
     def _numbers(self, changes: Collection[int]) -> dict[int, int]:
         inputs = self._inputs.numbers
@@ -322,8 +342,12 @@ class _Packer:
         live: Sequence[object],
         changed: Collection[int],
         is_new: Callable[[type], bool],
+        *,
+        protected: Collection[int],
+        outside: Mapping[str, object],
     ) -> None:
         self._numbers, self._live, self._changed, self._is_new = numbers, live, changed, is_new
+        self._protected, self._outside = protected, outside
         self.used: set[int] = set()
 
     def pack(self, content: object, used: set[int] | None = None) -> Any:  # Any: an Encoded of codec
@@ -333,6 +357,8 @@ class _Packer:
             numbers=self._numbers,
             changed=self._changed,
             is_new=self._is_new,
+            protected=self._protected,
+            outside=self._outside,
             used=self.used if used is None else used,
         )
 

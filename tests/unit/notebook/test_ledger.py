@@ -154,7 +154,7 @@ EFFECTS = {
 # Runs the set-up once, and then three copies of that process: one runs the cell, one has it applied, one has neither.
 CHILD = """
 import os, pathlib, pickle, sys
-import cloudpickle
+from awaitly_nb.codec import pack, unpack
 from awaitly_nb.notebook.ledger import Ledger
 setup, cell, look = sys.argv[1:]
 names = vars(sys.modules["__main__"])
@@ -164,9 +164,10 @@ ledger = Ledger(names)
 def run():
     before = ledger.snapshot(cell)
     exec(cell, names)
-    file.write_bytes(cloudpickle.dumps(ledger.difference(before).to_data()))
+    data = pack(ledger.difference(before).to_data(), [], numbers={}, changed=(), is_new=lambda cls: True)
+    file.write_bytes(pickle.dumps((data.stream, list(map(bytes, data.buffers)), data.shapes)))
 def load():
-    stored = pickle.loads(file.read_bytes())
+    stored = unpack(*pickle.loads(file.read_bytes()), live=None)
     assert ledger.refusal(stored) is None, ledger.refusal(stored)
     early, late = ledger.split(stored)
     ledger.prepare(early)
@@ -282,11 +283,11 @@ def test_a_handler_that_cannot_be_told_is_an_obstacle_and_no_pickler_takes_it(le
 def test_handlers_that_a_package_adds_when_it_is_imported_are_no_change(ledger, monkeypatch):
     import types
 
-    monkeypatch.setitem(sys.modules, "package_of_tests", types.ModuleType("package_of_tests"))
     logger = logging.getLogger("package_of_tests")
     logging.Logger.manager.loggerDict.pop("package_of_tests")
 
     def act():
+        monkeypatch.setitem(sys.modules, "package_of_tests", types.ModuleType("package_of_tests"))
         logging.getLogger("package_of_tests").addHandler(logging.NullHandler())
 
     assert "logging" not in changes_of(ledger, "import package_of_tests", act).data
@@ -297,6 +298,13 @@ def test_handlers_that_a_package_adds_when_it_is_imported_are_no_change(ledger, 
         logging.getLogger("package_of_tests").setLevel("ERROR")
 
     assert changes_of(ledger, "import package_of_tests", set_level).data["logging"]
+    logging.Logger.manager.loggerDict.pop("package_of_tests")
+
+    def add_later():
+        logging.getLogger("package_of_tests").addHandler(logging.NullHandler())
+
+    # By then the package is there, so the handler is the cell's own.
+    assert len(changes_of(ledger, "add_later()", add_later).data["logging"]["package_of_tests"]["came"]) == 1
     logging.Logger.manager.loggerDict.pop("package_of_tests")
 
 

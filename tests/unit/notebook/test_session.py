@@ -280,3 +280,61 @@ def test_what_was_defined_and_deleted_again_is_not_there_after_a_hit(shell, tmp_
         shell, ["class K:\n    pass\nkind = K.__name__\ndel K\nv = [1]"], "('K' in globals(), v, kind)"
     )
     assert ends == ["(False, [1], 'K')"] * 2
+
+
+@pytest.mark.parametrize(
+    ("cells", "reads"),
+    [
+        (["h = logging.NullHandler(); log.addHandler(h)"], "log.handlers[0] is h"),
+        (["h = logging.NullHandler(); held = [h]; log.addHandler(h)"], "held[0] is log.handlers[0] is h"),
+        (["h = logging.StreamHandler(); h.setLevel(30); log.addHandler(h)"], "(log.handlers[0] is h, h.level)"),
+        (
+            ["a, b = logging.NullHandler(), logging.NullHandler()", "log.addHandler(b); log.addHandler(a)"],
+            "log.handlers == [b, a]",
+        ),
+        (["h = logging.NullHandler()", "held = {'h': h}", "h.setLevel(40)"], "(held['h'] is h, held['h'].level)"),
+    ],
+    ids=lambda value: " | ".join(value) if isinstance(value, list) else "",
+)
+def test_a_handler_that_is_a_variable_is_the_one_on_its_logger(shell, cells, reads, monkeypatch):
+    import logging
+
+    # The name is that of a module which is loaded, and is no package that adds the handler itself.
+    monkeypatch.setattr(logging.getLogger("abc"), "handlers", [])
+    cells[0] = f"import logging, sys\nlog = logging.getLogger('abc')\n{cells[0]}"
+    ends = []
+    for hit in (False, True):
+        shell.forget()
+        logging.getLogger("abc").handlers.clear()
+        for index, source in enumerate(cells):
+            shell.run(f"%%awaitly c{index}\n{source}")
+            assert shell.badge.startswith("from cache") is hit, shell.badge
+        ends.append(repr(eval(reads, shell.ns)))
+    assert ends[0] == ends[1]
+    assert "False" not in ends[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "then", "reads"),
+    [
+        ("written_a", ".", "import written_a", "written_a.f()"),
+        ("written_b", "later", "import sys; sys.path.insert(0, 'later')\nfrom written_b import f", "f()"),
+        ("written_c", ".", "if True:\n    import written_c as m", "m.f()"),
+    ],
+)
+def test_a_cell_imports_what_it_has_just_written(shell, name, place, then, reads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "later").mkdir()
+    (tmp_path / f"{name}.py").write_text("def f(): return 1")
+    write = f"from pathlib import Path\n_ = Path('{place}', '{name}.py').write_text('def f(): return 22')"
+    shell.run(f"%%awaitly c\n{write}\n{then}")
+    assert eval(reads, shell.ns) == 22
+
+
+def test_a_module_that_is_as_it_was_is_loaded_once(shell, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "loaded_once.py").write_text("with open('loads', 'a') as file:\n    file.write('x')")
+    shell.run("%%awaitly c\nimport loaded_once\nn = 1")
+    assert (tmp_path / "loads").read_text() == "x"

@@ -1,0 +1,406 @@
+"""Who shares memory with whom: among objects that live, those that are stored, and those that the cell does not read.
+
+Everything is told by addresses. An array or a buffer that lies in the memory of another one is written as a part of it,
+whether that one is stored or lives. Where something looks at memory in a way that cannot be made again, and somebody
+can write there, `EntangledError` says so, and the cell is not stored.
+
+A pickle does not tell all: it may be made of copies, while the object itself goes on looking at the user's array. So of
+an object with a pickle of its own, the arrays that it holds are compared too; what holds them where nobody sees it is
+asked by its library's own words (`_ASKED`).
+"""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from awaitly_nb.errors import EncodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+__all__ = ["EntangledError", "Memory", "exports_memory"]
+
+
+class EntangledError(EncodeError):
+    """Something cannot be stored apart from an object that others have too, not even as a placeholder."""
+
+
+class _Place(NamedTuple):
+    start: int
+    stop: int
+    value: Any  # Any: an object with memory; NumPy is not imported here
+    name: str = ""
+
+    def overlaps(self, start: int, stop: int) -> bool:
+        return self.start < stop and start < self.stop
+
+    def holds(self, start: int, stop: int) -> bool:
+        return self.start <= start and stop <= self.stop
+
+
+def exports_memory(value: object) -> bool:
+    """Tell whether others may look at, and write into, the memory of an object that is no array of NumPy."""
+    cls = type(value)
+    if (known := _exports.get(cls)) is None:
+        try:
+            memoryview(value)  # type: ignore[arg-type] # whether it may be is what is asked
+        except (TypeError, BufferError, ValueError):
+            known = False
+        else:
+            numpy = sys.modules.get("numpy")
+            known = cls is not bytes and (numpy is None or not isinstance(value, numpy.ndarray | numpy.generic))
+        _exports[cls] = known
+    return known
+
+
+_exports: dict[type, bool] = {pickle.PickleBuffer: False}
+
+
+class Memory:
+    """The memory of what is stored, beside that of what is not.
+
+    Parameters
+    ----------
+    live
+        Objects by number.
+    numbers
+        The number of each that may be referred to, by id.
+    protected
+        The ids of live arrays that only frames and indexes hold, which copy before they write.
+    outside
+        Objects with memory that cannot be referred to, by name.
+    """
+
+    def __init__(
+        self,
+        live: Sequence[object],
+        numbers: Mapping[int, int],
+        protected: Collection[int],
+        outside: Mapping[str, object],
+    ) -> None:
+        self._numpy = sys.modules.get("numpy")
+        self._live: list[_Place] = []
+        self._apart: list[_Place] = []
+        self._met: dict[int, object] = {}
+        self._seen: dict[int, _Place] = {}
+        self._buffers: dict[tuple[int, int], object] = {}
+        self._written: set[tuple[int, int]] = set()
+        self._hidden: list[tuple[Any, object]] = []  # Any: arrays, here and below
+        # Each array beside its owner: what a __reduce__ made lives no longer than its pass, and its id would go to
+        # another array in the next.
+        self._owners: dict[int, tuple[Any, Any]] = {}
+        self._parts: dict[tuple[int, int], Any] = {}
+        self._columns: dict[int, bool] = {}
+        self._writers: list[_Place] = []
+        if self._numpy is None:
+            return
+        array_type = self._numpy.ndarray
+        value: Any
+        for value in live:
+            if type(value) is array_type:
+                if id(value) in numbers and value.size:
+                    self._live.append(_Place(*self._bounds(value), value))
+            elif isinstance(value, array_type) or exports_memory(value):
+                # Whoever looks at their memory cannot be made to do so again.
+                self._apart += self._places(value, f"a {type(value).__name__}")
+        # Of several that hold a place, one that may be written to comes first.
+        self._live.sort(key=lambda place: not place.value.flags.writeable)
+        self._writers = [
+            place for place in self._live if place.value.flags.writeable and id(place.value) not in protected
+        ]
+        for name, value in outside.items():
+            if not isinstance(value, array_type) or value.flags.writeable:
+                self._apart += self._places(value, name)
+
+    def meet(self, value: Any) -> None:
+        """Note memory that nothing else may share, and refuse where something does."""
+        if id(value) in self._met:
+            return
+        for place in self._places(value, f"a {type(value).__name__}"):
+            others = [*self._live, *self._seen.values(), *self._apart]
+            if any(other.overlaps(place.start, place.stop) and other.value is not value for other in others):
+                raise EntangledError(f"a {type(value).__name__} shares its memory with another object")
+            self._met[id(value)] = value
+            self._apart.append(place)
+
+    def owner(self, array: Any) -> Any:
+        """Return the array that this one is to be a view of, or None."""
+        if not array.size:
+            return None
+        if (known := self._owners.get(id(array))) is not None:
+            return known[1]
+        start, stop = self._bounds(array)
+        for place in self._live:
+            if place.overlaps(start, stop) and place.value is not array:
+                if place.holds(start, stop):
+                    return place.value
+                raise EncodeError("an array shares memory with one that lies outside of it")
+        self._check_apart(start, stop, array, "an array")
+        self._seen[id(array)] = _Place(start, stop, array)
+        self._written.add((start, stop))
+        return None
+
+    def live_owner(self, array: Any) -> Any:
+        """Return the live array in whose memory this one lies, or None."""
+        if array.size:
+            start, stop = self._bounds(array)
+            for place in self._live:
+                if place.holds(start, stop):
+                    return place.value
+        return None
+
+    def writer(self, arrays: Iterable[Any]) -> bool:
+        """Tell whether somebody may write into one of these arrays past the frame that has it."""
+        bounds = [self._bounds(array) for array in arrays if array.size]
+        return any(place.overlaps(*bound) for bound in bounds for place in (*self._writers, *self._apart))
+
+    def column(self, array: Any, *, shared: bool) -> None:
+        """Note that an array is the column of a frame, and whether it is that of another frame, too."""
+        self._columns[id(array)] = shared
+
+    def part(self, buffer: Any) -> Any:
+        """Return the array in which the memory of a buffer lies, or None."""
+        if self._numpy is None or not memoryview(buffer).nbytes:
+            return None
+        start, stop = self._bounds(self._numpy.frombuffer(buffer, "u1"))
+        if (known := self._parts.get((start, stop))) is not None:
+            return known
+        for place in self._live:
+            if place.overlaps(start, stop):
+                if place.holds(start, stop):
+                    return place.value
+                raise EntangledError(f"a {type(buffer).__name__} shares memory with an array, and looks past its end")
+        self._check_apart(start, stop, buffer, f"a {type(buffer).__name__}")
+        self._buffers[start, stop] = buffer
+        return None
+
+    def check_given(self, view: memoryview) -> None:
+        """Refuse the memory of a buffer that was not asked for its part, where somebody else may write into it."""
+        if self._numpy is None or not view.nbytes or id(view.obj) in self._seen:
+            return
+        start, stop = self._bounds(self._numpy.frombuffer(view, "u1"))
+        if (start, stop) in self._written:
+            return
+        what = f"a {type(view.obj).__name__}"
+        if any(place.overlaps(start, stop) for place in self._live):
+            raise EntangledError(f"{what} shares its memory with an array")
+        if id(view.obj) not in self._met:
+            self._check_apart(start, stop, view.obj, what)
+
+    def copy(self, array: Any) -> None:
+        """Note an array whose contents are stored as they are, whoever shares them."""
+        if array.size:
+            self._written.add(self._bounds(array))
+
+    def looks_at(self, value: object) -> bool:
+        """Tell whether each object of this one's type has to be compared."""
+        return exports_memory(value) or _held_by(type(value)) is not None
+
+    def look_into(self, value: object) -> None:
+        """Note the arrays that an object holds beside its pickle."""
+        if self._numpy is not None and (held := _held_by(type(value))) is not None:
+            array_type = self._numpy.ndarray
+            self._hidden += [(part, value) for part in held(value) if part is None or type(part) is array_type]
+
+    def resolve(self) -> bool:
+        """Find out which of the stored arrays overlap; tell whether that makes another pass necessary."""
+        before = len(self._owners) + len(self._parts)
+        # Of arrays that begin together the longest comes first, and a column of a frame before what looks at it.
+        seen = sorted(self._seen.values(), key=lambda one: (one.start, -one.stop, id(one.value) not in self._columns))
+        group: list[_Place] = []
+        end = 0
+        for place in seen:
+            if group and place.start >= end:
+                self._settle(group)
+                group = []
+            group.append(place)
+            end = max(end, place.stop) if len(group) > 1 else place.stop
+        if group:
+            self._settle(group)
+        if not before:
+            self._check_hidden()
+        self._seen.clear()
+        self._buffers.clear()
+        self._hidden.clear()
+        return len(self._owners) + len(self._parts) > before
+
+    def _settle(self, group: list[_Place]) -> None:
+        """Decide which of arrays that overlap is the owner of the others, and of the buffers that lie there."""
+        first, last, owner, _ = group[0]
+        written = any(place.value.flags.writeable for place in group if id(place.value) not in self._columns)
+        columns = [place for place in group if id(place.value) in self._columns]
+        if written and len(columns) > 1 and any(self._columns[id(place.value)] for place in columns):
+            raise EntangledError("two frames share a column, and an array its memory")
+        # Frames that share a column do not see each other's changes.
+        apart = () if written else columns
+        for start, stop, array, _ in group[1:]:
+            if any(array is column.value for column in apart):
+                continue
+            if stop > last:
+                base = self._base(owner)
+                first, last = self._bounds(base)
+                if not (first <= start and stop <= last):
+                    raise EncodeError("two arrays share memory in a way that cannot be stored")
+                if base is not owner:
+                    self._owners[id(owner)] = (owner, base)
+                owner = base
+            if array is not owner:
+                self._owners[id(array)] = (array, owner)
+        for (start, stop), buffer in self._buffers.items():
+            if start < last and first < stop and (columns or owner.flags.writeable or written):
+                if not (first <= start and stop <= last):
+                    raise EntangledError(f"a {type(buffer).__name__} shares memory with an array")
+                self._parts[start, stop] = owner
+
+    def _check_hidden(self) -> None:
+        """Refuse what goes on looking at somebody's array, and is stored as if it did not."""
+        # Of arrays that are stored too, those that somebody has beside their frames.
+        stored = [
+            place
+            for place in self._seen.values()
+            if place.value.flags.writeable and id(place.value) not in self._columns
+        ]
+        for array, holder in self._hidden:
+            if array is None:
+                if self._writers or self._apart or stored:
+                    raise EntangledError(f"nobody can tell whether a {type(holder).__name__} looks at an array")
+                continue
+            if not array.size:
+                continue
+            bounds = self._bounds(array)
+            others = (*self._writers, *stored, *self._apart)
+            other = next((place for place in others if place.overlaps(*bounds)), None)
+            if other is not None and not _gives(holder, array):
+                raise EntangledError(f"a {type(holder).__name__} shares its memory with {other.name or 'an array'}")
+
+    def _check_apart(self, start: int, stop: int, value: object, what: str) -> None:
+        for place in self._apart:
+            if place.overlaps(start, stop) and place.value is not value:
+                raise EntangledError(f"{what} shares its memory with {place.name}")
+
+    def offset(self, array: Any, owner: Any) -> int:
+        """Return how far behind the owner's first item that of the array lies, in bytes."""
+        first, last = self._bounds(owner)
+        start, stop = self._bounds(array)
+        if not (first <= start and stop <= last):
+            raise EncodeError("an array is taken for a part of one that it lies outside of")
+        address: int = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        return address
+
+    def bytes_of(self, buffer: Any) -> Any:
+        """Return the memory of a buffer as an array of bytes."""
+        assert self._numpy is not None
+        return self._numpy.frombuffer(buffer, "u1")
+
+    def _base(self, array: Any) -> Any:
+        while type(array.base) is type(array):
+            array = array.base
+        return array
+
+    def _bounds(self, array: Any) -> tuple[int, int]:
+        assert self._numpy is not None
+        start, stop = self._numpy.lib.array_utils.byte_bounds(array)
+        return int(start), int(stop)
+
+    def _places(self, value: Any, name: str) -> Iterator[_Place]:
+        assert self._numpy is not None
+        if isinstance(value, self._numpy.ndarray):
+            array = value.view(self._numpy.ndarray)
+        else:
+            try:
+                array = self._numpy.frombuffer(value, "u1") if memoryview(value).nbytes else self._numpy.empty(0)
+            except (BufferError, ValueError, TypeError):  # closed, or in pieces
+                return
+        if array.size:
+            yield _Place(*self._bounds(array), value, name)
+
+
+# -- what objects hold beside their pickle -----------------------------------------------------------------------------
+
+
+_HAS_PARTS: Final = 1 << 14  # Py_TPFLAGS_HAVE_GC: it may refer to others
+_holders: dict[type, Callable[[Any], Iterator[Any]] | None] = {}
+
+
+def _held_by(cls: type) -> Callable[[Any], Iterator[Any]] | None:
+    """Return what tells of the arrays that objects of a class hold, where their pickle may leave some out."""
+    if cls not in _holders:
+        top = (cls.__module__ or "").partition(".")[0]
+        own = any(
+            getattr(cls, name, None) is not getattr(object, name, None)
+            for name in ("__reduce_ex__", "__reduce__", "__getstate__")
+        )
+        # What this package makes only stands for something in a pickle, and a function refers to its whole module.
+        ours = top in sys.stdlib_module_names or top == "awaitly_nb"
+        silent = ours or hasattr(cls, "__globals__") or not cls.__flags__ & _HAS_PARTS
+        _holders[cls] = _ASKED.get(top, _parts_of if own and not silent else None)
+    return _holders[cls]
+
+
+def _parts_of(value: object) -> Iterator[object]:
+    for part in gc.get_referents(value):
+        for inner in part.values() if type(part) is dict else (part,):
+            if type(inner).__module__ == "pyarrow.lib":
+                yield from _arrow_memory(inner)
+            elif inner is not None:
+                yield inner
+
+
+def _gives(holder: Any, array: Any) -> bool:  # Any: an object with a pickle of its own, and an array
+    """Tell whether the pickle of an object is made of this very array, which is written as what it is."""
+    try:
+        waiting = [holder.__reduce_ex__(pickle.HIGHEST_PROTOCOL)]
+    except Exception:  # noqa: BLE001 - user code may raise anything
+        return False
+    for part in waiting:  # grows while it is walked
+        if part is array:
+            return True
+        if isinstance(part, tuple | list | dict) and len(waiting) < _MOST_PARTS:
+            waiting += part.values() if isinstance(part, dict) else part
+    return False
+
+
+_MOST_PARTS: Final = 10_000
+
+
+def _arrow_memory(value: Any) -> Iterator[Any]:  # Any: an object of Arrow, and arrays
+    for chunk in getattr(value, "chunks", (value,)):
+        for buffer in chunk.buffers() if hasattr(chunk, "buffers") else ():
+            if buffer is not None and buffer.size:
+                yield sys.modules["numpy"].frombuffer(buffer, "u1")
+
+
+def _polars_memory(value: Any) -> Iterator[Any]:  # Any: an object of polars, and arrays; None where nobody can tell
+    kind = type(value).__name__
+    if kind == "DataFrame":
+        for series in value.get_columns():
+            yield from _polars_memory(series)
+    elif kind == "Series" and (value.dtype.is_numeric() or value.dtype.is_temporal()):
+        for chunk in value.get_chunks():
+            try:
+                yield chunk.to_numpy(allow_copy=False)
+            except Exception:  # noqa: BLE001 - polars raises errors of its own where it had to copy
+                if chunk.null_count():
+                    yield _behind_nulls(chunk)
+    elif kind == "LazyFrame" and "DF [" in value.explain(optimized=False):
+        yield None
+
+
+def _behind_nulls(chunk: Any) -> Any:  # Any: as above
+    try:
+        buffer = chunk.to_arrow().buffers()[-1]
+    except ImportError:
+        return None
+    return sys.modules["numpy"].frombuffer(buffer, "u1")
+
+
+def _image_memory(value: Any) -> Iterator[Any]:  # Any: an object of Pillow; None where nobody can tell
+    if getattr(value, "readonly", 0):  # as it says of pictures that look at the memory of another object
+        yield None
+
+
+_ASKED: Final[dict[str, Callable[[Any], Iterator[Any]]]] = {"polars": _polars_memory, "PIL": _image_memory}
+"""How objects of a library, which hold their memory where nobody sees it, are asked for it."""
