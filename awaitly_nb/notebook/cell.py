@@ -163,6 +163,7 @@ class Cell:
                 self._tell_uncached()
                 self._read_now()
                 self.body.run(self._shell)
+                self._end_uncached()
             else:
                 self._finish(run_step(standing_run(self._home, self._cache), self._spec(self._compute)))
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
@@ -180,6 +181,7 @@ class Cell:
                 self._tell_uncached()
                 self._read_now()
                 await self.body.run_async(self._shell)
+                self._end_uncached()
             else:
                 run = standing_run(self._home, self._cache)
                 outcome = await run_step_async(run, self._spec(self._compute_async))
@@ -471,6 +473,13 @@ class Cell:
             self._warn(self._uncached(), UncachedWarning)
         else:  # nobody asked for this cell to be cached: the status tells
             self._auto.tell(self.options.name, f"not cached: {self._read.unkeyable}")
+
+    def _end_uncached(self) -> None:
+        """Tell of a cell that automatic mode would have stored, had it a key."""
+        took_s = time.perf_counter() - self._began
+        if self._auto is not None and took_s >= settings().auto_min:
+            told = f"computed in {show_duration(took_s)}, not stored: {self._read.unkeyable}"
+            show_badge(self._shell, f"{self.options.name}: {told}")
 
     def _uncached(self) -> str:
         return (

@@ -1,6 +1,7 @@
 """Automatic mode: plain cells are cached where that is worth it, and nobody changes one."""
 
 import asyncio
+import re
 import socket
 import threading
 from threading import Event
@@ -138,11 +139,14 @@ def test_an_error_is_never_cached(auto):
     assert keys() == []
 
 
-def test_an_input_without_a_fingerprint_makes_it_run_and_says_so_in_the_status(auto):
-    auto.run("gen = (i for i in [1])")
+def test_an_input_without_a_fingerprint_makes_it_run_and_says_so(auto):
+    auto.run("gen = (i for i in [1, 2])")
+    auto.run("y = next(gen)")
+    assert auto.displayed == [], "it is fast, and would not have been stored in any case"
     auto.run(slow("x = list(gen)"))
-    assert auto.ns["x"] == [1]
+    assert auto.ns["x"] == [2]
     assert auto.err == ""
+    assert re.match(r"x: computed in .*, not stored: .*gen", badge(auto))
     assert "not cached" in mode_of(auto.ip).status()
 
 
