@@ -237,13 +237,19 @@ class Watched:
         changed = [self._inputs.objects[number] for number in self._changes()]
         touched: list[str] = []
         if changed:
+            # What did not lead to one is not gone through again: `fig` and `ax` hold the same thousands of parts.
+            aside: list[Live] = []
+            passed: dict[int, int] = {}
             for name, value in list(names.items()):
                 if name in assigned or name in hidden or name.startswith("_") or isinstance(value, ModuleType):
                     continue
-                reached = Live(watch=False)
+                reached = Live(watch=False, known=passed)
                 reached.add([(name, value)])
                 if reached.meets(changed):
                     touched.append(name)
+                else:
+                    aside.append(reached)  # holds the objects, so that their ids stay their own
+                    passed |= reached.numbers
         marks: dict[str, str] = {}
         unknown: list[str] = []
         for name, value in self._to_tell([*assigned, *touched]):
