@@ -79,7 +79,7 @@ def test_one_step_called_with_several_keys_and_in_several_runs():
 
 @pytest.fixture
 def observed(monkeypatch):
-    monkeypatch.setattr(listeners, "_observers", [])
+    monkeypatch.setattr(listeners, "_observers", {})
     return listeners.Emitter([])
 
 

@@ -290,3 +290,30 @@ def test_a_project_bounds_only_what_lies_in_it(project, tmp_path, monkeypatch):
     project(f'[tool.awaitly_nb]\nsize_limit = "2KB"\ncache_dir = "{tmp_path / "mine"}"\n')
     with pytest.raises(InvalidOptionError, match="would remove what others keep there"):
         config.settings()
+
+
+def test_files_are_looked_at_once_in_a_settled_block_and_all_else_counts_at_once(project, monkeypatch):
+    project("[tool.awaitly_nb]\nttl = 60\n")
+    with config.settled():
+        assert config.settings().ttl == 60
+        project("[tool.awaitly_nb]\nttl = 600\n# another size, another time\n")
+        assert config.settings().ttl == 60
+        with config.settled(on=False):
+            assert config.settings().ttl == 600
+        monkeypatch.setenv("AWAITLY_NB_TTL", "7")
+        assert config.settings().ttl == 7
+        config.configure(ttl=8)
+        assert config.settings().ttl == 8
+        config.configure(ttl=...)
+        monkeypatch.setattr(config, "_configured", {})
+        monkeypatch.delenv("AWAITLY_NB_TTL")
+    assert config.settings().ttl == 600
+
+
+def test_the_folder_is_found_once_in_a_settled_block(tmp_path, monkeypatch):
+    with config.settled():
+        found = config.cache_directory()
+        monkeypatch.setenv("AWAITLY_NB_CACHE_DIR", str(tmp_path / "elsewhere"))
+        assert config.cache_directory() == tmp_path / "elsewhere"
+        monkeypatch.delenv("AWAITLY_NB_CACHE_DIR")
+        assert config.cache_directory() == found
