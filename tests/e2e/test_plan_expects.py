@@ -1,6 +1,7 @@
 """What a plan expects of the next *Run All* is about what that takes, as a user sees it: the sum over all cells.
 
-Both sides are measured here. Whatever else a machine does adds to either, so of a few rounds the quickest counts.
+Both sides are measured here. Whatever else a machine does adds to either, so the quickest of some rounds counts, and on
+a busy machine there are more of them: the quickest comes down to what it is, and what is wrong stays wrong.
 `AWAITLY_NB_EXPECT=1` takes the whole corpus.
 """
 
@@ -24,8 +25,8 @@ get_ipython().events.register('pre_run_cell', lambda info: _times.append(-_time.
 get_ipython().events.register('post_run_cell', lambda result: _times.append(_time.perf_counter()))
 """
 WHOLE = bool(os.environ.get("AWAITLY_NB_EXPECT"))
-NAMES = sorted(path.stem for path in CORPUS.glob("*.cells")) if WHOLE else ["regression", "sales"]
-ROUNDS = 2
+NAMES = sorted(path.stem for path in CORPUS.glob("*.cells")) if WHOLE else ["clusters", "regression", "sales"]
+MOST_ROUNDS = 4
 
 
 def seconds(work, folder):
@@ -57,16 +58,17 @@ def test_what_runs_again_takes_as_long_as_expected(tmp_path):
 
 @pytest.mark.timeout(1800)
 def test_the_second_run_takes_as_long_as_expected(tmp_path):
-    told = measured = 0.0
-    for name in NAMES:
-        work, first, second = work_of(name), [], []
-        for n in range(ROUNDS):
-            folder = tmp_path / f"{name}{n}"
+    told, measured = dict.fromkeys(NAMES, float("inf")), dict.fromkeys(NAMES, float("inf"))
+    for n in range(MOST_ROUNDS):
+        for name in NAMES:
+            work, folder = work_of(name), tmp_path / f"{name}{n}"
             folder.mkdir()
             seconds(work, folder)
-            first.append(expected(work, folder))
-            second.append(seconds(work, folder))
-        print(f"{name}: expected {min(first):.2f} s, took {min(second):.2f} s")
-        told, measured = told + min(first), measured + min(second)
-    print(f"all: expected {told:.2f} s, took {measured:.2f} s")
-    assert told == pytest.approx(measured, rel=0.3)
+            told[name] = min(told[name], expected(work, folder))
+            measured[name] = min(measured[name], seconds(work, folder))
+            print(f"{name}: expected {told[name]:.2f} s, took {measured[name]:.2f} s")
+        total, took = sum(told.values()), sum(measured.values())
+        print(f"all: expected {total:.2f} s, took {took:.2f} s")
+        if total == pytest.approx(took, rel=0.3):
+            return
+    pytest.fail(f"expected {total:.2f} s, took {took:.2f} s")
