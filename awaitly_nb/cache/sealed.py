@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
@@ -299,27 +299,36 @@ def _notes_of(
         told: Any = parts.data if isinstance(parts, _Parts) else dict(parts)
         if isinstance(rows := told.get("parts"), list):
             if len(told) == _MEMBERS_OF_PARTS and told.get("name") == step_id and all(map(_is_row, rows)):
-                told = [_shared(row, share) or _packed(row) for row in rows]
+                told = [_packed(row) or _shared(row, share) or row for row in rows]
             else:
                 told = {**told, "parts": [_shared(row, share) or row for row in rows]}
         lines.append(f"p{_to_json(told)}")
     return "\n".join(lines).encode("ascii")
 
 
-def _shared(row: object, share: Callable[[bytes], str | None]) -> str | None:
-    text = _to_json(row).encode("ascii")
-    return share(text) if len(text) >= _SHARED_FROM and not isinstance(row, str) else None
+def _shared(row: Any, share: Callable[[bytes], str | None]) -> str | None:  # Any: plain JSON data
+    if isinstance(row, str):
+        return None
+    is_source = _is_row(row) and all(type(field) is str for field in row)
+    text = _source(*row) if is_source else _to_json(row).encode("ascii")
+    return share(text) if len(text) >= _SHARED_FROM else None
+
+
+@lru_cache(maxsize=512)
+def _source(kind: str, name: str, digest: str, source: str) -> bytes:
+    """Return a part of code as JSON: the same for all keys of a function."""
+    return _to_json([kind, name, digest, source]).encode("ascii")
 
 
 def _is_row(row: object) -> bool:
     return isinstance(row, list) and len(row) == _FIELDS_OF_ROW
 
 
-def _packed(row: list[Any]) -> list[Any]:  # Any: plain JSON data
-    """Return a part without what follows from the rest of it: the outline of a plain value repeats its digest."""
+def _packed(row: list[Any]) -> list[Any] | None:  # Any: plain JSON data
+    """Return a part without its outline where that follows from its digest, as that of a plain value does."""
     kind, name, digest, shown = row
     if not (isinstance(shown, dict) and list(shown) == ["is", "repr"] and digest == f"{shown['is']} {shown['repr']}"):
-        return row
+        return None
     return [name, digest] if kind == "argument" else [kind, name, digest]
 
 

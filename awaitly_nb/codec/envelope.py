@@ -69,12 +69,6 @@ _PADDING: Final = bytes(ALIGNMENT)
 _LAYOUT: Final = frozenset(
     {"schema", "secret", "signature", "stream_bytes", "notes_bytes", "buffers", "nonce", "macs", "sums", "shapes"}
 )
-_COLUMNS: Final = (
-    *("schema", "secret", "name", "created_at", "size_bytes", "step_id", "workflow", "duration_s", "call", "code"),
-    *("notes_bytes", "rest", "signature"),
-)
-_TEXTS: Final = ("name", "step_id", "workflow", "call", "code")
-_NUMBERS: Final = (("created_at", float), ("duration_s", float), ("size_bytes", int), ("notes_bytes", int))
 _PACKED: Final = f"{SCHEMA}\t"
 _SIGNED_BYTES: Final = 22  # sixteen bytes in base 64
 _ID: Final = re.compile("[0-9a-f]{16}")
@@ -218,35 +212,64 @@ def short_text(digest: bytes) -> str:
 
 
 def write_head(members: Mapping[str, Any]) -> str:
-    """Return the head that has these members; a signature belongs at its end.
+    r"""Return the head that has these members; one that is None is absent, and a signature belongs at the end.
 
     Examples
     --------
-    >>> members = {"schema": 3, "secret": "5e" * 8, "created_at": 1.5, "size_bytes": 4, "step_id": "raw", "ok": False}
-    >>> read_head(write_head(members)) == members
-    True
+    >>> head = write_head({"schema": 3, "created_at": 1.5, "size_bytes": 4, "step_id": "raw", "ok": False})
+    >>> head.split("\t")
+    ['3', '', '', '1.5', '4', 'raw', '', '', '', '', '', '{"ok":false}', '']
+    >>> read_head(head)["step_id"], read_head(head)["ok"]
+    ('raw', False)
     """
-    rest = dict(members)
+    rest = {member: value for member, value in members.items() if value is not None}
     del rest["schema"]
-    told: dict[str, str] = {}
-    if _ID.fullmatch(secret := str(rest.get("secret"))):
-        del rest["secret"]
-        told["secret"] = short_text(bytes.fromhex(secret))
-    for member in _TEXTS:
-        text = rest.get(member)
-        # Whatever would need an escape goes with the others, which are JSON.
-        if type(text) is str and text and text.isascii() and text.isprintable() and text != _SAME:
-            told[member] = rest.pop(member)
-    if "step_id" in told and told.get("workflow") == told["step_id"]:
-        told["workflow"] = _SAME
-    for member, kind in _NUMBERS:
-        if type(rest.get(member)) is kind:
-            told[member] = repr(rest.pop(member))
-    told["signature"] = rest.pop("signature", "")
-    if rest:
-        told["rest"] = _to_json(rest)
-    get = told.get
-    return _PACKED + "\t".join([get(member, "") for member in _COLUMNS[1:]])
+    signature = rest.pop("signature", "")
+    fields = []
+    for member, write in _FIELDS:
+        # What a field cannot hold as it is goes with the others, which are JSON.
+        if text := write(rest.get(member)):
+            del rest[member]
+        fields.append(text)
+    if fields[_STEP] and fields[_STEP] == fields[_WORKFLOW]:
+        fields[_WORKFLOW] = _SAME
+    return "\t".join([f"{SCHEMA}", *fields, _to_json(rest) if rest else "", signature])
+
+
+def _text(value: object) -> str:
+    return value if type(value) is str and value.isascii() and value.isprintable() and value != _SAME else ""
+
+
+def _float(value: object) -> str:
+    return repr(value) if type(value) is float else ""
+
+
+def _int(value: object) -> str:
+    return repr(value) if type(value) is int else ""
+
+
+def _id(value: object) -> str:
+    return _short_id(value) if type(value) is str else ""
+
+
+@lru_cache(maxsize=256)
+def _short_id(secret: str) -> str:
+    return short_text(bytes.fromhex(secret)) if _ID.fullmatch(secret) else ""
+
+
+_FIELDS: Final = (
+    ("secret", _id),
+    ("name", _text),
+    ("created_at", _float),
+    ("size_bytes", _int),
+    ("step_id", _text),
+    ("workflow", _text),
+    ("duration_s", _float),
+    ("call", _text),
+    ("code", _text),
+    ("notes_bytes", _int),
+)
+_STEP, _WORKFLOW = 4, 5
 
 
 def read_head(head: str) -> dict[str, Any] | None:
@@ -265,17 +288,24 @@ def read_head(head: str) -> dict[str, Any] | None:
 
 def _read_packed(head: str) -> dict[str, Any] | None:
     """Return the members of a head of the present format; raises ValueError where it is none."""
-    members: dict[str, Any]  # Any: each member has its own type
-    members = {member: text for member, text in zip(_COLUMNS, head.split("\t"), strict=True) if text}
-    members["schema"] = SCHEMA
-    if "secret" in members:
-        members["secret"] = _secret_id(members["secret"])
-    for member, kind in _NUMBERS:
-        if member in members:
-            members[member] = kind(members[member])
-    if members.get("workflow") == _SAME:
-        members["workflow"] = members.get("step_id")
-    if (rest := members.pop("rest", None)) is not None:
+    _, secret, name, created, size, step, workflow, duration, call, code, notes, rest, signature = head.split("\t")
+    # Written out, because every first hit makes one; what is absent is None here.
+    members: dict[str, Any] = {
+        "schema": SCHEMA,
+        "secret": _secret_id(secret),
+        "name": name or None,
+        "created_at": float(created) if created else None,
+        "size_bytes": int(size) if size else None,
+        "step_id": step or None,
+        "workflow": (step if workflow == _SAME else workflow) or None,
+        "duration_s": float(duration) if duration else None,
+        "call": call or None,
+        "code": code or None,
+        "signature": signature or None,
+    }
+    if notes:
+        members["notes_bytes"] = int(notes)
+    if rest:
         more, end = _scan(rest, 0)
         if end != len(rest) or not isinstance(more, dict):
             return None
@@ -284,8 +314,8 @@ def _read_packed(head: str) -> dict[str, Any] | None:
 
 
 @lru_cache(maxsize=256)
-def _secret_id(text: str) -> str:
-    return a2b_base64(text + "=", strict_mode=True).hex()
+def _secret_id(text: str) -> str | None:
+    return a2b_base64(text + "=", strict_mode=True).hex() if text else None
 
 
 def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool = True) -> Opened:
@@ -316,7 +346,7 @@ def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify:
         opened = _parts_of(members, view, secret)
     if secret is None:
         return opened
-    signed = len(members.get("signature", "")) == _SIGNED_BYTES if packed else head.startswith(_SIGNATURE, -_TAIL)
+    signed = head.startswith("\t", -_SIGNED_BYTES - 1) if packed else head.startswith(_SIGNATURE, -_TAIL)
     if not (signed and head.isascii()):
         raise EnvelopeError("it is not signed", reason="unverified")
     front = _front(schema, name, head[:-_SIGNED_BYTES] if packed else head[:-_TAIL] + "}")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         code_mark as code_mark,
         function_digest as function_digest,
     )
-    from awaitly_nb.keys.imports import after_imports as after_imports
+    from awaitly_nb.keys.imports import ImportWatch as ImportWatch
     from awaitly_nb.keys.origin import (
         distributions_of as distributions_of,
         import_label as import_label,
@@ -88,7 +88,7 @@ else:
             "files": "FileTracker changed_files joined literal_files note_files track_files tracked_from",
             "generators": "GENERATORS GlobalGenerator generator_states seeded_as",
             "graph": "class_digest code_mark function_digest",
-            "imports": "after_imports",
+            "imports": "ImportWatch",
             "origin": "distributions_of import_label is_user_class is_user_function is_user_module package_version",
             "parts": "CellRead Part Parts cell_parts part_digest part_outline read_cell read_names step_parts",
             "settings": "LIBRARY_SETTINGS LibrarySettings",

@@ -281,7 +281,13 @@ def literal_files(code: object, args: object = ()) -> tuple[Stamp, ...]:
         Values to search for text and `Path`s: containers are searched, objects are not.
     """
     graph = code if isinstance(code, CodeGraph) else function_graph(code) if callable(code) else CodeGraph()
-    paths, patterns = _named_paths([*_in_value(args, _DEPTH), *_in_graph(graph)])
+    own, given = _in_graph(graph), [*_in_value(args, _DEPTH), *_in_slots(graph)]
+    here = None if given else _settled_folder()
+    if here is not None and graph.nameless_in == here:
+        return ()
+    paths, patterns = _named_paths([*given, *own])
+    if here is not None and all(_absent_names.get(text) == here for text in own if _plausible(text)):
+        graph.nameless_in = here  # most functions name no file, and are called many times in one folder
     stamps = [stamp for path in paths if (stamp := stamp_file(path)) is not None]
     return (*stamps, *map(stamp_list, patterns))
 
@@ -609,10 +615,13 @@ def _plausible(text: str) -> bool:
     return 0 < len(text) < _LONGEST and "\n" not in text and "\0" not in text
 
 
-def _in_graph(graph: CodeGraph) -> Iterator[str]:
+def _in_graph(graph: CodeGraph) -> tuple[str, ...]:
     if graph.named is None:
         graph.named = tuple(name for text in graph.texts for name in _in_value(text, 0))
-    yield from graph.named
+    return graph.named
+
+
+def _in_slots(graph: CodeGraph) -> Iterator[str]:
     for slot in graph.slots:
         yield from _in_value(slot.lookup.get(slot.key, ABSENT), _DEPTH)
 

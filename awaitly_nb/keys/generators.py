@@ -16,12 +16,11 @@ import json
 import struct
 import sys
 from base64 import b64decode, b64encode
-from contextlib import ExitStack
 from hashlib import blake2b
 from importlib import import_module
 from typing import Any, Final
 
-from awaitly_nb.keys.imports import after_imports
+from awaitly_nb.keys.imports import ImportWatch
 from awaitly_nb.keys.traces import register_tracer
 
 __all__ = ["GENERATORS", "GlobalGenerator", "generator_states", "seeded_as"]
@@ -420,9 +419,8 @@ class _Generators:
 
     name = "generators"
 
-    def begin(self) -> tuple[dict[str, _FoundState], ExitStack]:
+    def begin(self) -> tuple[dict[str, _FoundState], ImportWatch]:
         begun: dict[str, _FoundState] = {}
-        imports = ExitStack()
         late = [generator.name for generator in GENERATORS if not generator.is_loaded]
 
         def start(name: str) -> None:
@@ -431,11 +429,9 @@ class _Generators:
         for generator in GENERATORS:
             if generator.is_loaded:
                 start(generator.name)
-        if late:
-            imports.enter_context(after_imports(late, start))
-        return begun, imports
+        return begun, ImportWatch(late, start)
 
-    def end(self, begun: tuple[dict[str, _FoundState], ExitStack], /) -> dict[str, Any] | None:
+    def end(self, begun: tuple[dict[str, _FoundState], ImportWatch], /) -> dict[str, Any] | None:
         runs, imports = begun
         imports.close()
         ended = {name: _BY_NAME[name].end(found) for name, found in runs.items()}

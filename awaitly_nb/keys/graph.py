@@ -313,7 +313,7 @@ class CodeGraph:
 
     __slots__ = (
         *("_code", "_functions", "_owners", "_plain", "_tables"),
-        *("fixed", "named", "names", "prefix", "slots", "texts"),
+        *("fixed", "named", "nameless_in", "names", "prefix", "slots", "texts"),
     )
 
     def __init__(self) -> None:
@@ -321,6 +321,7 @@ class CodeGraph:
         self.slots: list[Slot] = []
         self.texts: dict[str, None] = {}
         self.named: tuple[str, ...] | None = None
+        self.nameless_in: tuple[int, ...] | None = None
         self.names: dict[str, str | None] = {}
         self.prefix: Any = None  # Any: a hashlib object fed with the fixed parts, which names no type
         self._code: list[tuple[Lookup, object, Callable[[], object]]] = []

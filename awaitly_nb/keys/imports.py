@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.abc import Loader
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-__all__ = ["after_imports"]
+__all__ = ["ImportWatch"]
 
 
-@contextmanager
-def after_imports(libraries: Collection[str], call: Callable[[str], object]) -> Iterator[None]:
-    """Call `call(library)` as soon as one of these libraries is imported, until the block ends.
+class ImportWatch:
+    """Calls `call(library)` as soon as one of these libraries is imported, from its making until it is closed.
 
     The module and its specification are as without this: only the loader's last step is followed by the call.
     """
-    finder = _Finder(libraries, call)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # somebody else took it out
-            sys.meta_path.remove(finder)
 
+    __slots__ = ("_call", "_libraries")
 
-class _Finder:
     def __init__(self, libraries: Collection[str], call: Callable[[str], object]) -> None:
-        self._libraries = frozenset(libraries)
+        self._libraries = libraries
         self._call = call
+        if libraries:
+            sys.meta_path.insert(0, self)
+
+    def close(self) -> None:
+        """Call nobody from now on."""
+        if self._libraries:
+            with suppress(ValueError):  # somebody else took it out
+                sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return the specification of one of the libraries, whose loader tells; None for any other module."""
         if name not in self._libraries:
             return None
         # Libraries with state of their own lie on the path; what some other finder makes is not told of.

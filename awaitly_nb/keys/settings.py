@@ -13,12 +13,11 @@ import re
 import sys
 import zlib
 from base64 import b85decode, b85encode
-from contextlib import ExitStack
 from hashlib import blake2b
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from awaitly_nb.keys.imports import after_imports
+from awaitly_nb.keys.imports import ImportWatch
 from awaitly_nb.keys.traces import is_importing, register_tracer
 
 if TYPE_CHECKING:
@@ -487,9 +486,8 @@ class _Settings:
 
     name = "settings"
 
-    def begin(self) -> tuple[dict[str, _Used], ExitStack]:
+    def begin(self) -> tuple[dict[str, _Used], ImportWatch]:
         begun: dict[str, _Used] = {}
-        imports = ExitStack()
 
         def start(library: str) -> None:
             begun[library] = _BY_LIBRARY[library].begin()
@@ -497,11 +495,9 @@ class _Settings:
         for library, settings in _BY_LIBRARY.items():
             if settings.is_loaded:
                 start(library)
-        if late := _BY_LIBRARY.keys() - begun.keys():
-            imports.enter_context(after_imports(late, start))
-        return begun, imports
+        return begun, ImportWatch(_BY_LIBRARY.keys() - begun.keys(), start)
 
-    def end(self, begun: tuple[dict[str, _Used], ExitStack], /) -> dict[str, Any] | None:
+    def end(self, begun: tuple[dict[str, _Used], ImportWatch], /) -> dict[str, Any] | None:
         runs, imports = begun
         imports.close()
         ended = {library: _BY_LIBRARY[library].end(run) for library, run in runs.items()}

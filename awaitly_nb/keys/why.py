@@ -457,4 +457,6 @@ def _cut(text: str) -> str:
 
 
 def _plain_text(text: str) -> str:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
     return "".join(char if " " <= char <= "~" and char not in '"\\' else "?" for char in text)

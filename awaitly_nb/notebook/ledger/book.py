@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from awaitly_nb.errors import MisuseError
-from awaitly_nb.keys import after_imports, is_user_class, is_user_function, is_user_module
+from awaitly_nb.keys import ImportWatch, is_user_class, is_user_function, is_user_module
 from awaitly_nb.notebook.ledger.calls import unwatched
 from awaitly_nb.notebook.ledger.libraries import shell_watchers
 from awaitly_nb.notebook.ledger.settings import digest_of
@@ -202,7 +202,7 @@ class Ledger:
                         watcher.note_loaded(library)
                     before.take(watcher)
 
-            before.imports.enter_context(after_imports(late, loaded))
+            before.imports.callback(ImportWatch(late, loaded).close)
         return before
 
     def patches(self, source: str) -> str:

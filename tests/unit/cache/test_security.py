@@ -135,6 +135,11 @@ def test_a_pickle_planted_as_tag_never_runs_and_is_not_listed(cache, folder, bom
         '{"schema":1,"stream_bytes":-1}',
         "{}x",
         '{"a":1e999}',
+        "3" + "\t" * 12,
+        *(
+            "3" + "\t" * 11 + rest + "\t" + "A" * 22
+            for rest in ("", '{"signature":5}', '{"secret":[]}', '{"size_bytes":"x"}')
+        ),
     ],
 )
 def test_a_head_that_is_none_is_refused(cache, folder, head):

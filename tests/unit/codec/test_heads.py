@@ -28,24 +28,25 @@ MEMBERS = st.fixed_dictionaries(
 )
 
 
+def told(members):
+    """What is there, with the types: 1 is not 1.0 and not True."""
+    return {name: (type(value), value) for name, value in members.items() if value is not None}
+
+
 @BUSY
 @given(MEMBERS)
 def test_every_member_comes_back(members):
     head = write_head({"schema": SCHEMA, **members})
     assert "\n" not in head
     assert head.isascii()
-    found = read_head(head)
-    assert found == {"schema": SCHEMA, **members}
-    assert {name: type(value) for name, value in found.items()} == {
-        name: type(value) for name, value in {"schema": SCHEMA, **members}.items()
-    }
+    assert told(read_head(head)) == told({"schema": SCHEMA, **members})
 
 
 @BUSY
 @given(MEMBERS, TEXTS)
 def test_a_workflow_that_is_called_as_its_step_stands_there_once(members, name):
-    told = {"schema": SCHEMA, **members, "step_id": name, "workflow": name}
-    assert read_head(write_head(told)) == told
+    both = {"schema": SCHEMA, **members, "step_id": name, "workflow": name}
+    assert told(read_head(write_head(both))) == told(both)
 
 
 @pytest.mark.parametrize(
