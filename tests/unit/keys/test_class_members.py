@@ -1,11 +1,13 @@
 """What a class is made with beside its methods: factories, converters, validators, defaults, nested models."""
 
+import ast
+import linecache
 import textwrap
 
 import pytest
 
 from awaitly_nb.errors import UnkeyableError
-from awaitly_nb.keys import function_digest, step_parts
+from awaitly_nb.keys import fingerprint, function_digest, step_parts
 
 
 def key(kernel, source, name="f"):
@@ -303,3 +305,18 @@ def test_an_enum_of_bare_marks_has_a_key_and_its_graph_holds(kernel):
     keys = {step_parts(kernel["f"], (mark,), {}, name="f").key for mark in kernel["Missing"]}
     assert len(keys) == 2
     assert function_graph(kernel["f"]).holds()
+
+
+def test_a_class_of_a_cell_is_the_same_whether_its_statements_were_compiled_alone_or_together(monkeypatch):
+    """Python makes other code of `math.sqrt(n)` where it sees the import in the same piece of code."""
+    source = "import math\nclass Own:\n    def root(self, n):\n        return math.sqrt(n)\n"
+    filename = "<ipython-input-7-of-a-test>"
+    monkeypatch.setitem(linecache.cache, filename, (len(source), None, source.splitlines(keepends=True), filename))
+    tree = ast.parse(source)
+    found = []
+    for modules in ([tree], [ast.Module([statement], []) for statement in tree.body]):
+        names = {"__name__": "__main__"}
+        for module in modules:
+            exec(compile(module, filename, "exec"), names)
+        found.append(fingerprint(names["Own"]))
+    assert found[0] == found[1]
