@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from awaitly_nb.keys.files import (
         FileTracker as FileTracker,
         changed_files as changed_files,
+        children_started as children_started,
         joined as joined,
         literal_files as literal_files,
         note_files as note_files,
@@ -85,7 +86,9 @@ else:
         {
             "cells": "cell_reads",
             "code": "function_text import_again tree_digest",
-            "files": "FileTracker changed_files joined literal_files note_files track_files tracked_from",
+            "files": (
+                "FileTracker changed_files children_started joined literal_files note_files track_files tracked_from"
+            ),
             "generators": "GENERATORS GlobalGenerator generator_states seeded_as",
             "graph": "class_digest code_mark function_digest",
             "imports": "ImportWatch",

@@ -17,6 +17,7 @@ look at whether anybody tracks.
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import re
@@ -32,15 +33,26 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.installed import is_installed_path, is_own_path
 from awaitly_nb.keys.code import quoted_files
+from awaitly_nb.keys.commands import named_in_command
 from awaitly_nb.keys.graph import ABSENT, CodeGraph, function_graph
+from awaitly_nb.keys.imports import note_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextvars import Token
     from types import FrameType, TracebackType
 
 
-__all__ = ["FileTracker", "changed_files", "joined", "literal_files", "note_files", "track_files", "tracked_from"]
+__all__ = [
+    "FileTracker",
+    "changed_files",
+    "children_started",
+    "joined",
+    "literal_files",
+    "note_files",
+    "track_files",
+    "tracked_from",
+]
 
 _current: ContextVar[FileTracker | None] = ContextVar("awaitly_nb_files", default=None)
 _active: list[FileTracker] = []
@@ -64,6 +76,7 @@ class FileTracker:
         self._written: set[str] = set()
         self._touched: dict[str, tuple[str, bool]] = {}
         self._patterns: dict[str, None] = {}
+        self._of_children: dict[str, tuple[str, os.stat_result | None]] = {}
         self._noted: dict[str, Stamp] = {}
         self._elsewhere: dict[str, Stamp] = {}
         self._stamps: tuple[Stamp, ...] | None = None
@@ -93,6 +106,7 @@ class FileTracker:
         """Take notice that `path` is being opened."""
         full = _full(path, _cwd())
         if writing:
+            note_written(full)
             self._written.add(full)
             self.touched(path)
         elif full not in self._written and full not in self._read:
@@ -101,6 +115,30 @@ class FileTracker:
                 self._read[full] = (self._as_given(path, full), found)
             elif is_absent(full):
                 self._missing[full] = self._as_given(path, full)
+
+    def started(self, command: str | Sequence[object], folder: str | None = None) -> None:
+        """Take notice that a child process is started, perhaps in another folder: its command is all we know of it."""
+        here = _full(folder or "", _cwd())
+        with _muted():
+            named = list(named_in_command(command, here))
+        for path, use in named:
+            at = os.path.join(folder or "", path)  # noqa: PTH118
+            if _is_system(_full(path, here)):
+                continue
+            if use == "written":
+                self.opened(at, writing=True)
+            elif use == "listed":
+                self.listed(at)
+                with _muted():
+                    found = _matches(_full(path, here))
+                for one in found:
+                    self.opened(at if one == _full(path, here) else one, writing=False)
+            else:
+                full = _full(at, _cwd())
+                if full not in self._read:  # else what the code has read of it is an input, whatever becomes of it
+                    self._of_children.setdefault(full, (self._as_given(at, full), regular(full)))
+                if use == "read":
+                    self.opened(at, writing=False)
 
     def touched(self, path: str) -> None:
         """Take notice that `path` is being made, replaced or removed; tells whether it was there before."""
@@ -123,6 +161,9 @@ class FileTracker:
             earlier = before.get(stamp.get("path"))
             if "pattern" not in stamp and (earlier is None or any(earlier[name] != stamp[name] for name in _TIMES)):
                 touched.setdefault(_full(stamp["path"], self.home or _cwd()), (stamp["path"], False))
+        for full, (path, was) in self._of_children.items():
+            if self._is_childs(full):
+                touched.setdefault(full, (path, was is not None))
         found: list[Stamp] = []
         for full, (path, was_there) in touched.items():
             if (made := stamp_file(full)) is not None:
@@ -133,6 +174,11 @@ class FileTracker:
                 found.append(stamp_absent(path))
         found += [{"path": path, "kind": "any"} for full, (path, *_) in self._connected.items() if not is_absent(full)]
         return tuple(found)
+
+    def _is_childs(self, full: str) -> bool:
+        """Tell whether a child process, whose command names this file, has written it."""
+        was, now = self._of_children[full][1], regular(full)
+        return now is not None and (was is None or not unchanged(was, now))
 
     def connected(self, path: str) -> None:
         """Take notice that a database is opened, which may be read, or written, or both."""
@@ -167,6 +213,7 @@ class FileTracker:
         """Count what a step inside this one read and wrote."""
         self._written |= inner._written
         self._touched = {**inner._touched, **self._touched}
+        self._of_children = {**inner._of_children, **self._of_children}
         for full, seen in inner._read.items():
             if full not in self._written:
                 self._read.setdefault(full, seen)
@@ -181,7 +228,9 @@ class FileTracker:
         made = self._named()
         for full, (path, before) in self._read.items():
             # What is gone at the end was the step's own, a temporary file that some tool had written for it.
-            if full not in self._written and path not in made and regular(full) is not None:
+            if full in self._written or (full in self._of_children and self._is_childs(full)):
+                continue
+            if path not in made and regular(full) is not None:
                 made[path] = stamp_seen(path, full, before)
         for full, (path, before, log) in self._connected.items():
             if full not in self._written and path not in made:
@@ -313,11 +362,23 @@ _CHANGING: Final = {
     "shutil.move": 2,
 }
 """Events of what changes a folder, with how many paths each tells."""
+_STARTING: Final = ("subprocess.Popen", "os.system")
 _EVENTS: Final = (
     _THREADS
     | _CHANGING.keys()
+    | frozenset(_STARTING)
     | frozenset(
-        ["open", "sqlite3.connect", "glob.glob", "pathlib.Path.glob", "pathlib.Path.rglob", "os.listdir", "os.scandir"]
+        [
+            "subprocess.Popen",
+            "os.system",
+            "open",
+            "sqlite3.connect",
+            "glob.glob",
+            "pathlib.Path.glob",
+            "pathlib.Path.rglob",
+            "os.listdir",
+            "os.scandir",
+        ]
     )
 )
 _TIMES: Final = ("size", "mtime_ns", "ctime_ns")
@@ -335,10 +396,21 @@ def _install() -> None:
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:  # Any: each event has its own arguments
+    if event in _FORKING:
+        _children[0] += 1
     if not _active or event not in _EVENTS:
         return
     with suppress(Exception):  # an exception here would make the user's open() fail
         _on_event(event, args)
+
+
+def children_started() -> int:
+    """Return how many child processes have been started since something was first tracked."""
+    return _children[0]
+
+
+_children = [0]
+_FORKING: Final = frozenset({"subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn"})
 
 
 def _on_event(event: str, args: tuple[Any, ...]) -> None:
@@ -357,6 +429,11 @@ def _on_event(event: str, args: tuple[Any, ...]) -> None:
             writing = bool(set(mode) & set("wax+")) if mode else bool((flags or 0) & _WRITING)
             for tracker in trackers:
                 tracker.opened(path, writing=writing)
+        return
+    if event in _STARTING:
+        command, folder = (args[1], args[2]) if event == "subprocess.Popen" else (args[0], None)
+        for tracker in () if _ours(caller) else trackers:
+            tracker.started(os.fsdecode(command) if isinstance(command, bytes) else command, _text(folder))
         return
     notice, found = _other_event(event, args, caller)
     for path in found:
@@ -773,7 +850,7 @@ def _digest(path: str, found: os.stat_result) -> str:
 
     hasher = xxhash.xxh3_128()
     try:
-        with _muted(), open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - pathlib adds frames
+        with _muted(), io.open(path, "rb", buffering=0) as stream:  # noqa: UP020 - the built-in may be wrapped
             while data := stream.read(1 << 20):
                 hasher.update(data)
     except OSError:

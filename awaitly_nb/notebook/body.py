@@ -60,7 +60,10 @@ _SETTINGS = frozenset(
     }
 )
 _DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_CLASS_MAKERS = frozenset({"namedtuple", "NamedTuple", "TypedDict", "NewType", "make_dataclass", "Enum", "IntEnum"})
+_CLASS_MAKERS = frozenset(
+    {"namedtuple", "NamedTuple", "TypedDict", "NewType", "make_dataclass", "Enum", "IntEnum"}
+    | {"TypeVar", "ParamSpec", "TypeVarTuple"}
+)
 _BLOCKS: tuple[type[ast.stmt], ...] = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.If, ast.For, ast.AsyncFor, ast.While),
     *(ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match),
@@ -95,6 +98,8 @@ class Body:
         Nested line magics that set up the session, as `(name, line)`.
     shell_commands
         What would leave Python, as typed.
+    commands
+        The whole text of these.
     """
 
     source: str
@@ -107,6 +112,7 @@ class Body:
     hides: bool = False
     settings: tuple[tuple[str, str], ...] = ()
     shell_commands: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
 
     def key_source(self, namespace: Mapping[str, Any]) -> str:  # Any: a namespace holds anything
         """Return the code that the key is made of: what nested magics hide in text is spelt out before them."""
@@ -125,16 +131,18 @@ class Body:
             the seconds that it took.
         """
         __tracebackhide__ = True
+        definitions = _definitions(self.tree.body)
         with settled(on=False):
             for statement, code, _ in self._codes(shell):
                 began = time.perf_counter()
                 exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - running the user's cell is the purpose
-                if defined is not None and _is_definition(statement):
+                if defined is not None and statement in definitions:
                     defined(_defined_names(statement), time.perf_counter() - began)
 
     async def run_async(self, shell: Shell, defined: Callable[[Iterable[str], float], None] | None = None) -> None:
         """Run the statements and await those that await; the Stop button reaches blocking ones too."""
         __tracebackhide__ = True
+        definitions = _definitions(self.tree.body)
         for statement, code, waits in self._codes(shell):
             began = time.perf_counter()
             if waits:
@@ -142,7 +150,7 @@ class Body:
             else:
                 with interruptible():
                     exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - as above
-            if defined is not None and _is_definition(statement):
+            if defined is not None and statement in definitions:
                 defined(_defined_names(statement), time.perf_counter() - began)
 
     @property
@@ -175,8 +183,7 @@ class Body:
     def define(self, shell: Shell) -> None:
         """Run the imports and definitions of the top level, and nothing else."""
         import_again(self.modules)
-        definitions = [node for node in self.tree.body if _is_definition(node)]
-        code = shell.compile(ast.Module(definitions, []), self.filename, "exec")
+        code = shell.compile(ast.Module(_definitions(self.tree.body), []), self.filename, "exec")
         exec(code, shell.user_global_ns, shell.user_ns)  # noqa: S102 - a part of the user's cell
 
     def _codes(self, shell: Shell) -> Iterator[tuple[ast.stmt, Any, bool]]:  # Any: code objects, which exec takes
@@ -243,6 +250,7 @@ def read_body(shell: Shell, first_line: str | None, source: str) -> Body:
         hides=bool(magics),
         settings=tuple((name, text) for kind, name, text in magics if kind == "line" and name in _SETTINGS),
         shell_commands=tuple(_shown_command(*magic) for magic in magics if _leaves_python(*magic)),
+        commands=tuple(magic[2] for magic in magics if _leaves_python(*magic)),
     )
 
 
@@ -310,6 +318,38 @@ def _shown(statements: list[ast.stmt], interactivity: str) -> list[ast.stmt]:
                     return [shown]
             return [last] if isinstance(last, ast.Expr) else []
     raise MisuseError(f"unknown ast_node_interactivity {interactivity!r}")
+
+
+def _definitions(statements: Iterable[ast.stmt]) -> list[ast.stmt]:
+    """Return the imports and definitions that can run by themselves, without the variables that the others assign."""
+    found: list[ast.stmt] = []
+    absent: set[str] = set()
+    for statement in statements:
+        binds = _stores(ast.Module([statement], []))
+        alone = isinstance(statement, ast.Import | ast.ImportFrom) or _reads_at_once(statement).isdisjoint(absent)
+        if _is_definition(statement) and alone:
+            found.append(statement)
+            absent -= binds
+        else:
+            absent |= binds
+    return found
+
+
+def _reads_at_once(statement: ast.stmt) -> set[str]:
+    """Return the names that a definition looks up when it runs: not those of what functions do once they are called."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [statement]
+    while waiting:
+        match node := waiting.pop():
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                waiting += [*node.decorator_list, node.args, *filter(None, [node.returns])]
+            case ast.Lambda():
+                waiting.append(node.args)
+            case ast.Name(ctx=ast.Load()):
+                names.add(node.id)
+            case _:
+                waiting += ast.iter_child_nodes(node)
+    return names
 
 
 def _defined_names(statement: ast.stmt) -> list[str]:

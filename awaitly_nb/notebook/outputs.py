@@ -9,11 +9,14 @@ boxes of these. A frontend never gets the widget's own view type, which would sh
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from awaitly_nb.keys import children_started, is_user_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +28,49 @@ __all__ = ["Output", "Recorder", "flush_figures", "replay", "show_badge", "witho
 
 Output: TypeAlias = "dict[str, Any]"
 """One thing shown, as plain data; its `kind` is one of those that `Recorder.outputs` tells."""
+
+
+class _Pipe:
+    """What child processes write: a thread of the kernel reads it from a pipe, and writes it to the stream.
+
+    Parameters
+    ----------
+    stream
+        ipykernel's.
+    """
+
+    def __init__(self, stream: Any) -> None:  # Any: ipykernel is not imported here
+        self._stream = stream
+        self._before = children_started()
+        self._mark = ""
+        self._held = ""
+        self._empty = threading.Event()
+
+    def drain(self) -> None:
+        """Wait until all is written that was in the pipe, if a child process was started meanwhile."""
+        if children_started() == self._before:
+            return
+        # Terminals show nothing of it, should it come to one.
+        self._mark = f"\x1b[0;{id(self) % 1_000_000_007}m"
+        os.write(self._stream._original_stdstream_fd, self._mark.encode())  # noqa: SLF001 - the pipe has no other name
+        self._empty.wait(_LONGEST_DRAIN_S)
+        self._mark = ""
+
+    def let_through(self, text: str) -> str:
+        """Return the text without the mark, of which a part may still be to come."""
+        if not self._mark or threading.current_thread() is not self._stream.watch_fd_thread:
+            return text
+        text = self._held + text
+        if self._mark in text:
+            self._held = ""
+            self._empty.set()
+            return text.replace(self._mark, "")
+        size = next((size for size in range(len(self._mark) - 1, 0, -1) if text.endswith(self._mark[:size])), 0)
+        self._held = text[len(text) - size :]
+        return text[: len(text) - size]
+
+
+_LONGEST_DRAIN_S = 2.0
 
 
 class Recorder:
@@ -43,6 +89,7 @@ class Recorder:
         self._undo: list[Callable[[], None]] = []
         self._cell = _cell_id(sys.stdout)
         self._local = threading.local()
+        self._pipes: list[_Pipe] = []
         self.results: list[object] = []
 
     def __enter__(self) -> Recorder:
@@ -61,6 +108,8 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        for pipe in self._pipes:
+            pipe.drain()
         while self._undo:
             self._undo.pop()()
 
@@ -83,8 +132,13 @@ class Recorder:
 
     def _writer(self, stream: Any, other: Any, name: str) -> Callable[[str], Any]:  # Any: file-like, as users make them
         write = stream.write
+        pipe = _Pipe(stream) if getattr(stream, "_should_watch", False) else None
+        if pipe is not None:
+            self._pipes.append(pipe)
 
         def recording_write(text: str) -> Any:
+            if pipe is not None and not (text := pipe.let_through(text)):
+                return 0
             if getattr(self._local, "muted", False) or _cell_id(stream) != self._cell:
                 return write(text)  # recorded as a display, or from a thread that an earlier cell started
             with self._lock:
@@ -221,6 +275,7 @@ def _finished(output: Output) -> Output:
 
 _QUIET = "font-size:.8em;color:var(--jp-ui-font-color2,#757575)"
 _MISSING = object()
+_PLAIN = "DisplayPublisher"
 
 
 def replay(shell: Shell, outputs: Iterable[Output], *, results: Sequence[object] = ()) -> None:
@@ -256,8 +311,23 @@ def replay(shell: Shell, outputs: Iterable[Output], *, results: Sequence[object]
 
 def show_badge(shell: Shell, text: str, *, title: str = "") -> None:
     """Show one quiet line; `title` is what hovering over it tells."""
+    if type(shell.display_pub).__module__ == "IPython.core.displaypub" and type(shell.display_pub).__name__ == _PLAIN:
+        _shells_stream(shell).write(f"{text}\n")  # it would print, and `print` may be the user's own
+        return
     html = f'<div class="awaitly-badge" style="{_QUIET}" title="{escape(title)}">{escape(text)}</div>'
     shell.display_pub.publish({"text/plain": text, "text/html": html}, {})
+
+
+def _shells_stream(shell: Shell) -> Any:  # Any: file-like
+    """Return where a terminal shows what the shell says: no stream that the user's code has put there."""
+    stream = sys.stdout
+    if is_user_class(type(stream)) or any(value is stream for value in list(shell.user_ns.values())):
+        return _last_stream[0] if _last_stream else sys.__stdout__
+    _last_stream[:] = [stream]
+    return stream
+
+
+_last_stream: list[Any] = []
 
 
 def _show_result(shell: Shell, output: Output, value: Any) -> None:  # Any: the user's value
