@@ -6,10 +6,10 @@ part of another result, it does not, because the address of a server may hold a 
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from contextlib import suppress
+from json import dumps
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.cache.entry import Missed, entry_of
@@ -306,10 +306,10 @@ def _place_of(store: Any) -> str:  # Any: a store that can be opened again
     if getattr(store, "place", None) is None:
         if (record := store.read(_PLACE)) is None:
             with suppress(StoreError):  # not every storage can tell who was first
-                store.swap(_PLACE, json.dumps(os.urandom(16).hex()), [], expect=ABSENT)
+                store.swap(_PLACE, dumps(os.urandom(16).hex()), [], expect=ABSENT)
             record = store.read(_PLACE)
         if record is None:
-            store.swap(_PLACE, json.dumps(os.urandom(16).hex()), [])
+            store.swap(_PLACE, dumps(os.urandom(16).hex()), [])
             record = store.read(_PLACE)
         store.place = "" if record is None else record.head
     return str(store.place)

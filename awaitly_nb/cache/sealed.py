@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from hashlib import blake2b
+from json import loads
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.cache.entry import is_alive
@@ -212,7 +213,7 @@ class Sealed:
         from awaitly_nb.codec import failure_from_data
 
         try:
-            failure = failure_from_data(json.loads(bytes(self.stream)), keyring=keyring)
+            failure = failure_from_data(loads(bytes(self.stream)), keyring=keyring)
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise UndecodableError(f"cannot be rebuilt here ({type(exc).__name__}: {exc})") from exc
         return Err(failure.error, failure.cause, _mark=self.mark)
@@ -462,12 +463,12 @@ def _read_notes(
         return _Parts(notes[1:], shared, opened.head.get("step_id")), ()
     if notes.startswith(b"["):  # format 1
         files, parts = notes.split(b"\n", 1)
-        return None if parts == b"null" else _Parts(parts), tuple(json.loads(files))
+        return None if parts == b"null" else _Parts(parts), tuple(loads(files))
     # Format 2 has the whole word and a space.
     found = {line[:1]: line[6 if line.startswith((b"parts ", b"files ")) else 1 :] for line in notes.split(b"\n")}
     parts = found.get(b"p", b"")
     step_id = opened.head.get("step_id")
-    return _Parts(parts, shared, step_id) if parts else None, tuple(json.loads(found.get(b"f", b"[]")))
+    return _Parts(parts, shared, step_id) if parts else None, tuple(loads(found.get(b"f", b"[]")))
 
 
 class _Parts(Mapping[str, Any]):
@@ -487,7 +488,7 @@ class _Parts(Mapping[str, Any]):
     @property
     def data(self) -> dict[str, Any]:
         if self._data is None:
-            told = json.loads(self._text)
+            told = loads(self._text)
             if packed := isinstance(told, list):
                 told = {"name": self._name, "parts": told}
             if isinstance(rows := told.get("parts"), list):
@@ -507,7 +508,7 @@ class _Parts(Mapping[str, Any]):
     def _whole(self, digest: str) -> Any:
         """Return the part that a digest stands for; None where it is gone, which leaves the others."""
         text = None if self._shared is None else self._shared(digest)
-        return None if text is None or not is_part(digest, text) else json.loads(text)
+        return None if text is None or not is_part(digest, text) else loads(text)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (self.data,)  # in another process there is no store to ask

@@ -53,8 +53,10 @@ if TYPE_CHECKING:
     from awaitly_nb.codec.plain import from_json as from_json, resign as resign, to_json as to_json
     from awaitly_nb.codec.references import (
         bare as bare,
+        named_nan as named_nan,
         out_of_band as out_of_band,
         pack as pack,
+        remember_original as remember_original,
         unpack as unpack,
     )
     from awaitly_nb.codec.secrets import (
@@ -80,7 +82,7 @@ else:
             ),
             "memory": "EntangledError exports_memory",
             "plain": "from_json resign to_json",
-            "references": "bare out_of_band pack unpack",
+            "references": "bare named_nan out_of_band pack remember_original unpack",
             "secrets": "Keyring Secret VARIABLE default_keyring",
         },
     )

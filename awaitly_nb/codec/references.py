@@ -16,9 +16,14 @@ import io
 import logging
 import pickle
 import re
+import struct
 import sys
+import threading
 import weakref
+from collections.abc import MutableMapping
 from functools import cache
+from importlib import import_module
+from operator import attrgetter
 from types import CodeType, FunctionType, GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +46,7 @@ from awaitly_nb.installed import is_installed_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
-__all__ = ["bare", "out_of_band", "pack", "unpack"]
+__all__ = ["bare", "named_nan", "out_of_band", "pack", "remember_original", "unpack"]
 
 _SMALL_BUFFER: Final = 4096
 
@@ -121,6 +126,9 @@ def pack(
         for last in (False, False, True):
             attempt = _Pass(numbers, memory, changed, is_new)
             _picklers()[bool(numbers)](attempt).dump(value)
+            if not numbers and any(nan in attempt.file.getvalue() for nan in _NANS):
+                attempt = _Pass(numbers, memory, changed, is_new)
+                _picklers()[True](attempt).dump(value)
             # What overlaps after two passes are arrays that a __reduce__ makes anew in each.
             if last or not memory.resolve():
                 used |= attempt.used
@@ -172,9 +180,44 @@ class _Unpacker(pickle.Unpickler):
     ) -> None:
         super().__init__(io.BytesIO(stream), buffers=buffers)
         self._live = live
+        self._nans: dict[str, float] = {}
 
-    def persistent_load(self, number: int) -> object:
-        return self._live(number)
+    def persistent_load(self, number: int | str) -> object:
+        return self._live(number) if isinstance(number, int) else self._nan(number)
+
+    def _nan(self, name: str) -> float:
+        """Return the one of a library, or one for each name: lists and dicts look for the very object."""
+        if (module := name.rpartition(".")[0]) and (found := getattr(import_module(module), "nan", None)) is not None:
+            return float(found)
+        return self._nans.setdefault(name, struct.unpack("d", bytes.fromhex(name.partition(":")[2]))[0])
+
+
+_originals: dict[tuple[str, str], object] = {}
+_names_of_originals: dict[int, tuple[str, str]] = {}
+
+
+def remember_original(module: str, name: str, value: object) -> None:
+    """Remember what a module had under a name before somebody set it: by that name it is found no more."""
+    _originals[module, name] = value
+    _names_of_originals[id(value)] = (module, name)
+
+
+def _original(module: str, name: str) -> Any:  # Any: whatever a module has
+    if (module, name) in _originals:
+        return _originals[module, name]
+    return attrgetter(name)(import_module(module))
+
+
+def named_nan(value: float) -> str | None:
+    """Return the name of the library's own not-a-number that this is, as of `numpy.nan`; None for any other."""
+    for module in ("numpy", "math"):
+        if (loaded := sys.modules.get(module)) is not None and loaded.nan is value:
+            return f"{module}.nan"
+    return None
+
+
+_NANS: Final = tuple(pickle.dumps(nan, PROTOCOL)[-10:-1] for nan in (float("nan"), -float("nan")))
+"""How pickle writes what is no number."""
 
 
 class _Pass:
@@ -190,6 +233,7 @@ class _Pass:
         self.used: set[int] = set()
         self.plain: set[type] = set()
         self._named: dict[str, dict[int, str]] = {}
+        self._nans: dict[int, tuple[str, object]] = {}
 
     def out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()
@@ -198,6 +242,13 @@ class _Pass:
             return True  # leave it in the stream
         self.views.append(view)
         return False
+
+    def nan(self, value: float) -> str:
+        """Return the name of what is no number: lists and dicts look for the very object."""
+        if (name := named_nan(value)) is not None:
+            return name
+        # Held beside its name, so that its id stays its own.
+        return self._nans.setdefault(id(value), (f"{len(self._nans)}:{struct.pack('d', value).hex()}", value))[0]
 
     def reduce(self, obj: Any) -> Any:  # Any: any object, and pickle's own protocol
         """Return how an object is written that is no function; NotImplemented where pickle knows best."""
@@ -316,6 +367,8 @@ def _picklers() -> tuple[type[Any], type[Any]]:  # Any: Picklers that are made w
             self.attempt = attempt
 
         def reducer_override(self, obj: Any) -> Any:  # Any: pickle's own protocol
+            if (replaced := _names_of_originals.get(id(obj))) is not None:
+                return _original, replaced
             if type(obj) in self.attempt.plain:
                 return NotImplemented
             if type(obj) is FunctionType:
@@ -331,10 +384,12 @@ def _picklers() -> tuple[type[Any], type[Any]]:  # Any: Picklers that are made w
             self.number_of, self.used = attempt.numbers.get, attempt.used
 
         # A method, and so not called at all where nothing has a number: it is called for each object, each float too.
-        def persistent_id(self, obj: Any) -> int | None:
+        def persistent_id(self, obj: Any) -> int | str | None:
             number: int | None = self.number_of(id(obj))
             if number is not None:
                 self.used.add(number)
+            elif type(obj) is float and obj != obj:  # noqa: PLR0124 - only what is no number differs from itself
+                return self.attempt.nan(obj)
             return number
 
     return Packer, Referring
@@ -420,9 +475,12 @@ _LOOKED_AT: Final[tuple[type, ...]] = (
     *_VIEWS,
     *(type, FunctionType, CodeType, memoryview, io.IOBase, re.Match, GeneratorType),
     *(weakref.ReferenceType, weakref.ProxyType, weakref.CallableProxyType, weakref.finalize),
+    *(weakref.WeakSet, weakref.WeakValueDictionary, weakref.WeakKeyDictionary, threading.Thread),
     *(logging.Handler, _Bare),
 )
-_LOOKED_AT_IN: Final = ("pandas.core.internals", "matplotlib.figure", "zipfile", "concurrent.futures")
+_LOOKED_AT_IN: Final = (
+    *("pandas.core.internals", "matplotlib.figure", "zipfile", "concurrent.futures", "unittest.mock"),
+)
 """Types and modules of which `reduce` looks at each object."""
 
 
@@ -432,22 +490,37 @@ def _made_of_another(obj: Any) -> Any:  # Any: any object, and pickle's own prot
         return make, tuple(gc.get_referents(obj))
     if isinstance(obj, memoryview | weakref.ProxyType | weakref.CallableProxyType):
         raise EntangledError(f"a {type(obj).__name__} looks at another object")
-    if (stream := next((name for name in ("stdout", "stderr") if obj is getattr(sys, name)), None)) is not None:
-        return getattr, (sys, stream)
+    for name in ("stdout", "stderr"):
+        if obj is getattr(sys, name) and ("sys", name) not in _originals:  # else it is one of the user's
+            return _original, ("sys", name)
     if type(obj).__module__ == "matplotlib.figure" and "_restore_to_pylab" in (state := obj.__getstate__()):
         # Which figures pyplot has open is the ledger's.
         del state["_restore_to_pylab"]
         return copyreg.__newobj__, (type(obj),), state  # type: ignore[attr-defined] # typeshed leaves it out
+    if type(obj).__module__ == "unittest.mock" and _is_in_force(obj):
+        raise EntangledError("a patch of unittest.mock is in force, which its own object alone can end")
     return _referring(obj) if isinstance(obj, _REFERRING) else _made_again(obj)
 
 
-_REFERRING: Final = (logging.Handler, weakref.ReferenceType, weakref.finalize)
+def _is_in_force(mock: object) -> bool:
+    return any(mock is patch for patch in sys.modules["unittest.mock"]._patch._active_patches)  # noqa: SLF001 - no public way
+
+
+_WEAK_CONTAINERS: Final = (weakref.WeakSet, weakref.WeakValueDictionary, weakref.WeakKeyDictionary)
+_REFERRING: Final = (logging.Handler, weakref.ReferenceType, weakref.finalize, threading.Thread, *_WEAK_CONTAINERS)
 
 
 def _referring(obj: Any) -> Any:  # Any: one of these, and pickle's own protocol
-    """Return how a handler of a logger is made again, and what refers weakly to another object."""
+    """Return how a handler of a logger is made again, a thread that is over, and what refers weakly to others."""
+    if isinstance(obj, threading.Thread):
+        is_over = type(obj) is threading.Thread and obj.ident is not None and not obj.is_alive()
+        return (_finished_thread, (obj.name,)) if is_over else NotImplemented
     if isinstance(obj, logging.Handler):
         return make_handler, (describe_handler(obj),)
+    if isinstance(obj, _WEAK_CONTAINERS):
+        # Its items come after it, because they may hold it. Those that nobody else holds go, as they did.
+        items = dict(obj) if isinstance(obj, MutableMapping) else set(obj)
+        return (type(obj), (), items, None, None, _update) if type(obj) in _WEAK_CONTAINERS else NotImplemented
     if isinstance(obj, weakref.finalize):
         if obj.alive:
             raise EntangledError("a finalize waits until another object is gone")
@@ -455,7 +528,9 @@ def _referring(obj: Any) -> Any:  # Any: one of these, and pickle's own protocol
     if type(obj) not in {weakref.ReferenceType, weakref.WeakMethod}:
         return NotImplemented
     target = obj()
-    return (_dead_reference, ()) if target is None else (type(obj), (target,))
+    if target is None:
+        return _dead_reference, ()
+    return type(obj), (target, *filter(None, [getattr(obj, "__callback__", None)]))
 
 
 def _made_again(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
@@ -498,6 +573,17 @@ def _closed_archive() -> Any:  # Any: zipfile is not imported here
     archive = ZipFile(io.BytesIO(), "w")
     archive.close()
     return archive
+
+
+def _update(container: Any, items: Any) -> None:  # Any: what holds weakly, and what it held
+    container.update(items)
+
+
+def _finished_thread(name: str) -> threading.Thread:
+    made = threading.Thread(name=name)
+    made.start()
+    made.join()
+    return made
 
 
 def _dead_reference() -> weakref.ReferenceType[Any]:  # Any: nothing

@@ -35,7 +35,6 @@ from awaitly_nb.installed import is_installed_path, is_own_path
 from awaitly_nb.keys.code import quoted_files
 from awaitly_nb.keys.commands import named_in_command
 from awaitly_nb.keys.graph import ABSENT, CodeGraph, function_graph
-from awaitly_nb.keys.imports import note_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -106,7 +105,6 @@ class FileTracker:
         """Take notice that `path` is being opened."""
         full = _full(path, _cwd())
         if writing:
-            note_written(full)
             self._written.add(full)
             self.touched(path)
         elif full not in self._written and full not in self._read:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import json
 import struct
 import sys
 from base64 import b64decode, b64encode
 from hashlib import blake2b
 from importlib import import_module
+from json import dumps, loads
 from typing import Any, Final
 
 from awaitly_nb.keys.imports import ImportWatch
@@ -172,12 +172,12 @@ class PythonGenerator(GlobalGenerator):
     def to_text(self, state: Any) -> str:
         """Return it as text: its words, and the half of a pair of normal numbers that waits."""
         _, words, waiting = state
-        return f"{b64encode(struct.pack(f'<{_N + 1}I', *words)).decode()} {json.dumps(waiting)}"
+        return f"{b64encode(struct.pack(f'<{_N + 1}I', *words)).decode()} {dumps(waiting)}"
 
     def set_text(self, text: str) -> None:
         """Set it."""
         words, waiting = text.split(" ")
-        sys.modules["random"].setstate((3, struct.unpack(f"<{_N + 1}I", b64decode(words)), json.loads(waiting)))
+        sys.modules["random"].setstate((3, struct.unpack(f"<{_N + 1}I", b64decode(words)), loads(waiting)))
 
 
 def _telling_random(generator: GlobalGenerator) -> type:
@@ -297,7 +297,7 @@ class NumpyGenerator(GlobalGenerator):
         numpy_random = sys.modules["numpy.random"]
         bits = self._watched
         if not hasattr(bits, "address") or numpy_random.mtrand._rand._bit_generator is not bits:  # noqa: SLF001
-            return json.dumps(numpy_random.get_state(legacy=False), default=lambda array: array.tolist())
+            return dumps(numpy_random.get_state(legacy=False), default=lambda array: array.tolist())
         raw = ctypes.string_at(bits.address, 4 * (_N + 1))
         # A normal number that waits may be drawn without any other trace.
         if raw != self._last[0] or self._last[1][1]:
@@ -309,17 +309,17 @@ class NumpyGenerator(GlobalGenerator):
         if isinstance(state, str):
             return state
         raw, waits, number = state
-        return f"{b64encode(raw).decode()} {waits} {json.dumps(number)}"
+        return f"{b64encode(raw).decode()} {waits} {dumps(number)}"
 
     def set_text(self, text: str) -> None:
         """Set it."""
         numpy_random: Any = sys.modules["numpy.random"]
         if text.startswith("{"):
-            numpy_random.set_state(json.loads(text))
+            numpy_random.set_state(loads(text))
         else:
             raw, waits, number = text.split(" ")
             *words, position = struct.unpack(f"={_N}Ii", b64decode(raw))
-            numpy_random.set_state(("MT19937", words, position, int(waits), json.loads(number)))
+            numpy_random.set_state(("MT19937", words, position, int(waits), loads(number)))
 
 
 def _telling_bits(generator: GlobalGenerator) -> Any:

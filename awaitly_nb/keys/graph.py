@@ -21,7 +21,14 @@ from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodTyp
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from awaitly_nb.errors import UnkeyableError
-from awaitly_nb.keys.origin import awaitly_object, import_label, is_user_class, package_version, top_package
+from awaitly_nb.keys.origin import (
+    awaitly_object,
+    import_label,
+    is_user_class,
+    is_user_module,
+    package_version,
+    top_package,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sized
@@ -280,7 +287,22 @@ class AttributesOf:
         owner = self._owner()
         if owner is None or key == SELF:
             return default if owner is None else owner
-        return getattr(owner, key, default)
+        return module_attribute(owner, key, default) if isinstance(owner, ModuleType) else getattr(owner, key, default)
+
+
+def module_attribute(module: ModuleType, name: str, default: object) -> object:
+    """Return an attribute of a module; of one that a module of the user makes when asked, the code that makes it.
+
+    Asking would run that code, which may count how often it is asked.
+    """
+    held = vars(module)
+    if name in held or not is_user_module(module):
+        try:
+            return getattr(module, name, default)
+        except Exception:  # noqa: BLE001 - a module's own __getattr__ may raise anything
+            return default
+    made = next((vars(cls)[name] for cls in type(module).__mro__ if name in vars(cls)), default)
+    return held.get("__getattr__", default) if made is default else made
 
 
 class Items:

@@ -8,13 +8,13 @@ of those that are.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import zlib
 from base64 import b85decode, b85encode
 from hashlib import blake2b
 from importlib import import_module
+from json import dumps
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.keys.imports import ImportWatch
@@ -420,7 +420,7 @@ class PolarsSettings(_Wrapped):
         kinds: dict[str, dict[str, Any]] = {"environment": {}, "direct": {}}
         for name, value in values.items():
             kinds["environment" if name.startswith("POLARS_") else "direct"][name] = value
-        import_module("polars").Config.load(json.dumps(kinds))
+        import_module("polars").Config.load(dumps(kinds))
 
 
 class DecimalContext(LibrarySettings):

@@ -111,6 +111,7 @@ def fingerprint(value: object, *, path: str = "value", read: bool = False) -> st
     try:
         code = Walk().encode(value)
     except Refusal as refusal:
+        _let_go(refusal)
         raise refusal.to_error(path, read=read) from refusal.__cause__
     except RecursionError:
         # Raised where the stack had no room left to say where it was.
@@ -195,6 +196,15 @@ class Refusal(Exception):  # noqa: N818 - it is a message on its way up, and nev
         if read:  # only what is passed can be ignored
             way_out = way_out.replace(_IGNORE, _IGNORE_READ)
         return UnkeyableError(f"cannot key {shown} ({self.culprit}): {self.why}{way_out}", path=path)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames behind an error: they hold the value, which may be referred to weakly, until a collection."""
+    from traceback import clear_frames
+
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class Walk:

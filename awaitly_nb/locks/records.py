@@ -8,7 +8,6 @@ a lock is held.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import sys
@@ -17,6 +16,7 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -90,7 +90,7 @@ class RecordLocks:
         """Return who took lock `number` last, as a reader wants to see it; None where nobody knows."""
         try:
             data = _read_at(_file(self._text).descriptor, _SLOT_BYTES, number % _SLOTS * _SLOT_BYTES)
-            note = json.loads(data)
+            note = loads(data)
             if note["n"] != number:
                 return None
             since = datetime.fromtimestamp(note["at"]).astimezone()
@@ -106,7 +106,7 @@ def _holder_text() -> str:
     if (known := _holders.get(notebook)) is None:
         note: dict[str, object] = {"pid": os.getpid(), "host": host_name()[:40]}
         note |= {"in": name} if (name := program_name()) else {}
-        text = json.dumps(note).encode("ascii", "replace").decode("ascii")
+        text = dumps(note).encode("ascii", "replace").decode("ascii")
         known = _holders[notebook] = text[1:-1]
     return known
 

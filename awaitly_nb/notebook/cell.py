@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import getpass
+import sys
 import time
 import warnings
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -26,6 +27,7 @@ from awaitly_nb.keys import (
     cell_parts,
     changed_files,
     import_again,
+    is_user_function,
     literal_files,
     names_set_here,
     read_cell,
@@ -221,6 +223,9 @@ class Cell:
             if recorder is not None:
                 around.enter_context(recorder)
             files = around.enter_context(track_files(self._named_files)) if settings().track_files else None
+            if files is not None:
+                for command in self.body.commands:  # IPython starts them in a terminal, which tells nobody
+                    files.started(command)
             if self._auto is None:
                 around.enter_context(_input_refused())
             else:
@@ -252,7 +257,7 @@ class Cell:
             early=early,
             files=left.files,
             settings=self.body.settings,
-            imports=self.body.imports,
+            imports=[module for module in self.body.imports if module in sys.modules],
             filename=self.body.filename,
             lines=self.body.lines,
             patches=before.patches,
@@ -545,7 +550,10 @@ def _message_only(message: object, *_: object, **__: object) -> str:
 
 @contextmanager
 def _input_refused() -> Iterator[None]:
-    """Refuse to ask the user anything: the answer would be no part of the key."""
+    """Refuse to ask the user anything, unless by a function of the user's: the answer would be no part of the key."""
+    if is_user_function(builtins.input):
+        yield
+        return
 
     def refuse(prompt: object = "", *_: object, **__: object) -> str:
         raise MisuseError(
@@ -558,4 +566,7 @@ def _input_refused() -> Iterator[None]:
     try:
         yield
     finally:
-        builtins.input, getpass.getpass = saved
+        if builtins.input is refuse:  # else the cell has set one of its own
+            builtins.input = saved[0]
+        if getpass.getpass is refuse:
+            getpass.getpass = saved[1]

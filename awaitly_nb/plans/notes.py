@@ -6,11 +6,11 @@ share the file; a line that cannot be read is skipped, and the file is written a
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from contextlib import suppress
 from datetime import UTC, datetime
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.plans.history import AUTO, CellRecord
@@ -123,7 +123,7 @@ class Notes:
     def of_codes(self, codes: Collection[str]) -> list[dict[str, Any]]:  # Any: plain JSON data
         """Return the notes of cells of these codes, the latest of each code and inputs, as they may travel."""
         latest = {
-            json.dumps([note["code"], [row[:3] for row in note.get("parts", ())]]): note
+            dumps([note["code"], [row[:3] for row in note.get("parts", ())]]): note
             for note in _lines(self._path, 0)
             if note["code"] in codes
         }
@@ -134,18 +134,18 @@ class Notes:
 
         What is no note is left out, and so is what is known here already.
         """
-        known = {json.dumps(note, sort_keys=True) for note in _lines(self._path, 0)}
+        known = {dumps(note, sort_keys=True) for note in _lines(self._path, 0)}
         new = [
             note
             for note in notes
-            if is_note(note) and note["code"] in codes and json.dumps(note, sort_keys=True) not in known
+            if is_note(note) and note["code"] in codes and dumps(note, sort_keys=True) not in known
         ]
         self._append(new)
         return len(new)
 
     def _append(self, notes: Iterable[Mapping[str, Any]]) -> None:
         notes, self._pending = [*self._pending, *notes], []
-        lines = [json.dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n" for note in notes]
+        lines = [dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n" for note in notes]
         with suppress(OSError):
             descriptor = self._opened()
             try:
@@ -172,7 +172,7 @@ class Notes:
         latest: dict[str, dict[str, Any]] = {}
         for note in _lines(self._path, 0):
             if note.get("parts") and note.get("made") is not None:
-                latest[json.dumps([row[:3] for row in note["parts"]])] = note
+                latest[dumps([row[:3] for row in note["parts"]])] = note
         for note in latest.values():
             made = note["made"]
             yield CellRecord(
@@ -220,7 +220,7 @@ class Notes:
         latest = sorted((note for notes in by_code.values() for note in notes[-_RECENT:]), key=lambda note: note["at"])
         text, size = [], 0
         for note in reversed(latest):
-            line = json.dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n"
+            line = dumps(note, ensure_ascii=False, separators=(",", ":")) + "\n"
             size += len(line)
             if size > _MOST_BYTES // 2:
                 break
@@ -245,7 +245,7 @@ def _lines(path: Path, begin: int) -> Iterator[dict[str, Any]]:
         return
     for line in data.splitlines():
         try:
-            note = json.loads(line)
+            note = loads(line)
         except (ValueError, RecursionError):
             continue
         if is_note(note):

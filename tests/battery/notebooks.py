@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from tests.battery.kinds import GROUPS
 from tests.battery.sharing import SHARING
+from tests.battery.situations import GROUPS_OF_SITUATIONS
 from tests.battery.state_cases import STATE_CASES
 
 PURE = {
@@ -231,7 +232,7 @@ def notebooks() -> dict[str, Notebook]:
     for imports, group in LIBRARIES.items():
         library = imports.split()[1] if "sklearn" not in imports else "sklearn"
         found |= {f"{library}: {name}": _read(imports, text) for name, text in group.items()}
-    for kind, (imports, group) in {**GROUPS, **SHARING}.items():
+    for kind, (imports, group) in {**GROUPS, **SHARING, **GROUPS_OF_SITUATIONS}.items():
         found |= {f"{kind}: {name}": _read(imports, text) for name, text in group.items()}
     for name, case in STATE_CASES.items():
         env = case.get("env", {})

@@ -4,10 +4,12 @@ Each run is a process of its own: a child of a parent that has IPython loaded, i
 the one of the cold run for a warm one. Two parents with other hash seeds serve the cold and the warm runs. A notebook
 ends with what its last cell, which is never cached, binds to `OUT`, and with what its cells showed.
 
-    python -m tests.battery.runner [--auto] [--few] [NAME or KIND ...]
+    python -m tests.battery.runner [--auto] [--few] [--save=FILE] [NAME or KIND ...]
+    python -m tests.battery.runner --table=FILE
 
-With `--auto` no cell has a magic: automatic mode caches them, as a comment in each asks, and nothing is edited. With
-`--few` only the edits that a notebook brings are made.
+A cell that begins with `#! OPTIONS` has these behind its magic. With `--auto` no cell has a magic: automatic mode
+caches them, as a comment in each asks, and nothing is edited. With `--few` only the edits that a notebook brings are
+made. Results are added to those in a FILE, of which the table in the documentation is made.
 """
 
 import contextlib
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -116,8 +118,11 @@ def _play(job):
         for index, source in enumerate(job["cells"]):
             last = index == len(job["cells"]) - 1
             start = out.tell()
+            options, source = source.split("\n", 1) if source.startswith("#!") else ("", source)
             # A line of its own in either way, so that tracebacks name the same lines.
-            first = job["first"].format(index) if job["cached"] else "" if source.startswith("%%") else "#"
+            first = "" if source.startswith("%%") else "#"
+            if job["cached"]:
+                first = job["first"].format(index) + options[2:]
             done = shell.run_cell(f"{first}\n{source}" if first and not last else source, True)
             error = done.error_before_exec or done.error_in_exec
             badges += BADGE.findall(out.getvalue()[start:])[-1:] if job["cached"] and not last else []
@@ -163,6 +168,7 @@ def check(name, notebook, cold, warm, *, auto=False, every=True):
         first = play(cold, cells, "work", notebook.env, cached=True)
         silent += _differences("cold", first, plain)
         shutil.copytree(f"{top}/work", f"{top}/work-cold", symlinks=True)
+        Path(top, "cache").mkdir(exist_ok=True)
         shutil.copytree(f"{top}/cache", f"{top}/cache-cold")
         badges = compare("warm", cells, "work", "cache", notebook.env)
         hits = sum("from cache" in badge for badge in badges)
@@ -207,18 +213,57 @@ def check_all(chosen, *, auto=False, every=True):
     return [found[name] for name, _ in items]
 
 
-if __name__ == "__main__":
+def kind_of(name):
+    """Return the kind of a notebook, by its name."""
+    kind, colon, _ = name.partition(": ")
+    return kind if colon else "basic"
+
+
+def save(path, results):
+    """Add results to those in a file."""
+    saved = json.loads(path.read_text()) if path.exists() else {}
+    saved |= {result.name: asdict(result) for result in results}
+    path.write_text(json.dumps(saved))
+
+
+def table(saved):
+    """Return saved results as a table in Markdown, by kind."""
+    kinds = {}
+    for name, result in saved.items():
+        kinds.setdefault(kind_of(name), []).append(result)
+    kinds = {**dict(sorted(kinds.items())), "all": list(saved.values())}
+    lines = ["| kind | notebooks | cached cells | served | ran, and said why | silent differences |"]
+    lines.append("|:-----|----------:|-------------:|-------:|------------------:|-------------------:|")
+    for kind, results in kinds.items():
+        cells, hits = sum(one["cells"] for one in results), sum(one["hits"] for one in results)
+        ran = f"{cells - hits} ({(cells - hits) / cells:.0%})"
+        silent = sum(bool(one["silent"]) for one in results)
+        lines.append(f"| {kind} | {len(results)} | {cells} | {hits} | {ran} | {silent} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(words):
+    """Do what the command line asks for."""
     from tests.battery.notebooks import notebooks
 
-    words = [word for word in sys.argv[1:] if not word.startswith("--")]
-    chosen = {
-        name: notebook
-        for name, notebook in notebooks().items()
-        if not words or name in words or name.split(":")[0] in words
-    }
-    results = check_all(chosen, auto="--auto" in sys.argv, every="--few" not in sys.argv)
+    files = {word.partition("=")[0]: Path(word.partition("=")[2]) for word in words if "=" in word}
+    if "--table" in files:
+        sys.stdout.write(table(json.loads(files["--table"].read_text())))
+        return
+    names = [word for word in words if not word.startswith("--")]
+    results = check_all(
+        {name: one for name, one in notebooks().items() if not names or name in names or kind_of(name) in names},
+        auto="--auto" in words,
+        every="--few" not in words,
+    )
+    if "--save" in files:
+        save(files["--save"], results)
     for result in results:
         if result.silent or result.ran:
             print(result.name, *result.silent, *result.ran, sep="\n    ")
     cells, hits = sum(r.cells for r in results), sum(r.hits for r in results)
     print(f"{len(results)} notebooks, {cells} cells, {hits} hits, {sum(bool(r.silent) for r in results)} differ")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

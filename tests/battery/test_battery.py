@@ -12,10 +12,12 @@ from tests.battery.kinds import GROUPS
 from tests.battery.notebooks import notebooks
 from tests.battery.runner import check_all
 from tests.battery.sharing import SHARING
+from tests.battery.situations import GROUPS_OF_SITUATIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ALL = notebooks()
-BY_KIND = {name: one for name, one in ALL.items() if name.partition(": ")[0] in {*GROUPS, *SHARING, "state"}}
+KINDS = {*GROUPS, *SHARING, *GROUPS_OF_SITUATIONS, "state"}
+BY_KIND = {name: one for name, one in ALL.items() if name.partition(": ")[0] in KINDS}
 NOTEBOOKS = {name: one for name, one in ALL.items() if name not in BY_KIND}
 SAMPLE = 24
 # Cells that run although nothing was edited: two whose output another cell has overwritten, and one that changes what
@@ -25,7 +27,7 @@ MAY_RUN = 0.1
 
 def test_the_battery_is_as_large_as_it_says():
     assert len(NOTEBOOKS) >= 120
-    assert len(BY_KIND) >= 400
+    assert len(BY_KIND) >= 700
     assert all(one.cells[-1].find("OUT") >= 0 and len(one.cells) >= 2 for one in ALL.values())
 
 

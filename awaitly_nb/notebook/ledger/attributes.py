@@ -12,9 +12,10 @@ import sys
 from contextlib import suppress
 from functools import lru_cache
 from operator import attrgetter, is_
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from awaitly_nb.codec import remember_original
 from awaitly_nb.keys import is_user_class, is_user_function, is_user_module
 
 if TYPE_CHECKING:
@@ -62,10 +63,16 @@ class Attributes:
         return {f"{owner.__module__}.{owner.__qualname__}": sorted(vars(owner)) for owner in _usual()}
 
     def in_force(self) -> dict[str, Any]:  # Any: whatever was set
-        """Return the attributes that cells of this process have set, and that the words of this cell name."""
+        """Return the attributes that cells of this process have set, and that a cell of these words may use.
+
+        What was there before, its package uses by itself; what is new only those who name it.
+        """
         found = {}
         for (target, name), original in _touched.items():
-            if name not in self._words or not _is_library(target):
+            package = target[0].partition(".")[0] + "."
+            if name not in self._words and (original is _GONE or package not in self._words):
+                continue
+            if not _is_library(target):
                 continue
             now = vars(_found(target)).get(name, _GONE)
             # A library that fills itself when it is first used sets attributes of its own making.
@@ -93,7 +100,7 @@ class Attributes:
             for name in {**was, **now}:
                 if now.get(name, _GONE) is was.get(name, _GONE) or not self._counts(owner, name, now.get(name)):
                     continue
-                original = _touched.setdefault((target, name), was.get(name, _GONE))
+                original = _note_original(target, name, was.get(name, _GONE))
                 if name not in now:
                     gone.append((target, name))
                 elif now[name] is original and _is_library(
@@ -107,7 +114,7 @@ class Attributes:
     def apply(self, data: Values) -> None:
         """Set and delete as the cell did."""
         for target, name in [*data["set"], *data["gone"]]:
-            _touched.setdefault((target, name), vars(_found(target)).get(name, _GONE))
+            _note_original(target, name, vars(_found(target)).get(name, _GONE))
         for (target, name), value in data["set"].items():
             setattr(_found(target), name, value)
         for target, name in data["back"]:
@@ -154,6 +161,16 @@ class Attributes:
                 attributes = vars(owner)
                 waiting += [attributes[word] for word in self._words if word in attributes]
                 yield owner
+
+
+def _note_original(target: Target, name: str, value: object) -> object:
+    """Note what was there before a cell of this process set it first, and return that."""
+    if (target, name) not in _touched:
+        _touched[target, name] = value
+        goes_by_name = isinstance(value, FunctionType | BuiltinFunctionType | type) or target == ("sys", "")
+        if value is not _GONE and goes_by_name and _is_library(target):
+            remember_original(target[0], ".".join(filter(None, (target[1], name))), value)
+    return _touched[target, name]
 
 
 def _usual() -> tuple[type, ...]:

@@ -11,13 +11,14 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.keys import ImportWatch, is_user_class, is_user_function, is_user_module
 from awaitly_nb.notebook.ledger.calls import unwatched
 from awaitly_nb.notebook.ledger.libraries import shell_watchers
+from awaitly_nb.notebook.ledger.process import LoadedModules, limits_in_force
 from awaitly_nb.notebook.ledger.settings import digest_of
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ class Ledger:
     def _patches(self, words: frozenset[str]) -> str:
         from awaitly_nb.notebook.ledger.attributes import Attributes
 
-        found = Attributes(self._namespace, words).in_force()
+        found = {**Attributes(self._namespace, words).in_force(), **limits_in_force()}
         return digest_of(found) if found else ""
 
     def difference(self, before: Before, *, shown: bool = False) -> Changes:
@@ -321,6 +322,7 @@ class Ledger:
 
         return (
             *_built_in(),
+            LoadedModules(words),
             Attributes(self._namespace, words),
             *shell_watchers(self._shell),
             *_registered.values(),
@@ -348,6 +350,8 @@ class Ledger:
             elif isinstance(value, type) and is_user_class(value):
                 waiting += [part for part in vars(value).values() if not isinstance(part, str)]
                 waiting += value.__bases__
+            elif isinstance(value, FunctionType | BuiltinFunctionType | type):
+                new = {_package(value.__module__ or "builtins")}
             elif isinstance(value, property | staticmethod | classmethod | MethodType):
                 waiting += [getattr(value, name, None) for name in ("fget", "fset", "__func__")]
             elif isinstance(value, ModuleType):
@@ -412,8 +416,9 @@ _registered: dict[str, Registered] = {}
 def _built_in() -> tuple[BuiltIn, ...]:
     from awaitly_nb.notebook.ledger.libraries import LIBRARIES
     from awaitly_nb.notebook.ledger.process import PROCESS
+    from awaitly_nb.notebook.ledger.registries import REGISTRIES
 
-    found: tuple[BuiltIn, ...] = (*PROCESS, *LIBRARIES)
+    found: tuple[BuiltIn, ...] = (*PROCESS, *LIBRARIES, *REGISTRIES)
     return found
 
 

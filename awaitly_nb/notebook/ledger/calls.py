@@ -240,6 +240,8 @@ _WATCHED = frozenset(
         *("time", "random", "warnings", "logging", "locale", "decimal", "gc", "sys", "subprocess", "importlib"),
         *("numpy", "pandas", "polars.Config", "scipy", "sklearn", "matplotlib", "pylab", "seaborn", "joblib"),
         *("IPython", "ipykernel", "ipywidgets", "tqdm", "torch.manual_seed", "torch.cuda"),
+        *("calendar.setfirstweekday", "sqlite3.register_adapter", "sqlite3.register_converter", "dask.config.set"),
+        *("xml.etree.ElementTree.register_namespace", "plotly.io.templates", "plotly.io.renderers"),
         *("signal.signal", "socket.setdefaulttimeout", "urllib.request.urlretrieve"),
         # What they do is over when they return.
         *("operator", "heapq", "bisect", "itertools", "functools", "math", "statistics", "re", "copy", "textwrap"),

@@ -14,13 +14,16 @@ import warnings
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.codec import describe_handler
 from awaitly_nb.errors import EncodeError
 from awaitly_nb.notebook.ledger.settings import ListedEntries, NamedValues, Values, digest_of
 
-__all__ = ["PROCESS", "environment"]
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["PROCESS", "LoadedModules", "environment", "limits_in_force"]
 
 
 def environment() -> dict[str, str]:
@@ -98,6 +101,18 @@ def _set_locales(values: Values, gone: list[str]) -> None:  # noqa: ARG001 - a c
 
     for name, value in values.items():
         locale.setlocale(getattr(locale, name), value)
+
+
+def _limits() -> Values:
+    return {"recursion limit": sys.getrecursionlimit(), "digits of a number": sys.get_int_max_str_digits()}
+
+
+_FIRST_LIMITS = _limits()
+
+
+def limits_in_force() -> Values:
+    """Return the limits that code may run into without naming them, as far as they were set in this session."""
+    return {name: value for name, value in _limits().items() if value != _FIRST_LIMITS[name]}
 
 
 def _interpreter() -> Values:
@@ -179,6 +194,39 @@ def _level_names() -> Values:
 def _set_level_names(values: Values, gone: list[int]) -> None:  # noqa: ARG001 - a name is never gone
     for level, name in values.items():
         logging.addLevelName(level, name)
+
+
+class LoadedModules:
+    """The modules that are loaded: a cell that takes one out, to import it a second time, is not stored."""
+
+    name = "loaded modules"
+    library: str | None = None
+    first = False
+
+    def __init__(self, words: frozenset[str]) -> None:
+        self._words = words
+
+    def snapshot(self) -> dict[str, ModuleType]:
+        """Return them where the words of the cell may take some out."""
+        return dict(sys.modules) if "modules" in self._words else {}
+
+    def told(self) -> Values:
+        """Return nothing."""
+        return {}
+
+    def difference(self, before: dict[str, ModuleType]) -> None:
+        """Raise where one is gone, or another in its place."""
+        if gone := [name for name, module in before.items() if sys.modules.get(name) is not module]:
+            raise EncodeError(f"it takes {gone[0]} out of the loaded modules")
+
+    def apply(self, data: object) -> None:
+        """Do nothing: never stored."""
+
+    def requirement(self, before: object, changed: None, words: frozenset[str]) -> None:
+        """Require nothing."""
+
+    def refusal(self, data: object) -> None:
+        """Refuse nothing."""
 
 
 class Logging:

@@ -11,10 +11,12 @@ import gc
 import io
 import logging
 import operator
+import os
 import sys
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from functools import cache, partial
 from types import (
     BuiltinFunctionType,
@@ -31,12 +33,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import xxhash
 
-from awaitly_nb.codec import bare
+from awaitly_nb.codec import bare, named_nan
 from awaitly_nb.errors import AwaitlyError, UnkeyableError
 from awaitly_nb.keys import fingerprint, is_user_class, is_user_function, is_user_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 __all__ = [
     "LEAF",
@@ -86,11 +88,20 @@ _ATOM_MODULES: Final = frozenset(
 
 
 def _inner(values: Iterable[object]) -> list[object]:
-    return [value for value in values if type(value) not in _ATOMS]
+    return [value for value in values if type(value) not in _ATOMS or _is_own_nan(value)]
 
 
-def _all_atoms(values: Iterable[object]) -> bool:
-    return set(map(type, values)) <= _ATOMS
+def _all_atoms(values: Collection[object]) -> bool:
+    kinds = set(map(type, values))
+    if not kinds <= _ATOMS:
+        return False
+    # Only what is no number differs from itself.
+    return float not in kinds or not any(map(operator.ne, values, values)) or not any(map(_is_own_nan, values))
+
+
+def _is_own_nan(value: object) -> bool:
+    """Tell whether this is a not-a-number of the user's: containers look for the very object."""
+    return type(value) is float and value != value and named_nan(value) is None  # noqa: PLR0124 - that is its test
 
 
 def _is_each(one: Iterable[object], other: Iterable[object]) -> bool:
@@ -259,6 +270,8 @@ class _Objects:
             for name, member in vars(base).items()
             if type(member) is MemberDescriptorType and name not in {"__dict__", "__weakref__"}
         ]
+        if issubclass(cls, BaseException):
+            self._slots += _OF_ERRORS
         self._items: _Lists | _Dicts | _Sets | None = None
         if issubclass(cls, list | deque):
             self._items = _Lists()
@@ -358,6 +371,9 @@ class _Objects:
             except AttributeError:
                 continue  # a slot that is empty
         return held
+
+
+_OF_ERRORS: Final = ("args", "__cause__", "__context__", "__suppress_context__")
 
 
 class _Whole(_Objects):
@@ -468,6 +484,42 @@ class _Weak:
 
     def _items(self, value: Any) -> list[tuple[object, ...]]:
         return list(value.items()) if isinstance(value, MutableMapping) else [(item,) for item in value]
+
+
+class _Noticed:
+    """Of which a change is noticed, and cannot be made here: a cell that makes one is not stored."""
+
+    def __init__(self, read: Callable[[Any], Any], told: Callable[[Any], str]) -> None:
+        self._read = read
+        self._told = told
+
+    def children(self, value: Any) -> list[object]:
+        return _inner([self._read(value)])
+
+    def state(self, value: Any) -> Any:
+        return self._read(value)
+
+    def same(self, value: Any, state: Any) -> bool:
+        now = self._read(value)
+        return now is state or (type(state) is tuple and bool(now == state))
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        raise CannotRestoreError(self._told(value))
+
+    def change(self, value: Any, contents: Any) -> None:
+        raise AssertionError(value, contents)
+
+
+def _place_in(file: Any) -> tuple[int, int] | None:
+    """Return where an open file is read or written next, and its size."""
+    if file.closed:
+        return None
+    try:
+        if file.writable():
+            file.flush()
+        return os.lseek(file.fileno(), 0, os.SEEK_CUR), os.fstat(file.fileno()).st_size
+    except (OSError, ValueError):  # a pipe has no place, and some files have no number
+        return None
 
 
 class _Masked:
@@ -692,11 +744,13 @@ _KINDS: dict[type, Kind] = {
     staticmethod: _Fixed(lambda value: (value.__func__,)),
     classmethod: _Fixed(lambda value: (value.__func__,)),
     # What only looks at another object.
+    ContextVar: _Noticed(lambda value: value.get(None), lambda value: f"it sets the context variable {value.name}"),
     memoryview: _Views(),
     weakref.ref: _Fixed(lambda value: (value(),)),
     type(cache(len)): _Memos(),
     **dict.fromkeys(_PROXIES, _Fixed(gc.get_referents)),
 }
+_FILES: Final = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 LEAF: Final = _Fixed(lambda _: ())
 _CLOSED: Final = _Fixed(lambda function: function.__closure__)
 """Functions of libraries that hold objects of the user, as decorators and exit stacks make them."""
@@ -714,6 +768,8 @@ def kind_of(cls: type, value: Any) -> Kind | None:  # Any: any object
     """Return how objects of a class are treated; None for those that never change, and for installed code."""
     if value is sys.stdout or value is sys.stderr:
         return None  # what is shown is recorded
+    if cls is float and _is_own_nan(value):
+        return LEAF
     if cls is BuiltinFunctionType and (value.__self__ is None or isinstance(value.__self__, ModuleType | type)):
         return None
     if cls is FunctionType:
@@ -739,6 +795,8 @@ def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented wh
     top = (cls.__module__ or "").partition(".")[0]  # what ctypes makes has none
     if cls is io.StringIO or cls is io.BytesIO:
         return _Whole(cls)
+    if cls in _FILES:
+        return _Noticed(_place_in, lambda file: f"it reads or writes a {type_name(type(file))} that was open before")
     if cls.__name__ in {"cython_function_or_method", "ufunc"}:
         return None
     if issubclass(cls, logging.Logger):
@@ -751,7 +809,9 @@ def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented wh
         return _Weak()
     if top == "weakref":
         return None
-    if top in _ATOM_MODULES or issubclass(cls, BaseException):
+    if issubclass(cls, BaseException):
+        return _Objects(cls)
+    if top in _ATOM_MODULES:
         return None
     return NotImplemented
 

@@ -18,6 +18,7 @@ import inspect
 import os
 import sys
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
@@ -402,6 +403,8 @@ def _check_apart(missing: Mapping[str, tuple[str, str]], values: Mapping[str, ob
                 raise CannotRestoreError(f"{name} is a {kind} ({why}), and shares a {_kind(value)} with others")
             if isinstance(value, FunctionType):
                 waiting += [*(value.__closure__ or ()), *(value.__defaults__ or ())]
+            elif isinstance(value, ContextVar):
+                waiting.append(value.get(None))  # which lies in the context
             else:
                 waiting += gc.get_referents(value)
 

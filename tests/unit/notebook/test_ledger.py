@@ -144,6 +144,47 @@ EFFECTS = {
         "sklearn.set_config(transform_output='pandas')",
         "sklearn.get_config()['transform_output']",
     ),
+    "decimal flag": (
+        "import decimal",
+        "decimal.Decimal(1) / 3",
+        "decimal.getcontext().flags[decimal.Inexact]",
+    ),
+    "first day of the week": ("import calendar", "calendar.setfirstweekday(6)", "calendar.month(2024, 1)"),
+    "dialect of csv": ("import csv", "csv.register_dialect('own', delimiter=';')", "csv.get_dialect('own').delimiter"),
+    "limit of csv": ("import csv", "csv.field_size_limit(9)", "csv.field_size_limit()"),
+    "name space of XML": (
+        "import xml.etree.ElementTree as ET",
+        "ET.register_namespace('own', 'urn:own')",
+        "ET.tostring(ET.Element('{urn:own}a'))",
+    ),
+    "converter of sqlite3": (
+        "import sqlite3",
+        "sqlite3.register_converter('own', lambda data: data + b'!')",
+        "sqlite3.converters['OWN'](b'a')",
+    ),
+    "archive of shutil": (
+        "import shutil",
+        "shutil.register_archive_format('own', print, description='of mine')",
+        "('own', 'of mine') in shutil.get_archive_formats()",
+    ),
+    "errors of scipy": (
+        "import scipy.special",
+        "scipy.special.seterr(singular='raise')",
+        "scipy.special.geterr()['singular']",
+    ),
+    "dask": ("import dask", "dask.config.set({'own.key': 5})", "dask.config.get('own.key', None)"),
+    "dask set back": (
+        "import dask; dask.config.set({'own.key': 5, 'optimization.fuse.active': True})",
+        "dask.config.set({'optimization.fuse.active': None}); del dask.config.config['own']['key']",
+        "(dask.config.get('own.key', None), dask.config.get('optimization.fuse.active'))",
+    ),
+    "template of plotly": ("import plotly.io as pio", "pio.templates.default = 'ggplot2'", "pio.templates.default"),
+    "own template of plotly": (
+        "import plotly.io as pio, plotly.graph_objects as go",
+        "pio.templates['own'] = go.layout.Template(layout={'font': {'size': 7}})",
+        "pio.templates['own'].layout.font.size if 'own' in pio.templates else None",
+    ),
+    "renderer of plotly": ("import plotly.io as pio", "pio.renderers.default = 'json'", "pio.renderers.default"),
     "polars": (
         "import polars as pl",
         "pl.Config.set_tbl_rows(3); pl.Config.set_float_precision(2)",
