@@ -88,9 +88,11 @@ class Kernel:
     ----------
     folder
         Its working directory; the cache lies in it.
+    extension
+        Whether to load the extension in it.
     """
 
-    def __init__(self, folder, **env):
+    def __init__(self, folder, *, extension=True, **env):
         self._manager = KernelManager(kernel_name="python3")
         self._manager.start_kernel(
             cwd=str(folder), env={**os.environ, "AWAITLY_NB_CACHE_DIR": str(folder / ".awaitly"), **env}
@@ -98,7 +100,8 @@ class Kernel:
         self._client = self._manager.client()
         self._client.start_channels()
         self._client.wait_for_ready(timeout=SLOW_S)
-        self.run("%load_ext awaitly_nb")
+        if extension:
+            self.run("%load_ext awaitly_nb")
 
     def run(self, source):
         """Run a cell that must succeed."""
@@ -161,9 +164,9 @@ class Kernel:
 
 
 @contextlib.contextmanager
-def kernel(folder, **env):
+def kernel(folder, *, extension=True, **env):
     """A kernel for the length of a `with`."""
-    one = Kernel(folder, **env)
+    one = Kernel(folder, extension=extension, **env)
     try:
         yield one
     finally:

@@ -8,20 +8,17 @@ AWAITLY_NB_LONG=1. To run them as they are:
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from awaitly_nb.notebook.audit import _run, audit_sources
+from tests.e2e.kernels import kernel
 
 LONG = sorted((Path(__file__).parent / "long").glob("*.cells"))
 SMALL = 0.01
@@ -54,25 +51,25 @@ def test_served_from_the_cache_it_ends_as_a_plain_run(path, folder):
     assert report.hits >= 1, str(report)
 
 
-def measured(path):
-    """Run one notebook as it is: cold, warm in a new kernel, and compared with a plain run; print what each took."""
-    cells = cells_of(path, 1.0)
+def measured(path, scale=1.0):
+    """Run one notebook cold, warm in a new kernel, and compared with a plain run; print what each took.
+
+    The seconds begin with the first cell, in a kernel that runs; that one holds the extension and matplotlib, and the
+    second the imports.
+    """
+    cells = cells_of(path, scale)
     with tempfile.TemporaryDirectory() as top:
-        env = {**os.environ, "AWAITLY_NB_CACHE_DIR": f"{top}/cache", "AWAITLY_NB_AUTO": "1"}
-        notebook = Path(top, f"{path.stem}.ipynb")
-        code = [nbformat.v4.new_code_cell(cell) for cell in cells]
-        nbformat.write(nbformat.v4.new_notebook(cells=code), notebook)
-        command = [sys.executable, "-c", "from awaitly_nb.cli import main; main()", "run", str(notebook), "--json"]
         for word in ("cold", "warm", "warm again"):
-            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-            took = time.perf_counter() - began
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            told = json.loads(done.stdout)
-            counts = f"{told['hit']} hits, {told['computed']} computed"
-            print(f"{path.stem}: {word}: {told['ending']}, {counts}, {took:.1f} s, {cpu:.1f} s of CPU", flush=True)
-        os.environ.update(AWAITLY_NB_CACHE_DIR=f"{top}/cache", AWAITLY_NB_AUTO="1")
+            with kernel(Path(top), extension=False, AWAITLY_NB_AUTO="1") as one:
+                took, hits = [], 0
+                for cell in cells:
+                    began = time.perf_counter()
+                    shown = one.run(cell)
+                    took.append(time.perf_counter() - began)
+                    hits += any(": from cache" in str(output.get("data")) for output in shown.outputs)
+            parts = f"extension {took[0]:.1f} s, imports {took[1]:.1f} s, slowest other {max(took[2:]):.1f} s"
+            print(f"{path.stem}: {word}: {sum(took):.1f} s, {hits} hits: {parts}", flush=True)
+        os.environ.update(AWAITLY_NB_CACHE_DIR=f"{top}/.awaitly", AWAITLY_NB_AUTO="1")
         print(path.stem, audit_sources(cells, Path(top)), flush=True)
 
 
