@@ -238,12 +238,18 @@ def settings() -> Settings:
     """Return the settings in force: some microseconds, because files are read again only when one of them changed."""
     global _memo  # noqa: PLW0603 - settings are one per process by nature
     look = _look.get()
-    # The bytes themselves: seventeen names are looked up at each call, and encoding them took as long as all the rest.
-    stamp = (*map(os.environ._data.get, _RAW_VARIABLES), *(_file_stamps() if look is None else look.files))  # type: ignore[attr-defined] # noqa: SLF001
+    stamp = (*_variables(), *(_file_stamps() if look is None else look.files))
     if _memo is None or _memo[0] != stamp:
         found = {name: value for name, (value, _) in _resolve().items()}
         _memo = (stamp, Settings(**found))
     return _memo[1]
+
+
+def _variables() -> Iterator[object]:
+    # The bytes themselves: names are looked up at each call, and encoding them took as long as all the rest. Whoever
+    # has put a plain dict in the place of the environment has none.
+    raw = getattr(os.environ, "_data", None)
+    return map(os.environ.get, _VARIABLES) if raw is None else map(raw.get, _RAW_VARIABLES)
 
 
 class _Look:

@@ -317,3 +317,8 @@ def test_the_folder_is_found_once_in_a_settled_block(tmp_path, monkeypatch):
         assert config.cache_directory() == tmp_path / "elsewhere"
         monkeypatch.delenv("AWAITLY_NB_CACHE_DIR")
         assert config.cache_directory() == found
+
+
+def test_a_plain_dict_may_stand_for_the_environment(monkeypatch):
+    monkeypatch.setattr(os, "environ", {**os.environ, "AWAITLY_NB_TTL": "9"})
+    assert config.settings().ttl == 9
