@@ -13,6 +13,7 @@ import json
 import platform
 import shutil
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,10 +47,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Announced",
     "Exported",
+    "Intake",
     "announce_entries",
     "check_entry",
     "export_entries",
-    "import_entry",
     "made_here",
     "staged",
 ]
@@ -143,59 +144,81 @@ def _leaving(folder: Folder, wanted: Iterable[tuple[str, str]]) -> Iterator[tupl
                 yield namespace, key, opened, memoryview(found[1]).nbytes
 
 
-def import_entry(
-    directory: str | os.PathLike[str],
-    namespace: str,
-    key: str,
-    head: str,
-    body: Body,
-    *,
-    size_limit: int | None = None,
-    came: dict[str, Any] | None = None,  # Any: plain JSON data
-) -> bool:
-    """Store an entry that `export_entries` made, signed with the secret that signs here.
+class Intake:
+    """Takes in entries that came together: none of them is removed to make room for another. Threads may share one.
 
     Parameters
     ----------
     directory
         The folder.
-    namespace, key
-        Where to store it.
-    head, body
-        The entry, from somebody whom the user trusts, and checked to be what they sent.
     size_limit
         Bytes that the folder may hold; what is cheapest to compute again goes first.
-    came
-        From whom it came, and what it was made with there; its head tells it from then on.
-
-    Returns
-    -------
-    bool
-        False where the folder has an entry under this key that is served here; that one stays.
-
-    Raises
-    ------
-    EnvelopeError
-        It is not whole, or belongs under another key; nothing was written.
-    CacheError
-        It alone is larger than `size_limit`.
-    StoreError
-        The folder cannot be written.
     """
-    folder = open_folder(directory)
-    name, opened = check_entry(namespace, key, head, body)
-    if _is_served(folder, name):
-        return False
-    bound = None if size_limit is None else SizeLimit(folder, size_limit)
-    if bound is not None:
-        bound.refuse(key, memoryview(body).nbytes)
-    if came is not None:
-        opened = opened._replace(head={**opened.head, "came": came})
-    folder.swap(name, *_sealed_anew(name, opened, folder.keyring.own))
-    folder.restore(name)
-    if bound is not None:
-        bound.enforce(spare=name)
-    return True
+
+    def __init__(self, directory: str | os.PathLike[str], *, size_limit: int | None = None) -> None:
+        self._folder = open_folder(directory)
+        self._bound = None if size_limit is None else SizeLimit(self._folder, size_limit)
+        self._names: set[str] = set()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def refuse(self, key: str, size: int) -> None:
+        """Raise CacheError for an entry of so many bytes that has no room, beside what came before it."""
+        if self._bound is not None:
+            self._bound.refuse(key, size, beside=self._size)
+
+    def take(
+        self,
+        namespace: str,
+        key: str,
+        head: str,
+        body: Body,
+        *,
+        came: dict[str, Any] | None = None,  # Any: plain JSON data
+    ) -> bool:
+        """Store an entry that `export_entries` made, signed with the secret that signs here.
+
+        Parameters
+        ----------
+        namespace, key
+            Where to store it.
+        head, body
+            The entry, from somebody whom the user trusts, and checked to be what they sent.
+        came
+            From whom it came, and what it was made with there; its head tells it from then on.
+
+        Returns
+        -------
+        bool
+            False where the folder has an entry under this key that is served here; that one stays.
+
+        Raises
+        ------
+        EnvelopeError
+            It is not whole, or belongs under another key; nothing was written.
+        CacheError
+            It has no room, as `refuse` tells.
+        StoreError
+            The folder cannot be written.
+        """
+        folder, size = self._folder, memoryview(body).nbytes
+        name, opened = check_entry(namespace, key, head, body)
+        served = _is_served(folder, name)
+        with self._lock:
+            if not served:
+                self.refuse(key, size)
+            self._names.add(name)
+            self._size += size
+        if served:
+            return False
+        if came is not None:
+            opened = opened._replace(head={**opened.head, "came": came})
+        folder.swap(name, *_sealed_anew(name, opened, folder.keyring.own))
+        folder.restore(name)
+        if self._bound is not None:
+            with self._lock:
+                self._bound.enforce(spare=self._names)
+        return True
 
 
 def check_entry(namespace: str, key: str, head: str, body: Body) -> tuple[str, Opened]:

@@ -27,7 +27,7 @@ from awaitly_nb.stores import ABSENT, ANY, process_token
 from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from awaitly_nb.cache.sealed import Sealed
@@ -465,19 +465,20 @@ class SizeLimit:
         self._folder = folder
         self._limit = limit
 
-    def refuse(self, key: str, size: int) -> None:
-        """Raise CacheError for a value that alone exceeds the bound: storing it would cost all others."""
-        if size + _EMPTY_BYTES > self._limit:
+    def refuse(self, key: str, size: int, *, beside: int = 0) -> None:
+        """Raise CacheError for a value that exceeds the bound: alone, or with so many bytes that have to stay."""
+        if size + beside + _EMPTY_BYTES > self._limit:
+            came = f"the {show_size(beside)} that came with it and " if beside else ""
             raise CacheError(
-                f"{key!r} takes {show_size(size)}, which with the {show_size(_EMPTY_BYTES)} of an empty folder is more "
-                f"than the whole size_limit of {show_size(self._limit)}, so it is not stored; raise size_limit, or "
-                "store less"
+                f"{key!r} takes {show_size(size)}, which with {came}the {show_size(_EMPTY_BYTES)} of an empty "
+                f"folder is more than the whole size_limit of {show_size(self._limit)}, so it is not stored; raise "
+                "size_limit, or store less"
             )
 
-    def enforce(self, *, spare: str) -> int:
+    def enforce(self, *, spare: Container[str]) -> int:
         """Remove entries until the folder is within its bound, and say so; return how many.
 
-        Entries that somebody is computing anew are left, and so is `spare`, the record just stored.
+        Entries that somebody is computing anew are left, and so are those in `spare`, the records just stored.
         """
         folder, limit = self._folder, self._limit
         volume = folder.store.volume()
@@ -486,7 +487,7 @@ class SizeLimit:
         now = time.time()
         wanted = volume - int(limit * _ROOM)
         candidates = sorted(
-            (_worth(head, size, now), name, size) for name, head, size in folder.store.sizes() if name != spare
+            (_worth(head, size, now), name, size) for name, head, size in folder.store.sizes() if name not in spare
         )
         chosen: list[str] = []
         freed = 0

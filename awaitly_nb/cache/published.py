@@ -368,6 +368,8 @@ def _parsed(text: str, inline: memoryview, signer: str) -> Offer:
         pieces = tuple((size, digest) for size, digest in told["pieces"])
         sound = all(type(size) is int and size >= 0 and type(digest) is str for size, digest in pieces)
         sound = sound and sum(size for size, digest in pieces if not digest) == inline.nbytes
+        # What nobody would write, and would take memory for before it is seen to be a lie.
+        sound = sound and all(size <= _PIECE_BYTES for size, digest in pieces if digest)
         texts, made = (told["name"], told["head"]), told["made"]
         sound = sound and all(type(part) is str for part in texts) and isinstance(made, dict)
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from awaitly_nb.cache.entry import SEPARATOR, Missed
-from awaitly_nb.cache.exchange import export_entries, import_entry, made_here
+from awaitly_nb.cache.exchange import Intake, export_entries, made_here
 from awaitly_nb.cache.sealed import Sealed
 from awaitly_nb.codec import EnvelopeError, Identity, UntrustedSignerError
 from awaitly_nb.errors import CacheError, CacheUnusableWarning, ForeignSecretWarning, StoreError, warn
@@ -324,17 +324,10 @@ class Remote:
             return False
         sending.try_acquire()  # nobody else tries: they wait for the right to ask
         try:
-            body = self._body(offer)
+            intake = Intake(self.directory, size_limit=self._size_limit)
+            intake.refuse(offer.key, offer.size_bytes)
             came = {"signer": offer.signer, **offer.made}
-            import_entry(
-                self.directory,
-                offer.namespace,
-                offer.key,
-                offer.head,
-                body,
-                size_limit=self._size_limit,
-                came=came,
-            )
+            intake.take(offer.namespace, offer.key, offer.head, self._body(offer), came=came)
         finally:
             sending.release()
         return True

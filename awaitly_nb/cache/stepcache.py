@@ -272,7 +272,7 @@ class StoredCache:
         try:
             self.store.put(name, sealed, lambda: seal_result(name, sealed, encoded, keyring, self.store.share))
             if self._bound is not None:
-                self._bound.enforce(spare=name)
+                self._bound.enforce(spare={name})
         except LeaseHeldError:
             raise
         except StoreError as exc:

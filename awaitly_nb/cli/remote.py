@@ -153,7 +153,7 @@ def pull_command(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
 
     Exit codes: 0 all that there is, is here; 1 some could not be fetched, and the next call goes on with these.
     """
-    from awaitly_nb.cache import create_disk_cache, import_entry, staged
+    from awaitly_nb.cache import Intake, create_disk_cache, staged
     from awaitly_nb.plans import cell_codes, notes_of, plan as make_plan
 
     published, done = _remote("pulled")
@@ -165,6 +165,7 @@ def pull_command(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
     offers = _offers(published, make_plan(notebook, auto=automatic), done)
     with staged(_described(published, offers.values(), done)) as also:
         found = make_plan(notebook, auto=automatic, also=also)
+    intake = Intake(directory, size_limit=settings().size_limit)
 
     def pull(namespace: str, key: str) -> int | None:
         cache: Any = create_disk_cache(directory, namespace=namespace)  # Any: it also tells of heads
@@ -172,9 +173,8 @@ def pull_command(*, notebook: Path, auto: bool | None, as_json: bool) -> None:
             return None
         offer = offers[namespace, key]
         came = {"signer": offer.signer, **offer.made}
-        size_limit = settings().size_limit
-        body = published.body(offer)
-        taken = import_entry(directory, namespace, key, offer.head, body, size_limit=size_limit, came=came)
+        intake.refuse(key, offer.size_bytes)
+        taken = intake.take(namespace, key, offer.head, published.body(offer), came=came)
         return offer.size_bytes if taken else None
 
     _move(pull, _hits(found), done, quiet=as_json)

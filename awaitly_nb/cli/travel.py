@@ -23,6 +23,7 @@ from awaitly_nb.cli import show
 from awaitly_nb.cli.options import as_json
 from awaitly_nb.config import cache_directory, settings
 from awaitly_nb.errors import CacheError, MisuseError
+from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -155,7 +156,7 @@ def open_command(*, file: Path, into: Path, trusted: bool, as_json: bool) -> Non
     The signer has to be trusted: `awaitly-nb trust add KEY --name NAME`. Nothing is written before the answer, and
     nothing is unpickled before a cell is run.
     """
-    from awaitly_nb.cache import import_entry
+    from awaitly_nb.cache import Intake
     from awaitly_nb.codec import EnvelopeError, signer_name
     from awaitly_nb.plans import cell_codes, notes_of
     from awaitly_nb.share import open_bundle
@@ -170,9 +171,11 @@ def open_command(*, file: Path, into: Path, trusted: bool, as_json: bool) -> Non
         replaces = os.path.lexists(target) and not (target.is_file() and target.read_bytes() == content)
         if replaces and trusted:
             raise MisuseError(f"there is another {target} already; move it away, or give another folder with --into")
-        directory = cache_directory(into)
+        directory, limit = cache_directory(into), settings().size_limit
         if not as_json:
             show.package(package, found, differing=_differing(package.made.get("packages")))
+        if limit is not None and package.size_bytes > limit and not as_json:
+            click.echo(f"All of it does not fit into the size_limit of {show_size(limit)}, and the rest is not taken.")
         if not trusted:
             verb, count = "Replace" if replaces else "Write", len(package.entries)
             click.echo(f"What {show.inert(package.signer)} cached can run code on this machine when a cell uses it.")
@@ -181,9 +184,10 @@ def open_command(*, file: Path, into: Path, trusted: bool, as_json: bool) -> Non
         imported, automatic = 0, package.made.get("auto") is True
         came = {"signer": package.signer, **{name: package.made.get(name) for name in ("python", "packages")}}
         notes = notes if isinstance(notes := package.made.get("notes"), list) else []
+        intake = Intake(directory, size_limit=limit)
         for entry in _incoming(package):
             try:
-                imported += import_entry(directory, *entry, size_limit=settings().size_limit, came=came)
+                imported += intake.take(*entry, came=came)
             except EnvelopeError:
                 raise
             except CacheError as exc:

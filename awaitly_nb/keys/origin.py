@@ -189,4 +189,4 @@ def _recorded(found: Distribution) -> set[str]:
     for row in (found.read_text("RECORD") or "").splitlines():
         first, separator, _ = row.partition(",")[0].partition("/")
         tops.add(first if separator or not first.endswith((".py", ".so", ".pyd")) else first.partition(".")[0])
-    return {top for top in tops if top.isidentifier()}
+    return {top for top in tops if "." not in top}

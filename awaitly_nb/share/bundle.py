@@ -24,7 +24,7 @@ from awaitly_nb.codec import PublicKey
 from awaitly_nb.errors import AwaitlyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from hashlib import _Hash as Hash
     from pathlib import Path
     from types import TracebackType
@@ -131,13 +131,14 @@ class BundleWriter:
 class Bundle:
     """A bundle whose signature was checked, and whose blobs are checked as they are read.
 
-    Opening reads the manifest alone. Whether the signer is trusted is for the caller to decide; until then only
-    `manifest` and `signer` are of use.
+    Opening reads the manifest alone.
 
     Parameters
     ----------
     path
         The file.
+    admit
+        Called with its signer before anything is parsed; raises for one who is not trusted.
 
     Raises
     ------
@@ -145,14 +146,14 @@ class Bundle:
         It is no bundle, is cut short, or its signature is not that of its manifest.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, admit: Callable[[PublicKey], None] | None = None) -> None:
         self.path = path
         try:
             self._file = _open_regular(path)
         except OSError as exc:
             raise BundleError(f"{path} cannot be read: {exc.strerror or exc}") from None
         try:
-            self.signer, self.manifest, self._places = _read(self._file, path)
+            self.signer, self.manifest, self._places = _read(self._file, path, admit)
         except BaseException:
             self._file.close()
             raise
@@ -228,7 +229,9 @@ def _open_regular(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _read(file: BinaryIO, path: Path) -> tuple[PublicKey, dict[str, Any], list[_Span]]:
+def _read(
+    file: BinaryIO, path: Path, admit: Callable[[PublicKey], None] | None
+) -> tuple[PublicKey, dict[str, Any], list[_Span]]:
     size = file.seek(0, os.SEEK_END)
     if size < len(_MAGIC) + _TRAILER:
         raise BundleError(f"{path} is no bundle: it is too short")
@@ -247,6 +250,8 @@ def _read(file: BinaryIO, path: Path) -> tuple[PublicKey, dict[str, Any], list[_
     signer = PublicKey(trailer[_SIGNATURE : _SIGNATURE + _KEY])
     if not signer.verify(trailer[:_SIGNATURE], _CONTEXT + text):
         raise BundleError(f"{path} was altered or damaged: its signature is not that of its manifest")
+    if admit is not None:
+        admit(signer)
     return signer, *_parsed(text, path, end=begin)
 
 

@@ -187,25 +187,25 @@ def open_bundle(path: Path, name_of: Callable[[PublicKey], str | None]) -> Packa
     UntrustedSignerError
         Nobody trusts its signer here; nothing but the signature was looked at.
     """
-    bundle = Bundle(path)
+    names: list[str] = []
+
+    def admit(signer: PublicKey) -> None:
+        name = name_of(signer)
+        if name is None:
+            raise UntrustedSignerError(
+                f"{path} is signed by {signer.words}, who is not trusted here, so it was not read. Compare these six"
+                " words with what `awaitly-nb trust key` shows to whoever sent it; if they are the same: "
+                f'awaitly-nb trust add "{signer}" --name NAME'
+            )
+        names.append(name)
+
+    bundle = Bundle(path, admit)
     try:
-        signer = _signer_of(bundle, name_of)
         bundle.verify()
-        return _read(bundle, signer)
+        return _read(bundle, *names)
     except BaseException:
         bundle.__exit__()
         raise
-
-
-def _signer_of(bundle: Bundle, name_of: Callable[[PublicKey], str | None]) -> str:
-    signer = name_of(bundle.signer)
-    if signer is None:
-        raise UntrustedSignerError(
-            f"{bundle.path} is signed by {bundle.signer.words}, who is not trusted here, so it was not read. Compare"
-            " these six words with what `awaitly-nb trust key` shows to whoever sent it; if they are the same: "
-            f'awaitly-nb trust add "{bundle.signer}" --name NAME'
-        )
-    return signer
 
 
 def _read(bundle: Bundle, signer: str) -> Package:

@@ -92,6 +92,8 @@ def test_seven_nested_globs_on_keys_of_64_kb_cost_a_few_times_what_one_does(key)
     fill(f"\x1f{key}{number}" for number in range(50))
     shell("keys")
     one_s = max(seconds(shell, "keys", "*y"), 0.01)
-    # Each star may read a key once more; what went back for every star would take thousands of times as long.
-    for glob in (f"{STARS}y", "*?" * 7 + "y", "*[!y]" * 7 + "y", "*[[]" * 7 + "y", "*9x" * 7, "**9" * 7 + "y"):
-        assert seconds(shell, "keys", glob) < 50 * one_s, glob
+    # Each star may read a key once more; what went back for every star would take thousands of times as long. Keys
+    # that match are shown, and cut before they are wrapped: wrapping them whole took 90 times as long.
+    stars = ("*?" * 7, "*[!y]" * 7, "*[[]" * 7, "**9" * 7, STARS)
+    for glob in (*stars, *(f"{one}y" for one in stars), "*9x" * 7):
+        assert seconds(shell, "keys", glob) < 30 * one_s, glob

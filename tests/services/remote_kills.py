@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import awaitly_nb as aw
-from awaitly_nb.cache import create_disk_cache, export_entries, import_entry, made_here, open_remote
+from awaitly_nb.cache import Intake, create_disk_cache, export_entries, made_here, open_remote
 from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.codec import Identity, PublicKey
 from awaitly_nb.result import Mark, with_mark
@@ -46,7 +46,7 @@ def pull(folder):
     published = remote()
     for offer in published.offers(["w"], print):
         if create_disk_cache(folder, namespace="w").head_of(offer.key) is None:
-            import_entry(folder, offer.namespace, offer.key, offer.head, published.body(offer))
+            Intake(folder).take(offer.namespace, offer.key, offer.head, published.body(offer))
 
 
 def live(work, folder, seconds):
@@ -151,6 +151,7 @@ def main():
                     kills, lives = kills + killed, lives + 1
                     in_a_child(check_remote, not killed or work is pull)
                     in_a_child(check_folder, folder, not killed or work is push)
+            print(f"{kills} kills so far", flush=True)
     print(f"{kills} kills in {lives} lives, {rounds} rounds: nothing lost")
 
 

@@ -42,6 +42,29 @@ def test_processes_that_open_a_new_store_at_once_all_use_it(name, servers, table
     assert told == [["ok"] * PROCESSES] * len(openings)
 
 
+def test_who_makes_a_table_in_postgres_waits_for_whoever_makes_one(servers, table):
+    """`IF NOT EXISTS` looks before it makes: of two at once, one in two hundred ended with `type already exists`."""
+    import psycopg
+
+    server = servers("postgres")
+    process = _start()
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    try:
+        with psycopg.connect(server.url()) as other, psycopg.connect(server.url(), autocommit=True) as watch:
+            other.execute("SELECT pg_advisory_xact_lock(hashtext('awaitly_nb makes a table'))")
+            assert _ask(process, f"new {server.opening(table)}") == "ready"
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            while watch.execute(waits).fetchone() == (0,):
+                assert process.poll() is None
+                made = watch.execute("SELECT count(*) FROM pg_class WHERE relname LIKE %s", [f"{table}%"])
+                assert made.fetchone() == (0,), "it did not wait"
+        assert process.stdout.readline().strip() == "ok"
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def _start():
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-W", "ignore::ResourceWarning", PROGRAM]

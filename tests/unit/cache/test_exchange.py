@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.cache import export_entries, import_entry, open_folder, recorded, staged
+from awaitly_nb.cache import Intake, export_entries, open_folder, recorded, staged
 from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.codec import EnvelopeError, default_keyring
 from awaitly_nb.codec.envelope import read_head, write_head
+from awaitly_nb.errors import CacheError
 from awaitly_nb.result import Mark, with_mark
 
 PARTS = {"parts": [["code", "f", "0" * 32, "x" * 400], ["value", "n", "1" * 32, "3"]]}
@@ -54,7 +55,7 @@ def test_values_and_what_their_keys_are_made_of_arrive(users):
     assert [entry[1] for entry in entries] == list(VALUES)
     assert all(anns not in entry[2] for entry in entries)
     theirs = users("bob")
-    assert [import_entry(theirs, *entry) for entry in entries] == [True] * 4
+    assert [Intake(theirs).take(*entry) for entry in entries] == [True] * 4
     cache = aw.create_disk_cache(theirs, namespace="w", verify="strict")
     for key, value in VALUES.items():
         np.testing.assert_equal(cache.get(key).value, value)
@@ -70,8 +71,26 @@ def test_what_the_receiver_has_stays(users):
     entries = exported(users("ann"), "k")
     directory = users("bob")
     cache = fill(directory, k="bob's")
-    assert import_entry(directory, *entries[0]) is False
+    assert Intake(directory).take(*entries[0]) is False
     assert cache.get("k").value == "bob's"
+
+
+def test_what_came_together_makes_no_room_for_each_other(users):
+    arrays = {f"k{number}": np.arange(100_000.0) + number for number in range(4)}
+    fill(users("ann"), **arrays)
+    entries = exported(users("ann"), *arrays)
+    directory = users("bob")
+    fill(directory, mine=np.zeros(100_000))
+    intake = Intake(directory, size_limit=2_000_000)
+    with pytest.warns(aw.errors.EvictedWarning, match="mine"):
+        assert [intake.take(*entry) for entry in entries[:2]] == [True, True]
+    with pytest.raises(CacheError, match=r"'k2' takes 80\d kB, which with the 1\.6 MB that came with it"):
+        intake.take(*entries[2])
+    assert intake.take(*entries[0]) is False
+    assert sorted(aw.create_disk_cache(directory, namespace="w").keys()) == ["k0", "k1"]
+    # What came another time is as any other.
+    with pytest.warns(aw.errors.EvictedWarning, match="k[01]"):
+        assert Intake(directory, size_limit=2_000_000).take(*entries[3])
 
 
 def test_failures_and_what_does_not_verify_do_not_leave(users):
@@ -96,7 +115,7 @@ def test_nothing_is_unpickled_on_the_way(users, monkeypatch):
     theirs = users("bob")
     with staged(entries) as folder:
         assert len(list(recorded(folder, "w"))) == 4
-    assert all(import_entry(theirs, *entry) for entry in entries)
+    assert all(Intake(theirs).take(*entry) for entry in entries)
 
 
 @pytest.mark.parametrize("key", ["array", "small", "little"])
@@ -121,7 +140,7 @@ def test_what_is_not_whole_or_belongs_elsewhere_is_refused(users, key):
         (namespace, key, write_head({**members, "size_bytes": 0}), body),
     ):
         with pytest.raises(EnvelopeError):
-            import_entry(theirs, *wrong)
+            Intake(theirs).take(*wrong)
     assert open_folder(theirs).names() == []
 
 

@@ -1,6 +1,7 @@
 """A remote behind the local cache: served where its signer is trusted, asked once, and never in the way."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import awaitly_nb as aw
 from awaitly_nb import config
 from awaitly_nb.cache import create, export_entries, folder_delete, made_here, open_default, open_remote, recorded
 from awaitly_nb.cache.folder import forget_folders
-from awaitly_nb.codec import Identity, TrustedKeys
+from awaitly_nb.codec import Identity, TrustedKeys, own_identity
 from awaitly_nb.config import identity_path, trusted_keys_path
 from awaitly_nb.errors import CacheUnusableWarning, ForeignSecretWarning, StoreError
 from awaitly_nb.result import Mark, mark_of, with_mark
@@ -178,6 +179,23 @@ def test_swapped_and_forged_entries_are_misses(laptop, tmp_path):
         warnings.simplefilter("ignore", CacheUnusableWarning)
         assert [cache.get(key) for key in ("small", "array")] == [None, None]
         assert cache.get("text") is not None
+
+
+@pytest.mark.parametrize("size", [5 << 20, 1 << 40, 1 << 62, 10**30])
+def test_a_piece_of_a_size_that_nobody_writes_is_refused_before_there_is_memory_for_it(ci, laptop, tmp_path, size):
+    with ci:
+        identity = own_identity()
+    store = aw.open_store(tmp_path / "remote.db").records
+    record = next(found for found in store.scan("\x1epublished", bodies=True) if found.name.endswith("array"))
+    head = json.loads(record.head)
+    told = json.loads(head["told"])
+    told["pieces"] = [[size, digest] if digest else [was, ""] for was, digest in told["pieces"]]
+    text = json.dumps(told)
+    signature = identity.sign(b"awaitly_nb published entry 1\0" + text.encode()).hex()
+    store.swap(record.name, json.dumps({**head, "told": text, "signature": signature}), [record.body])
+    store.close()
+    with laptop as cache, pytest.warns(CacheUnusableWarning, match="makes no sense"):
+        assert cache.get("array") is None
 
 
 def test_what_was_removed_here_is_not_fetched_again_by_any_kernel(laptop):

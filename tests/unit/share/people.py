@@ -47,6 +47,7 @@ class User:
     def __init__(self, home, **environment):
         self.home = home
         self.more = environment
+        self.told = ""
         self.work = home / "work"
         self.work.mkdir(parents=True)
         (self.work / ".git").mkdir()
@@ -60,12 +61,16 @@ class User:
         return self.work / ".awaitly"
 
     def run_all(self):
-        """Run the notebook's cells in a shell of a new process: badges, what was printed, and two values."""
+        """Run the notebook's cells in a shell of a new process: badges, what was printed, and two values.
+
+        What it was warned of is in `told` then.
+        """
         command = [sys.executable, "-c", RUN, "n.ipynb"]
         done = subprocess.run(
             command, cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, (done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+        self.told = done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
     def awaitly(self, *arguments, code=0, stdin=None):

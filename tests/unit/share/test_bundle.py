@@ -1,16 +1,21 @@
 """A bundle is refused whole when any byte of it is not what was signed."""
 
+import gzip
+import hashlib
 import json
 import os
 import random
 import tracemalloc
+import zipfile
 
 import pytest
 
 from awaitly_nb.codec import Identity
 from awaitly_nb.share import Bundle, BundleError, BundleWriter
+from tests.faults.counts import count
 
 IDENTITY = Identity(bytes(range(32)))
+DAMAGES = count(sample=1_000, whole=10_000)
 BLOBS = [b"notebook", b"", b"x" * 3000, os.urandom(70_000)]
 
 
@@ -45,10 +50,10 @@ def test_every_flipped_byte_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_ten_thousand_random_damages_are_refused(tmp_path):
+def test_random_damages_are_refused(tmp_path):
     path = write(tmp_path / "n.awaitly", [b"notebook", os.urandom(500)])
     whole, rng = path.read_bytes(), random.Random(1)
-    for _ in range(10_000):
+    for _ in range(DAMAGES):
         altered = bytearray(whole)
         kind = rng.choice(["flip", "cut", "grow", "swap", "zero"])
         at = rng.randrange(len(whole))
@@ -93,6 +98,62 @@ def test_a_manifest_that_its_signer_forged_is_refused(tmp_path, blobs):
     )
     with pytest.raises(BundleError):
         Bundle(path)
+
+
+def sealed(path, text, *, blobs=b"", holes=0, length=None):
+    """Write a file that is signed as it should be, whatever its manifest says; `holes` bytes of it are nowhere."""
+    tail = IDENTITY.sign(b"awaitly_nb bundle 1\0" + text) + IDENTITY.public.raw
+    with path.open("wb") as file:
+        file.write(b"awbndl1\n" + blobs)
+        file.seek(holes, os.SEEK_CUR)
+        file.write(text + tail + (len(text) if length is None else length).to_bytes(8, "big") + b"awbndl1\n")
+
+
+def bombs():
+    zeros = hashlib.sha256(bytes(100)).hexdigest()
+    manifest = json.dumps({"format": 1, "blobs": [[64 << 20, zeros]]}).encode()
+    yield "a blob of zeros that lie nowhere", lambda path: sealed(path, manifest, holes=64 << 20)
+    for size in (1 << 40, 1 << 62, 10**30):
+        text = json.dumps({"format": 1, "blobs": [[size, zeros]]}).encode()
+        yield f"a blob of {size} bytes", lambda path, text=text: sealed(path, text, blobs=b"x" * 100)
+    for length in (65 << 20, 1 << 40, (1 << 64) - 1):
+        yield f"a manifest of {length} bytes", lambda path, length=length: sealed(path, b"{}", length=length)
+    yield "a hole and a manifest of its size", lambda path: sealed(path, b"{}", holes=1 << 40, length=1 << 40)
+    yield "a manifest of brackets", lambda path: sealed(path, b"[" * (1 << 20))
+    yield "gzip", lambda path: path.write_bytes(gzip.compress(bytes(32 << 20)))
+    yield "a zip file", zip_of_zeros
+    yield "a bundle in gzip", lambda path: path.write_bytes(gzip.compress(write(path).read_bytes()))
+
+
+def zip_of_zeros(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("n.ipynb", bytes(32 << 20))
+
+
+@pytest.mark.parametrize("make", [make for _, make in bombs()], ids=[name for name, _ in bombs()])
+def test_a_bomb_is_refused_and_takes_no_memory(tmp_path, make):
+    path = tmp_path / "n.awaitly"
+    make(path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BundleError), Bundle(path) as bundle:
+            bundle.verify()
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_who_is_not_admitted_nothing_is_parsed(tmp_path):
+    class UnknownError(Exception):
+        pass
+
+    def admit(signer):
+        assert signer == IDENTITY.public
+        raise UnknownError
+
+    sealed(tmp_path / "n.awaitly", b"[" * (1 << 20))
+    with pytest.raises(UnknownError):
+        Bundle(tmp_path / "n.awaitly", admit)
 
 
 def test_a_fifo_a_folder_and_a_missing_file_are_refused(tmp_path):

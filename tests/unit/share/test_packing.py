@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import awaitly_nb as aw
-from awaitly_nb.cache import import_entry
+from awaitly_nb.cache import Intake
 from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.codec import Identity, UntrustedSignerError
 from awaitly_nb.errors import MisuseError
@@ -164,7 +164,7 @@ def test_the_golden_bundle_is_read_for_ever(tmp_path, monkeypatch):
         assert (package.notebook_name, package.notebook()) == ("golden.ipynb", golden.NOTEBOOK)
         assert [entry.key for entry in package.entries] == list(golden.BUNDLED)
         for number, entry in enumerate(package.entries):
-            assert import_entry(tmp_path, entry.namespace, entry.key, entry.head, package.body(number))
+            assert Intake(tmp_path).take(entry.namespace, entry.key, entry.head, package.body(number))
     cache = aw.create_disk_cache(tmp_path, namespace="golden", verify="strict")
     for key in golden.BUNDLED:
         np.testing.assert_equal(cache.get(key).value, golden.results()[key].value)

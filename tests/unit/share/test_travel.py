@@ -1,6 +1,7 @@
 """`awaitly-nb pack` and `open`: another user, with another home, path and secret, opens it and computes nothing."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 
 from awaitly_nb.codec import Identity, TrustedKeys
 from awaitly_nb.share import BundleWriter
+from tests.faults.counts import count
 from tests.unit.share.people import CELLS, User
+
+FLIPS = count(sample=200, whole=10_000)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +111,42 @@ def test_damaged_and_forged_files_are_refused_and_nothing_is_written(ann, bob, f
         damaged.write_bytes(data)
         bob.awaitly("open", damaged, "--into", bob.work, "--trust", code=1)
     assert bob.files() == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_flipped_byte_is_refused_by_the_command_and_nothing_is_written(ann, bob, file, tmp_path, monkeypatch):
+    """10,000 of them in a whole run, each at a place of its own; half of them outside of the values."""
+    bob.trust(ann)
+    before, whole, chance = bob.files(), file.read_bytes(), random.Random(18)
+    values = max(len(whole) - 40_000, 0)
+    places = chance.sample(range(values), FLIPS // 2) + chance.sample(range(values, len(whole)), FLIPS // 2)
+    damaged = tmp_path / "damaged.awaitly"
+    damaged.write_bytes(whole)
+    monkeypatch.setattr("pickle.loads", None)
+    with damaged.open("r+b") as out:
+        for at in places:
+            out.seek(at)
+            out.write(bytes([whole[at] ^ 1 << chance.randrange(8)]))
+            out.flush()
+            bob.awaitly("open", damaged, "--into", bob.work, "--trust", code=1)
+            out.seek(at)
+            out.write(whole[at : at + 1])
+    assert bob.files() == before
+    assert damaged.read_bytes() == whole
+    monkeypatch.undo()
+    assert bob.data("open", damaged, "--into", bob.work, "--trust")["imported"] == 3
+
+
+def test_what_has_no_room_is_told_and_not_taken(ann, bob, file):
+    bob.trust(ann)
+    bob.more["AWAITLY_NB_SIZE_LIMIT"] = "1 MB"
+    told = bob.data("open", file, "--into", bob.work, "--trust")
+    assert told["imported"] == 2
+    assert ["size_limit" in why for why in told["too_large"]] == [True]
+    cells = bob.data("plan", bob.work / "n.ipynb", code=3)["cells"]
+    assert [cell["state"] for cell in cells][3:6] == ["hit", "new", "depends"]
+    assert "does not fit" in bob.awaitly("open", file, "--into", bob.work, stdin="n\n", code=1)
 
 
 def repacked(file, target, change):
