@@ -27,7 +27,11 @@ if TYPE_CHECKING:
         unsigned as unsigned,
     )
     from awaitly_nb.codec.failures import failure_from_data as failure_from_data, failure_to_data as failure_to_data
-    from awaitly_nb.codec.handlers import describe_handler as describe_handler
+    from awaitly_nb.codec.handlers import (
+        all_handlers as all_handlers,
+        describe_handler as describe_handler,
+        handlers_of as handlers_of,
+    )
     from awaitly_nb.codec.identity import (
         Identity as Identity,
         PublicKey as PublicKey,
@@ -74,7 +78,7 @@ else:
                 "SCHEMA EnvelopeError Opened check_buffers open_envelope read_head reseal seal short_text unsigned"
             ),
             "failures": "failure_from_data failure_to_data",
-            "handlers": "describe_handler",
+            "handlers": "all_handlers describe_handler handlers_of",
             "identity": "Identity PublicKey TrustedKeys UntrustedSignerError own_identity signer_name",
             "pickling": (
                 "Encoded Shape UndecodableError copied copied_if_light decode decode_plain encode is_heavy "

@@ -7,8 +7,9 @@ import sys
 from typing import Any
 
 from awaitly_nb.errors import EncodeError
+from awaitly_nb.installed import is_installed_path
 
-__all__ = ["describe_handler", "make_handler"]
+__all__ = ["all_handlers", "describe_handler", "handlers_of", "make_handler"]
 
 
 def describe_handler(handler: logging.Handler, *, lenient: bool = False) -> dict[str, Any]:
@@ -67,3 +68,26 @@ def make_handler(told: dict[str, Any]) -> logging.Handler:
 
 
 _STYLES = {"PercentStyle": "%", "StrFormatStyle": "{", "StringTemplateStyle": "$"}
+
+
+def handlers_of(logger: Any) -> list[object]:  # Any: a logger, or what behaves like one
+    """Return the handlers that a logger calls, those of the loggers above it too."""
+    found: list[object] = []
+    while logger is not None:
+        found += logger.handlers
+        logger = logger.parent if logger.propagate else None
+    return found
+
+
+def all_handlers() -> list[object]:
+    """Return the root logger and the handlers of all others, without those of libraries that do nothing.
+
+    Of these each session has others.
+    """
+    found: list[object] = [logging.root]
+    for name, logger in sorted(logging.Logger.manager.loggerDict.items()):
+        file = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
+        idle = name.partition(".")[0] not in sys.stdlib_module_names and file is not None and is_installed_path(file)
+        handlers = getattr(logger, "handlers", ())
+        found += [one for one in handlers if not (idle and type(one) is logging.NullHandler)]
+    return found

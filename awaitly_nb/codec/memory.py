@@ -257,21 +257,22 @@ class Memory:
 
     def _check_hidden(self) -> None:
         """Refuse what goes on looking at somebody's array, and is stored as if it did not."""
-        # Of arrays that are stored too, those that somebody has beside their frames.
-        stored = [
-            place
-            for place in self._seen.values()
-            if place.value.flags.writeable and id(place.value) not in self._columns
-        ]
+        stored = [place for place in self._seen.values() if place.value.flags.writeable]
+        beside = [place for place in stored if id(place.value) not in self._columns]
         for array, holder in self._hidden:
             if array is None:
-                if self._writers or self._apart or stored:
+                if self._writers or self._apart or beside:
                     raise EntangledError(f"nobody can tell whether a {type(holder).__name__} looks at an array")
                 continue
             if not array.size:
                 continue
             bounds = self._bounds(array)
-            others = (*self._writers, *stored, *self._apart)
+            if (
+                type(holder).__module__.partition(".")[0] == "pandas"
+            ):  # what only frames and indexes hold is its own affair
+                others = [*self._writers, *beside, *self._apart]
+            else:  # a frame writes into its columns where no other frame has them
+                others = [*(place for place in self._live if place.value.flags.writeable), *stored, *self._apart]
             other = next((place for place in others if place.overlaps(*bounds)), None)
             if other is not None and not _gives(holder, array):
                 raise EntangledError(f"a {type(holder).__name__} shares its memory with {other.name or 'an array'}")
@@ -328,7 +329,7 @@ _holders: dict[type, Callable[[Any], Iterator[Any]] | None] = {}
 def _held_by(cls: type) -> Callable[[Any], Iterator[Any]] | None:
     """Return what tells of the arrays that objects of a class hold, where their pickle may leave some out."""
     if cls not in _holders:
-        top = (cls.__module__ or "").partition(".")[0]
+        top = str(cls.__module__).partition(".")[0]
         own = any(
             getattr(cls, name, None) is not getattr(object, name, None)
             for name in ("__reduce_ex__", "__reduce__", "__getstate__")

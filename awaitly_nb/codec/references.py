@@ -261,7 +261,7 @@ class _Pass:
         """Tell whether pickle knows best of all objects of a type, so that the next one need not be looked at."""
         if issubclass(kind, _LOOKED_AT) or kind in (type(sys.stdout), type(sys.stderr)):
             return False
-        numpy, place = sys.modules.get("numpy"), kind.__module__
+        numpy, place = sys.modules.get("numpy"), str(kind.__module__)
         if (numpy is not None and issubclass(kind, numpy.ndarray)) or kind.__name__ == "RandomState":
             return False
         return not place.startswith(_LOOKED_AT_IN) and not self._named.get(place)

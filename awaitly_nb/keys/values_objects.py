@@ -103,7 +103,7 @@ def _refused(cls: type) -> tuple[str, str] | None:
         return "an open file has a position, not a content", "pass the path, or aw.file(path) for its content"
     if issubclass(cls, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)):
         return "reading it would use it up", "pass a list of its items"
-    if hasattr(cls, "__next__") and cls.__module__.partition(".")[0] in sys.stdlib_module_names:
+    if hasattr(cls, "__next__") and str(cls.__module__).partition(".")[0] in sys.stdlib_module_names:
         return "reading an iterator would use it up", "pass a list of its items"
     return None
 

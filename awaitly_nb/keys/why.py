@@ -167,7 +167,7 @@ def outline_diff(old: Any, new: Any) -> str:
 
 def _outline(value: Any, depth: int, *, digests: bool) -> Any:
     cls = type(value)
-    if cls in _REPR_TYPES or cls.__module__.partition(".")[0] in _SAFE_REPR:
+    if cls in _REPR_TYPES or str(cls.__module__).partition(".")[0] in _SAFE_REPR:
         return {"is": cls.__name__, "repr": _short(repr(value))} if not _is_huge(value) else {"is": "int"}
     if cls in (str, bytes, bytearray):
         short = {"is": cls.__name__, "repr": _short(repr(value[:_TEXT])), "len": len(value)}
@@ -230,7 +230,7 @@ def _object(value: Any, depth: int, *, digests: bool) -> Any:
 
 
 def _table(value: Any, *, digests: bool) -> Any:
-    package = type(value).__module__.partition(".")[0]
+    package = str(type(value).__module__).partition(".")[0]
     name = type(value).__name__
     if package == "numpy" or _is_a(value, "numpy", "ndarray"):
         if not hasattr(value, "dtype") or not hasattr(value, "shape"):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import weakref
 from hashlib import blake2b
+from secrets import token_hex
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ from awaitly_nb.notebook.session.live_kinds import (
     Kind,
     blocks_of,
     comes_back_empty,
+    has_open_order,
     is_frame,
     kind_of,
     stands_on_block,
@@ -152,13 +154,13 @@ class Live:
             numbers[id(value)] = number = len(self.objects)
             self.objects.append(value)
             self._kinds.append(kind)
-            if block is not None:
-                self.protected.add(id(value))
-                if block is not _INDEX:
-                    self._blocks[number] = block
+            self._note_place(value, number, block)
             children = kind.children(value)
             tokens.append(f"{type(value).__qualname__} {len(children)}")
             self._ends.append(len(tokens))
+            if len(children) > 1 and has_open_order(value):
+                # Another session may number them in another order: behind this no number means the same.
+                tokens.append(token_hex(8))
             if self._watch:
                 self._states.append(kind.state(value))
             if most is not None and number >= most:
@@ -167,6 +169,12 @@ class Live:
                 inner = blocks_of(kind, value)
                 own = (block or _INDEX) if stands_on_block(kind) else None
                 waiting.extend((child, inner.get(id(child), own)) for child in reversed(children))
+
+    def _note_place(self, value: object, number: int, block: Any) -> None:  # Any: a block of pandas
+        if block is not None:
+            self.protected.add(id(value))
+            if block is not _INDEX:
+                self._blocks[number] = block
 
 
 _INDEX: Final = object()

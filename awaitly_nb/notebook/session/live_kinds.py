@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import xxhash
 
-from awaitly_nb.codec import bare, named_nan
+from awaitly_nb.codec import all_handlers, bare, handlers_of, named_nan
 from awaitly_nb.errors import AwaitlyError, UnkeyableError
 from awaitly_nb.keys import fingerprint, is_user_class, is_user_function, is_user_module
 
@@ -46,6 +46,7 @@ __all__ = [
     "Kind",
     "blocks_of",
     "comes_back_empty",
+    "has_open_order",
     "is_frame",
     "kind_of",
     "stands_on_block",
@@ -288,7 +289,7 @@ class _Objects:
             and (own_reduce or bare_object or isinstance(self, _Whole))
         )
         self._user = is_user_class(cls)
-        self._caches = cls.__module__.startswith("pandas.")
+        self._caches = str(cls.__module__).startswith("pandas.")
 
     def children(self, value: Any) -> list[object]:
         if isinstance(value, tuple | frozenset):
@@ -298,7 +299,7 @@ class _Objects:
         if self._user:
             inner.append(type(value))
         inner += _inner(self._attributes(value).values())
-        if self._opaque and type(value).__module__.partition(".")[0] in {"numpy", "itertools", "functools"}:
+        if self._opaque and str(type(value).__module__).partition(".")[0] in {"numpy", "itertools", "functools"}:
             inner += _reduced_parts(value)
         return inner
 
@@ -706,23 +707,6 @@ class _PandasArrays:
         value.__dict__.update(contents)
 
 
-def _handlers(logger: Any) -> list[object]:
-    """Return the handlers that a logger calls, those of the loggers above it too."""
-    found: list[object] = []
-    while logger is not None:
-        found += logger.handlers
-        logger = logger.parent if logger.propagate else None
-    return found
-
-
-def _all_handlers(logging: Any) -> list[object]:
-    """Return the handlers of all loggers, without those that libraries add and that do nothing."""
-    loggers = logging.Logger.manager.loggerDict
-    found = [loggers[name] for name in sorted(loggers) if getattr(loggers[name], "handlers", None)]
-    inner = [handler for logger in found for handler in logger.handlers if type(handler) is not logging.NullHandler]
-    return [logging.root, *inner]
-
-
 _PROXIES: Final[tuple[type, ...]] = (MappingProxyType, type({}.keys()), type({}.values()), type({}.items()))
 
 _KINDS: dict[type, Kind] = {
@@ -757,7 +741,7 @@ _CLOSED: Final = _Fixed(lambda function: function.__closure__)
 
 _HOLDERS: Final[dict[str, Kind]] = {
     # What is changed through them belongs to no variable that the cell names.
-    "logging": _Fixed(_all_handlers),
+    "logging": _Fixed(lambda _: all_handlers()),
 }
 _FUNCTIONS: Final = _Functions()
 _NAMESPACES: Final = _Namespaces()
@@ -792,7 +776,7 @@ def _new_kind(cls: type) -> Kind | None:
 
 def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented where this has nothing to say
     """Return how objects of the standard library's classes, and of those derived from them, are treated."""
-    top = (cls.__module__ or "").partition(".")[0]  # what ctypes makes has none
+    top = str(cls.__module__).partition(".")[0]  # what ctypes makes has none
     if cls is io.StringIO or cls is io.BytesIO:
         return _Whole(cls)
     if cls in _FILES:
@@ -800,7 +784,7 @@ def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented wh
     if cls.__name__ in {"cython_function_or_method", "ufunc"}:
         return None
     if issubclass(cls, logging.Logger):
-        return _Fixed(_handlers)
+        return _Fixed(handlers_of)
     if top == "logging" and issubclass(cls, logging.Handler):
         return _Handlers(cls)
     if cls is logging.LoggerAdapter:
@@ -817,7 +801,7 @@ def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented wh
 
 
 def _library_kind(cls: type) -> Kind | None:
-    top = (cls.__module__ or "").partition(".")[0]  # what ctypes makes has none
+    top = str(cls.__module__).partition(".")[0]  # what ctypes makes has none
     if top == "numpy":
         numpy = sys.modules["numpy"]
         if issubclass(cls, numpy.generic | numpy.dtype):
@@ -840,6 +824,14 @@ def _library_kind(cls: type) -> Kind | None:
 def comes_back_empty(kind: Kind, value: object) -> bool:
     """Tell whether this is a cache that forgets, of which nothing can be restored."""
     return isinstance(kind, _Memos) and kind.is_bounded(value)
+
+
+def has_open_order(value: object) -> bool:
+    """Tell whether this is a set in which nothing but their places in memory tells two objects apart."""
+    if not isinstance(value, set | frozenset) or _all_atoms(value):
+        return False
+    marks = [_mark(item) for item in _inner(value)]
+    return len(set(marks)) < len(marks)
 
 
 def is_frame(kind: Kind) -> bool:

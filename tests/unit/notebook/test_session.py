@@ -176,6 +176,16 @@ def test_what_is_shared_otherwise_than_when_it_was_stored_makes_the_cell_run(she
     assert shell.ns["a"] == [[1], [1]]
 
 
+def test_objects_that_only_their_places_in_memory_tell_apart_are_not_taken_for_each_other(shell):
+    for _ in range(2):
+        shell.forget()
+        shell.run("class A: pass\nitems = [A() for _ in range(6)]\nfirst = items[0]; s = set(items)")
+        shell.run("%%awaitly c\ns.discard(first)")
+        assert shell.ns["first"] not in shell.ns["s"]
+        assert len(shell.ns["s"]) == 5
+    assert "shared in another way" in shell.badge
+
+
 def test_unchanged_columns_are_stored_once(shell):
     np = pytest.importorskip("numpy")
     shell.run("import pandas as pd, numpy as np\ndf = pd.DataFrame({c: np.arange(100_000.) for c in 'abcdef'})")
