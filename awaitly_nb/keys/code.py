@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from awaitly_nb.installed import is_installed_path
-from awaitly_nb.keys.graph import ABSENT, AttributesOf
+from awaitly_nb.keys.graph import ABSENT, AttributesOf, module_attribute
 from awaitly_nb.keys.origin import is_user_module, top_package
 
 if TYPE_CHECKING:
@@ -741,10 +741,7 @@ def imported_name(module: ModuleType, name: str, module_globals: Mapping[str, An
 
 def attribute_of(module: ModuleType, name: str) -> object:
     """Return an attribute of a module, or `ABSENT`."""
-    try:
-        return getattr(module, name, ABSENT)  # a module may make its attributes when they are first asked for
-    except Exception:  # noqa: BLE001 - a module's own __getattr__ may raise anything
-        return ABSENT
+    return module_attribute(module, name, ABSENT)
 
 
 def place_of(module: ModuleType, name: str) -> Lookup:
