@@ -101,7 +101,7 @@ STATE_CASES: dict[str, dict[str, Any]] = {
     ),
     "logging: a handler that writes to a file": case(
         "import logging\nlog = logging.getLogger('app')",
-        "h = logging.FileHandler('app.log')\nlog.addHandler(h); del h",
+        "h = logging.FileHandler('app.log', mode='w')\nlog.addHandler(h); del h",
         "log.warning('one')",
         "OUT = open('app.log').read()",
     ),
