@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from awaitly_nb.notebook.ledger import Before
     from awaitly_nb.notebook.session import Payload
     from awaitly_nb.notebook.shell import Shell
-    from awaitly_nb.plans import Notes
+    from awaitly_nb.plans import CellOptions, Notes
 
 __all__ = ["Cell"]
 
@@ -121,6 +121,8 @@ class Cell:
         self.options = parse_cell_line(line, called(self.body.tree, source))
         if auto is not None:
             self.options = replace(self.options, ttl_s=auto.directive.ttl_s)
+        elif not _BRACES.isdisjoint(line):
+            self.options = self._filled(self.options)
         # In automatic mode neither the place of an entry nor its key holds the name of the cell.
         self._home = self.options.name if auto is None else auto.namespace
         if self.body.shell_commands and not self.options.allow_shell:
@@ -146,6 +148,14 @@ class Cell:
         self._shown: list[object] = []
         self._session: Watched | None = None
         self._noted: dict[tuple[int, int], bytes] = {}
+
+    def _filled(self, options: CellOptions) -> CellOptions:
+        from awaitly_nb.workflow import fill_for_cell
+
+        names = self._shell.user_ns
+        name = fill_for_cell(options.name, names, cell=options.name)
+        key = None if options.key is None else fill_for_cell(options.key, names, cell=name)
+        return replace(options, name=name, key=key)
 
     def start(self) -> Coroutine[Any, Any, None] | None:
         """Do what the first line asks for; return a coroutine to await where the code awaits at its top level."""
@@ -503,6 +513,7 @@ class Cell:
 
 
 _session = SessionInputs(read_input)
+_BRACES = frozenset("{}$")
 _PLUMBING = ("get_ipython",)  # what IPython itself puts into the code of a cell with magics
 _TOLD_FROM_S = 0.005
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from awaitly_nb import events as ev
 from awaitly_nb.config import settled
@@ -36,6 +36,7 @@ _CELL = "%%awaitly"
 class AwaitlyMagics(Magics):
     """Both magics, bound to one shell."""
 
+    @no_var_expand  # a key tells 1 from "1", and refuses a name that is not there
     @cell_magic("awaitly")  # type: ignore[arg-type] # IPython's decorators have no types
     def cell(self, line: str, cell: str) -> Coroutine[Any, Any, None] | None:
         """Run a cell once; afterwards restore its variables and replay what it showed.
@@ -47,7 +48,7 @@ class AwaitlyMagics(Magics):
 
           NAME           what the cell is called in the panel and in the folder; quotes allow spaces; without it
                          the cell is called by what it makes
-          --key K        store it under this key instead, whatever it reads; {variable} is filled in
+          --key K        store it under this key instead, whatever it reads; {variable} is filled in, as in NAME
           --vars a,b     store only these variables
           --ignore c,d   leave these inputs out of the key
           --ttl 7d       serve it for this long: 90s, 15m, 2h, 7d, 1w

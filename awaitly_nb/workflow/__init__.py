@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         standing_run as standing_run,
         step as step,
     )
+    from awaitly_nb.workflow.template import fill_for_cell as fill_for_cell
     from awaitly_nb.workflow.workflows import Workflow as Workflow, create_workflow as create_workflow
 else:
     __getattr__ = door(
@@ -22,6 +23,7 @@ else:
         {
             "context": "AsyncContext Context",
             "decorator": "StepFunction run_step run_step_async standing_run step",
+            "template": "fill_for_cell",
             "workflows": "Workflow create_workflow",
         },
     )

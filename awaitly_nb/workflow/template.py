@@ -16,9 +16,10 @@ from awaitly_nb.keys import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["check_template", "fill"]
+__all__ = ["check_template", "fill", "fill_for_cell"]
 
 _FORMATTER = string.Formatter()
+_DOLLAR = re.compile(r"\$(\w+)")
 _READS_AS_OTHER = re.compile(r"\s*[+-]?(\d[\d_]*\.?\d*|\.\d+|inf|nan)(e[+-]?\d+)?j?\s*|True|False|None", re.IGNORECASE)
 _PLAIN = (bool, int, float, complex, bytes, type(None))
 _told: set[tuple[str, str, str, type]] = set()
@@ -86,6 +87,31 @@ def fill(template: str, values: Mapping[str, object], *, step: str) -> str:
     if not key:
         raise MisuseError(f"the key template {template!r} of step {step!r} came out empty")
     return key
+
+
+def fill_for_cell(template: str, names: Mapping[str, object], *, cell: str) -> str:
+    """Return what a text on the first line of a cell gives with the variables of the notebook.
+
+    Raises
+    ------
+    MisuseError
+        It names a variable that is not there, cannot be read or filled, or comes out empty.
+    UnkeyableError
+        The text of a value does not identify it, and it has no fingerprint either.
+    """
+    if dollar := next((name for name in _DOLLAR.findall(template) if name in names), None):
+        raise MisuseError(f"${dollar} is not filled in on the first line of the cell {cell!r}: write {{{dollar}}}")
+    check_template(template, step=cell)
+    used = set(_names(template))
+    if missing := sorted(used - names.keys()):
+        import difflib
+
+        near = difflib.get_close_matches(missing[0], [name for name in names if not name.startswith("_")], 1)
+        raise MisuseError(
+            f"the first line of the cell {cell!r} names {missing[0]!r} in {template!r}, and there is no such variable"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+    return fill(template, {name: names[name] for name in used}, step=cell)
 
 
 def _filled(template: str, values: Mapping[str, object], step: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
@@ -571,6 +572,36 @@ def test_a_key_takes_variables(shell):
     shell.run("year = 2013")
     shell.run("%%awaitly raw --key flights:{year}\nx = 1")
     assert shell.ns["get_ipython"]().run_line_magic("awaitly", "keys flights:2013").rows[0][0] == "flights:2013"
+
+
+def test_a_key_whose_text_does_not_identify_a_value_takes_its_fingerprint(shell):
+    for value in ("1", "'1'"):
+        shell.run(f"k = {value}")
+        with pytest.warns(UncachedWarning, match="reads as a number") if value == "'1'" else contextlib.nullcontext():
+            shell.run('%%awaitly kind --key "m:{k}"\nx = type(k).__name__')
+    assert shell.ns["x"] == "str"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("c --key m:{yaer}", "names 'yaer' in 'm:{yaer}', and there is no such variable; did you mean 'year'"),
+        ("c_{yaer}", "there is no such variable"),
+        ("c --key m:$year", "write {year}"),
+        ("c --key m:{year", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_filled_in_is_refused_before_the_cell_runs(shell, line, told):
+    shell.run("year = 2013")
+    assert told in str(shell.attempt(f"%%awaitly {line}\nx = 1").error_in_exec)
+    assert "x" not in shell.ns
+
+
+def test_a_name_takes_variables(shell):
+    shell.run("year = 2013")
+    shell.run("%%awaitly flights_{year}\nx = 1")
+    rows = shell.ns["get_ipython"]().run_line_magic("awaitly", "status").rows
+    assert any("flights_2013" in map(str, row) for row in rows)
 
 
 def test_force_runs_and_replaces(shell, calls):
