@@ -170,7 +170,7 @@ IDENTITY = {
 }
 
 SHARING = {
-    "holders": ("import numpy as np, pandas as pd, pyarrow as pa, polars as pl\n", HOLDERS),
+    "shared memory": ("import numpy as np, pandas as pd, pyarrow as pa, polars as pl\n", HOLDERS),
     "identity": ("", IDENTITY),
 }
 """As in `kinds`: the first text is what all notebooks of a group begin with."""
