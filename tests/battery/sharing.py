@@ -171,6 +171,6 @@ IDENTITY = {
 
 SHARING = {
     "shared memory": ("import numpy as np, pandas as pd, pyarrow as pa, polars as pl\n", HOLDERS),
-    "identity": ("", IDENTITY),
+    "one object": ("", IDENTITY),
 }
 """As in `kinds`: the first text is what all notebooks of a group begin with."""
