@@ -40,7 +40,6 @@ if TYPE_CHECKING:
         own_identity as own_identity,
         signer_name as signer_name,
     )
-    from awaitly_nb.codec.memory import EntangledError as EntangledError, exports_memory as exports_memory
     from awaitly_nb.codec.pickling import (
         Encoded as Encoded,
         Shape as Shape,
@@ -69,6 +68,7 @@ if TYPE_CHECKING:
         Secret as Secret,
         default_keyring as default_keyring,
     )
+    from awaitly_nb.codec.sharing import EntangledError as EntangledError, exports_memory as exports_memory
 else:
     __getattr__ = door(
         __name__,
@@ -84,7 +84,7 @@ else:
                 "Encoded Shape UndecodableError copied copied_if_light decode decode_plain encode is_heavy "
                 "is_used_up refuse_used_up"
             ),
-            "memory": "EntangledError exports_memory",
+            "sharing": "EntangledError exports_memory",
             "plain": "from_json resign to_json",
             "references": "bare named_nan out_of_band pack remember_original unpack",
             "secrets": "Keyring Secret VARIABLE default_keyring",

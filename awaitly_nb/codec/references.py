@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.codec.by_value import is_notebook, pickler
 from awaitly_nb.codec.handlers import describe_handler, make_handler
-from awaitly_nb.codec.memory import EntangledError, Memory, exports_memory
 from awaitly_nb.codec.pickling import (
     PROTOCOL,
     Encoded,
@@ -40,6 +39,7 @@ from awaitly_nb.codec.pickling import (
     reduced_known,
     shape_of,
 )
+from awaitly_nb.codec.sharing import EntangledError, Memory, exports_memory
 from awaitly_nb.errors import EncodeError
 from awaitly_nb.installed import is_installed_path
 

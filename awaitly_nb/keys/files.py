@@ -32,8 +32,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.installed import is_installed_path, is_own_path
+from awaitly_nb.keys.children import named_in_command
 from awaitly_nb.keys.code import quoted_files
-from awaitly_nb.keys.commands import named_in_command
 from awaitly_nb.keys.graph import ABSENT, CodeGraph, function_graph
 
 if TYPE_CHECKING:

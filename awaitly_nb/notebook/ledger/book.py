@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.keys import ImportWatch, is_user_class, is_user_function, is_user_module
-from awaitly_nb.notebook.ledger.calls import unwatched
 from awaitly_nb.notebook.ledger.libraries import shell_watchers
 from awaitly_nb.notebook.ledger.process import LoadedModules, limits_in_force
 from awaitly_nb.notebook.ledger.settings import digest_of
+from awaitly_nb.notebook.ledger.unwatched import unwatched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

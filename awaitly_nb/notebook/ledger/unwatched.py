@@ -27,7 +27,7 @@ Names: TypeAlias = "Mapping[str, Any]"
 
 
 @dataclass(frozen=True, slots=True)
-class _Statement:
+class _Deed:
     """A call or an assignment by its dotted name.
 
     Attributes
@@ -75,14 +75,14 @@ def unwatched(source: str, functions: Iterable[FunctionType], namespace: Names, 
     return ""
 
 
-def _told(name: str, statement: _Statement) -> str:
+def _told(name: str, statement: _Deed) -> str:
     if name == _ABSTRACT:
         return "it may register a class with an abstract one"
     return f"nobody can tell what {'setting ' if statement.sets else ''}{name} leaves"
 
 
 @lru_cache(maxsize=1000)
-def _statements(source: str, *, of_cell: bool) -> tuple[_Statement, ...]:
+def _statements(source: str, *, of_cell: bool) -> tuple[_Deed, ...]:
     try:
         tree = ast.parse(source if of_cell else f"if 1:\n{_indented(source)}")
     except (SyntaxError, ValueError, RecursionError):
@@ -109,21 +109,21 @@ def _inside(node: ast.AST, used: set[str]) -> Iterator[ast.stmt]:
             yield from _inside(child, used)
 
 
-def _read(node: ast.stmt, *, is_last: bool) -> Iterator[_Statement]:
+def _read(node: ast.stmt, *, is_last: bool) -> Iterator[_Deed]:
     match node:
         case ast.Expr(value=ast.Call() as call) | ast.Expr(value=ast.Await(value=ast.Call() as call)):
             values = (*call.args, *(keyword.value for keyword in call.keywords))
-            yield _Statement(_chain(call.func), frozenset(_named(values)), last=is_last)
+            yield _Deed(_chain(call.func), frozenset(_named(values)), last=is_last)
         case (
             ast.Assign(targets=[ast.Attribute() | ast.Subscript() as target])
             | ast.AugAssign(target=ast.Attribute() | ast.Subscript() as target)
         ):
-            yield _Statement(_chain(target), frozenset(), sets=True)
+            yield _Deed(_chain(target), frozenset(), sets=True)
         case ast.FunctionDef(decorator_list=decorators) | ast.ClassDef(decorator_list=decorators):
             chains = [_chain(one.func if isinstance(one, ast.Call) else one) for one in decorators]
-            yield from (_Statement(chain, frozenset()) for chain in chains if chain[-1:] == ("register",))
+            yield from (_Deed(chain, frozenset()) for chain in chains if chain[-1:] == ("register",))
         case ast.Assign(value=ast.Call(func=func)) | ast.AnnAssign(value=ast.Call(func=func)):
-            yield _Statement(_chain(func), frozenset(), inner=True)
+            yield _Deed(_chain(func), frozenset(), inner=True)
 
 
 def _chain(node: ast.AST) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def _named(values: Iterable[ast.expr]) -> Iterator[str]:
                 yield node.id
 
 
-def _doubted(statement: _Statement, names: Names, *, shown: bool) -> str:
+def _doubted(statement: _Deed, names: Names, *, shown: bool) -> str:
     """Return the full name of what is called or set, where nobody watches that; else nothing."""
     if statement.sets:
         owner, value = _led_to(statement.chain[:-1], names)

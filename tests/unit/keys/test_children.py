@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from awaitly_nb.keys import changed_files, track_files
-from awaitly_nb.keys.commands import named_in_command
+from awaitly_nb.keys.children import named_in_command
 
 
 def test_words_patterns_and_arrows(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import pytest
 
-from awaitly_nb.notebook.ledger.calls import unwatched
+from awaitly_nb.notebook.ledger.unwatched import unwatched
 
 
 class Point:

@@ -28,7 +28,7 @@ class EntangledError(EncodeError):
     """Something cannot be stored apart from an object that others have too, not even as a placeholder."""
 
 
-class _Place(NamedTuple):
+class _Range(NamedTuple):
     start: int
     stop: int
     value: Any  # Any: an object with memory; NumPy is not imported here
@@ -82,10 +82,10 @@ class Memory:
         outside: Mapping[str, object],
     ) -> None:
         self._numpy = sys.modules.get("numpy")
-        self._live: list[_Place] = []
-        self._apart: list[_Place] = []
+        self._live: list[_Range] = []
+        self._apart: list[_Range] = []
         self._met: dict[int, object] = {}
-        self._seen: dict[int, _Place] = {}
+        self._seen: dict[int, _Range] = {}
         self._buffers: dict[tuple[int, int], object] = {}
         self._written: set[tuple[int, int]] = set()
         self._hidden: list[tuple[Any, object]] = []  # Any: arrays, here and below
@@ -94,7 +94,7 @@ class Memory:
         self._owners: dict[int, tuple[Any, Any]] = {}
         self._parts: dict[tuple[int, int], Any] = {}
         self._columns: dict[int, bool] = {}
-        self._writers: list[_Place] = []
+        self._writers: list[_Range] = []
         if self._numpy is None:
             return
         array_type = self._numpy.ndarray
@@ -102,7 +102,7 @@ class Memory:
         for value in live:
             if type(value) is array_type:
                 if id(value) in numbers and value.size:
-                    self._live.append(_Place(*self._bounds(value), value))
+                    self._live.append(_Range(*self._bounds(value), value))
             elif isinstance(value, array_type) or exports_memory(value):
                 # Whoever looks at their memory cannot be made to do so again.
                 self._apart += self._places(value, f"a {type(value).__name__}")
@@ -139,7 +139,7 @@ class Memory:
                     return place.value
                 raise EncodeError("an array shares memory with one that lies outside of it")
         self._check_apart(start, stop, array, "an array")
-        self._seen[id(array)] = _Place(start, stop, array)
+        self._seen[id(array)] = _Range(start, stop, array)
         self._written.add((start, stop))
         return None
 
@@ -210,7 +210,7 @@ class Memory:
         before = len(self._owners) + len(self._parts)
         # Of arrays that begin together the longest comes first, and a column of a frame before what looks at it.
         seen = sorted(self._seen.values(), key=lambda one: (one.start, -one.stop, id(one.value) not in self._columns))
-        group: list[_Place] = []
+        group: list[_Range] = []
         end = 0
         for place in seen:
             if group and place.start >= end:
@@ -227,7 +227,7 @@ class Memory:
         self._hidden.clear()
         return len(self._owners) + len(self._parts) > before
 
-    def _settle(self, group: list[_Place]) -> None:
+    def _settle(self, group: list[_Range]) -> None:
         """Decide which of arrays that overlap is the owner of the others, and of the buffers that lie there."""
         first, last, owner, _ = group[0]
         written = any(place.value.flags.writeable for place in group if id(place.value) not in self._columns)
@@ -306,7 +306,7 @@ class Memory:
         start, stop = self._numpy.lib.array_utils.byte_bounds(array)
         return int(start), int(stop)
 
-    def _places(self, value: Any, name: str) -> Iterator[_Place]:
+    def _places(self, value: Any, name: str) -> Iterator[_Range]:
         assert self._numpy is not None
         if isinstance(value, self._numpy.ndarray):
             array = value.view(self._numpy.ndarray)
@@ -316,7 +316,7 @@ class Memory:
             except (BufferError, ValueError, TypeError):  # closed, or in pieces
                 return
         if array.size:
-            yield _Place(*self._bounds(array), value, name)
+            yield _Range(*self._bounds(array), value, name)
 
 
 # -- what objects hold beside their pickle -----------------------------------------------------------------------------
