@@ -141,30 +141,6 @@ def _set_interpreter(values: Values, gone: list[str]) -> None:  # noqa: ARG001 -
                 getattr(sys, f"set{name}" if name != "int_max_str_digits" else "set_int_max_str_digits")(value)
 
 
-def _dialects() -> Values:
-    csv = sys.modules["csv"]
-    found = {name: csv.get_dialect(name) for name in csv.list_dialects()}
-    values: Values = {("dialect", name): tuple(getattr(one, part) for part in _DIALECT) for name, one in found.items()}
-    return {**values, "field_size_limit": csv.field_size_limit()}
-
-
-def _set_dialects(values: Values, gone: list[Any]) -> None:
-    csv = importlib.import_module("csv")
-    for name, value in values.items():
-        match name:
-            case (_, dialect):
-                csv.register_dialect(dialect, **dict(zip(_DIALECT, value, strict=True)))
-            case _:
-                csv.field_size_limit(value)
-    for _, dialect in gone:
-        csv.unregister_dialect(dialect)
-
-
-_DIALECT = (
-    *("delimiter", "doublequote", "escapechar", "lineterminator", "quotechar", "quoting", "skipinitialspace", "strict"),
-)
-
-
 def _signals() -> Values:
     if threading.current_thread() is not threading.main_thread():
         return {}
@@ -391,14 +367,6 @@ PROCESS = (
         lambda: {"TZ": (time.timezone, *time.tzname)},
         lambda values, gone: None,  # noqa: ARG005 - it comes with the environment
         used=frozenset({"localtime", "mktime", "strftime", "ctime", "asctime", "fromtimestamp", "astimezone"}),
-    ),
-    NamedValues(
-        "csv",
-        _dialects,
-        _set_dialects,
-        library="csv",
-        hints=frozenset({"register_dialect", "unregister_dialect"}),
-        used=frozenset({"csv."}),
     ),
     NamedValues("signals", _signals, _set_signals, hints=frozenset({"signal"})),
     NamedValues("names of levels", _level_names, _set_level_names, hints=frozenset({"addLevelName"})),
