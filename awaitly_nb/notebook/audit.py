@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -21,6 +22,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.errors import MisuseError, UnkeyableError
@@ -119,9 +121,12 @@ def audit_sources(sources: Sequence[str], folder: Path) -> AuditReport:
     live = _run(sources, folder, live=True)
     cached = _run(sources, folder, live=False)
     found = list(_compared(sources, live, cached))
+    # What is loaded in one process only has a state there and none in the other, where it would be as it begins.
+    initial = _initial_states() if any(one.difference == _ONE_SIDED for one in found) else {}
+    found = list(_compared(sources, live, cached, initial)) if initial else found
     unsteady: list[AuditFinding] = []
     if found:
-        other = {(one.cell, one.what) for one in _compared(sources, live, _run(sources, folder, live=True))}
+        other = {(one.cell, one.what) for one in _compared(sources, live, _run(sources, folder, live=True), initial)}
         names = {what for _, what in other}
         unsteady = [one for one in found if one.what in names]
     return AuditReport(
@@ -139,7 +144,7 @@ def _run(sources: Sequence[str], folder: Path, *, live: bool) -> list[dict[str, 
             environment |= {"AWAITLY_NB_CACHE_DIR": f"{empty}/cache", "AWAITLY_NB_AUTO": "0"}
         answer = Path(empty, "answer.json")
         done = subprocess.run(  # noqa: S603 - this interpreter, and this module
-            [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--record", str(answer)],
+            [sys.executable, "-m", _module(), "--record", str(answer)],
             input=json.dumps({"sources": list(sources), "live": live}),
             capture_output=True,
             text=True,
@@ -153,6 +158,18 @@ def _run(sources: Sequence[str], folder: Path, *, live: bool) -> list[dict[str, 
         return records
 
 
+def _initial_states() -> dict[str, str]:
+    """Return digests of the watched states as they are where nobody has changed them yet."""
+    command = [sys.executable, "-m", _module(), "--initial"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - as above
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def _module() -> str:
+    return __spec__.name if __spec__ else __name__
+
+
 _TAIL = 500
 
 
@@ -160,7 +177,10 @@ _TAIL = 500
 
 
 def _compared(
-    sources: Sequence[str], live: list[dict[str, Any]], cached: list[dict[str, Any]]
+    sources: Sequence[str],
+    live: list[dict[str, Any]],
+    cached: list[dict[str, Any]],
+    initial: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[AuditFinding]:
     """Yield what differs, each variable and state at the first cell after which it does."""
     told: set[str] = set()
@@ -182,11 +202,19 @@ def _compared(
                 told.add(what)
                 yield finding(f"variable {what}", difference)
         for what in sorted(ran["states"].keys() | served["states"].keys()):
-            if ran["states"].get(what) != served["states"].get(what) and what not in told:
+            one, other = (_state(states["states"], what, initial) for states in (ran, served))
+            if one != other and what not in told:
                 told.add(what)
-                yield finding(
-                    what, "differs" if what in ran["states"] and what in served["states"] else "is not in both"
-                )
+                yield finding(what, _ONE_SIDED if one is None or other is None else "differs")
+
+
+def _state(states: Mapping[str, str], what: str, initial: Mapping[str, str]) -> str | None:
+    """Return the digest of a state; as it is at first where nothing of its watcher is told."""
+    watcher = what.partition(": ")[0] + ": "
+    return states.get(what) or (None if any(name.startswith(watcher) for name in states) else initial.get(what))
+
+
+_ONE_SIDED = "is not in both"
 
 
 def _states(ran: Mapping[str, Any], served: Mapping[str, Any], asked: set[str] | None) -> Iterator[tuple[str, str]]:
@@ -313,6 +341,13 @@ def _main(arguments: list[str]) -> int:
         job = json.loads(sys.stdin.read())
         records = _record(job["sources"], live=job["live"])
         Path(arguments[1]).write_text(json.dumps(records, default=str), encoding="utf-8")
+        return 0
+    if arguments == ["--initial"]:
+        ledger = Ledger({})
+        for library in ledger.libraries():
+            with contextlib.suppress(ImportError):
+                importlib.import_module(library)
+        sys.stdout.write(json.dumps(ledger.digests()))
         return 0
     report = audit(arguments[0])
     sys.stdout.write((json.dumps(report.to_dict()) if "--json" in arguments else str(report)) + "\n")

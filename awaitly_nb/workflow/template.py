@@ -14,7 +14,7 @@ from awaitly_nb.errors import AwaitlyError, MisuseError, UncachedWarning, warn
 from awaitly_nb.keys import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["check_template", "fill", "fill_for_cell"]
 
@@ -65,8 +65,8 @@ def _names(template: str) -> Iterator[str]:
             yield from _names(spec or "")
 
 
-def fill(template: str, values: Mapping[str, object], *, step: str) -> str:
-    """Return the key that `template` gives with these values.
+def fill(template: str, values: Mapping[str, object], *, step: str, look: Callable[[str], object] | None = None) -> str:
+    """Return the key that `template` gives with these values, or with what `look` says of what stands in braces.
 
     Raises
     ------
@@ -76,7 +76,9 @@ def fill(template: str, values: Mapping[str, object], *, step: str) -> str:
         The text of a value does not identify it, and it has no fingerprint either.
     """
     try:
-        key = "".join(_filled(template, values, step))
+        key = "".join(
+            _filled(template, values, step, look or (lambda field: _FORMATTER.get_field(field, (), values)[0]))
+        )
     except (KeyError, IndexError, AttributeError, TypeError, ValueError) as exc:
         if isinstance(exc, AwaitlyError):
             raise
@@ -89,8 +91,10 @@ def fill(template: str, values: Mapping[str, object], *, step: str) -> str:
     return key
 
 
-def fill_for_cell(template: str, names: Mapping[str, object], *, cell: str) -> str:
+def fill_for_cell(template: str, names: dict[str, object], *, cell: str) -> str:
     """Return what a text on the first line of a cell gives with the variables of the notebook.
+
+    What stands in braces may be an expression, such as `{len(rows)}`, as in other magics.
 
     Raises
     ------
@@ -102,24 +106,32 @@ def fill_for_cell(template: str, names: Mapping[str, object], *, cell: str) -> s
     if dollar := next((name for name in _DOLLAR.findall(template) if name in names), None):
         raise MisuseError(f"${dollar} is not filled in on the first line of the cell {cell!r}: write {{{dollar}}}")
     check_template(template, step=cell)
-    used = set(_names(template))
-    if missing := sorted(used - names.keys()):
-        import difflib
 
-        near = difflib.get_close_matches(missing[0], [name for name in names if not name.startswith("_")], 1)
-        raise MisuseError(
-            f"the first line of the cell {cell!r} names {missing[0]!r} in {template!r}, and there is no such variable"
-            + (f"; did you mean {near[0]!r}?" if near else "")
-        )
-    return fill(template, {name: names[name] for name in used}, step=cell)
+    def look(field: str) -> object:
+        try:
+            value: object = eval(field, names)  # noqa: S307 - the user's own code, in the user's own notebook
+        except NameError as exc:
+            import difflib
+
+            known = [name for name in names if not name.startswith("_")]
+            near = difflib.get_close_matches(exc.name or "", known, 1)
+            raise MisuseError(
+                f"the first line of the cell {cell!r} names {exc.name!r} in {template!r}, and there is no such variable"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            ) from None
+        except Exception as exc:  # user code may raise anything
+            raise MisuseError(f"{{{field}}} on the first line of the cell {cell!r} cannot be filled in: {exc}") from exc
+        return value
+
+    return fill(template, names, step=cell, look=look)
 
 
-def _filled(template: str, values: Mapping[str, object], step: str) -> Iterator[str]:
+def _filled(template: str, values: Mapping[str, object], step: str, look: Callable[[str], object]) -> Iterator[str]:
     for literal, field, spec, conversion in _FORMATTER.parse(template):
         yield literal
         if field is None:
             continue
-        value = _FORMATTER.get_field(field, (), values)[0]
+        value = look(field)
         if (why := _not_identified(value, conversion)) is None:
             form = _FORMATTER.vformat(spec or "", (), values)
             yield _FORMATTER.format_field(_FORMATTER.convert_field(value, conversion), form)

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 COMMAND = [sys.executable, "-c", "from awaitly_nb.cli import main; main()"]
 LONGEST = "fit"
 CELLS = ["flights", "features", "late_by_hour"]
+PLAIN = "rng, arrived_late, shares, …"  # is stored if it takes more than a second
 SCORES = 12
 
 
@@ -107,7 +108,7 @@ def test_only_what_was_not_finished_is_computed_and_check_tells_before_and_after
     code, told = report(notebook)
     assert (code, told["ending"]) == (0, "ok"), told["error"]
     assert by_state(told) == {"hit": finished, "computed": [(LONGEST, key)]}
-    assert [step_id for step_id, _ in finished] == [*CELLS, "airlines", *["score"] * SCORES]
+    assert [step_id for step_id, _ in finished if step_id != PLAIN] == [*CELLS, "airlines", *["score"] * SCORES]
     (fit,) = [step for step in told["steps"] if step["state"] == "computed"]
     assert fit["duration_s"] > 0
     assert fit["reason"]

@@ -266,6 +266,10 @@ class Ledger:
                 return f"{name} differ from when it ran"
         return None
 
+    def libraries(self) -> list[str]:
+        """Return the modules whose states are watched."""
+        return sorted({watcher.library for watcher in self._watchers(frozenset()) if watcher.library is not None})
+
     def digests(self) -> dict[str, str]:
         """Return a digest of each watched state as it is, by names that a reader understands."""
         found: dict[str, str] = {}

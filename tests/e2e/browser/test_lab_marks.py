@@ -136,7 +136,7 @@ for fold in range(3): score({"depth": 3}, fold=fold)"""
     search.fill("")
     page.write(3, functions.replace("fold * len", "1 + fold * len"))
     page.lab.run_cell(3)
-    page.page.wait_for_selector(".awn-side .awn-older")
+    page.page.wait_for_function("() => document.querySelectorAll('.awn-side .awn-older').length === 3")
     assert side.locator(".awn-older").all_inner_texts() == ["+1 older"] * 3
     before = keys.count()
     side.locator(".awn-older").first.click()

@@ -589,12 +589,19 @@ def test_a_key_whose_text_does_not_identify_a_value_takes_its_fingerprint(shell)
         ("c_{yaer}", "there is no such variable"),
         ("c --key m:$year", "write {year}"),
         ("c --key m:{year", "cannot be read"),
+        ("c --key m:{year.month}", "cannot be filled in"),
     ],
 )
 def test_what_cannot_be_filled_in_is_refused_before_the_cell_runs(shell, line, told):
     shell.run("year = 2013")
     assert told in str(shell.attempt(f"%%awaitly {line}\nx = 1").error_in_exec)
     assert "x" not in shell.ns
+
+
+def test_a_key_takes_expressions(shell):
+    shell.run("rows = [1, 2, 3]")
+    shell.run('%%awaitly raw --key "rows:{len(rows)}:{rows[0]:02d}"\nx = 1')
+    assert shell.ns["get_ipython"]().run_line_magic("awaitly", "keys rows:*").rows[0][0] == "rows:3:01"
 
 
 def test_a_name_takes_variables(shell):
