@@ -44,6 +44,7 @@ class _Pipe:
         self._before = children_started()
         self._mark = ""
         self._held = ""
+        self._is_seen = False
         self._empty = threading.Event()
 
     def drain(self) -> None:
@@ -63,11 +64,16 @@ class _Pipe:
         text = self._held + text
         if self._mark in text:
             self._held = ""
-            self._empty.set()
+            self._is_seen = True
             return text.replace(self._mark, "")
         size = next((size for size in range(len(self._mark) - 1, 0, -1) if text.endswith(self._mark[:size])), 0)
         self._held = text[len(text) - size :]
         return text[: len(text) - size]
+
+    def written(self) -> None:
+        """Note that what was let through is recorded, which ends `drain` if the mark came with it."""
+        if self._is_seen and threading.current_thread() is self._stream.watch_fd_thread:
+            self._empty.set()
 
 
 _LONGEST_DRAIN_S = 2.0
@@ -89,6 +95,7 @@ class Recorder:
         self._undo: list[Callable[[], None]] = []
         self._cell = _cell_id(sys.stdout)
         self._local = threading.local()
+        self._writing = threading.RLock()
         self._pipes: list[_Pipe] = []
         self.results: list[object] = []
 
@@ -137,8 +144,15 @@ class Recorder:
             self._pipes.append(pipe)
 
         def recording_write(text: str) -> Any:
-            if pipe is not None and not (text := pipe.let_through(text)):
-                return 0
+            if pipe is None:
+                return recorded(text)
+            try:
+                text = pipe.let_through(text)
+                return recorded(text) if text else 0
+            finally:
+                pipe.written()
+
+        def recorded(text: str) -> Any:
             if getattr(self._local, "muted", False) or _cell_id(stream) != self._cell:
                 return write(text)  # recorded as a display, or from a thread that an earlier cell started
             with self._lock:
@@ -147,9 +161,10 @@ class Recorder:
             if turned:
                 # The kernel sends each stream by itself now and then; only a flush keeps the two in order.
                 other.flush()
-            written = write(text)
-            if isinstance(text, str) and text:
-                self._add_text(name, text)
+            with self._writing:  # what a child and the cell write is recorded in the order in which it is shown
+                written = write(text)
+                if isinstance(text, str) and text:
+                    self._add_text(name, text)
             return written
 
         return recording_write

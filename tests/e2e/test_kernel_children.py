@@ -18,7 +18,7 @@ WRITES = {
 }
 # Between what a child writes and what the cell prints no kernel keeps an order; all of it has to be there.
 WANTED = {
-    "both streams": "one two",
+    "both streams": "one\ntwo\n",
     "subprocess": "before\nin it\nafter\n",
     "os.system": "in it\nafter\n",
     "a shell line": "before\nin it\nafter\n",
@@ -42,6 +42,6 @@ def test_the_output_of_a_child_is_the_same_on_each_replay(tmp_path, monkeypatch)
                 assert sorted(replay.split()) == sorted(first[name].split())
             else:
                 assert replay == first[name]
-    assert {name: sorted(text.split()) for name, text in first.items()} == {
-        name: sorted(text.split()) for name, text in WANTED.items()
-    }
+    # What the cell prints may come in the middle of a line of the child's.
+    assert first["much"].replace("after\n", "") == WANTED["much"].replace("after\n", "")
+    assert {name: sorted(text) for name, text in first.items()} == {name: sorted(text) for name, text in WANTED.items()}
