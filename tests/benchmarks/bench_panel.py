@@ -24,6 +24,7 @@ from typing import Any
 
 import awaitly_nb.cache as caches
 from awaitly_nb.cache.folder import forget_folders, open_folder
+from awaitly_nb.codec.envelope import read_head, write_head
 from awaitly_nb.config import cache_directory
 from awaitly_nb.notebook.panel import Panel
 from awaitly_nb.notebook.panel_keys import FolderKeys, KeyList, key_columns
@@ -59,7 +60,7 @@ def _fill(folder: Path, count: int) -> None:
     rows = []
     database = sqlite3.connect(folder / "cache.db")
     (head,) = database.execute("SELECT tag FROM Cache").fetchone()
-    members = json.loads(head)
+    members = read_head(head)
     for i in range(1, count):
         workflow, step, key = ("flights", "day", f"day:{i}")
         if i % 4 == 0:
@@ -69,7 +70,7 @@ def _fill(folder: Path, count: int) -> None:
         at += dice.expovariate(1 / 200)
         facts = {"namespace": workflow, "key": key, "step_id": step, "workflow": workflow, "created_at": at}
         facts |= {"duration_s": dice.lognormvariate(0, 2), "size_bytes": int(dice.lognormvariate(7, 3))}
-        rows.append((f"{workflow}\x1f{key}", json.dumps({**members, **facts}, separators=(",", ":"))))
+        rows.append((f"{workflow}\x1f{key}", write_head({**members, **facts})))
     names = [name for _, name, *_ in database.execute("PRAGMA table_info(Cache)")]
     copied = [{"key": "?1", "tag": "?2"}.get(name, name) for name in names if name != "rowid"]
     columns = ", ".join(name for name in names if name != "rowid")
@@ -175,10 +176,10 @@ def searching() -> Row:
 
 
 def parsing() -> float:
-    """Return the seconds of processor time to read all heads and parse them as JSON, as a yardstick."""
+    """Return the seconds of processor time to list all heads and read them, as a yardstick."""
     began = time.process_time()
     for _, head, _ in open_folder(cache_directory()).heads():
-        json.loads(head)
+        read_head(head)
     return time.process_time() - began
 
 
