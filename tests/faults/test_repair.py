@@ -433,7 +433,7 @@ def test_a_database_of_before_is_looked_through_once(filled, monkeypatch):
 
 
 FOREIGN = ({"AWAITLY_NB_SECRET": "alice"}, {"AWAITLY_NB_SECRET": "bob"}, "")
-NEWER = ({}, {}, "from awaitly_nb.codec import envelope; envelope.SCHEMA = 99\n")
+NEWER = ({}, {}, "from awaitly_nb.codec import envelope; envelope.SCHEMA, envelope._PACKED = 99, '99\\t'\n")
 LOOK_UP = "print(json.dumps([cache.get(f'big {i}') is None for i in range(4)]))"
 FIX = "caches.doctor(sys.argv[1], fix=True); caches.doctor(sys.argv[1], fix=True); " + LOOK_UP
 
