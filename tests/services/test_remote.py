@@ -21,7 +21,7 @@ from tests.unit.share.people import CELLS, User
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-KILLS = count(sample=5, whole=200)
+KILLS = count(sample=3, whole=200)
 IDENTITY = Identity(bytes(range(32)))
 
 
