@@ -156,6 +156,7 @@ class PythonGenerator(GlobalGenerator):
 
     name = "random"
     _watched: Any = None
+    _memory: Any = None
 
     def watch(self) -> None:
         """Give `random`'s own instance a class that tells of `seed` and `setstate`."""
@@ -164,20 +165,45 @@ class PythonGenerator(GlobalGenerator):
             self._watched = instance
             self.seeded = _is_of_short_seed(instance.getstate())
             instance.__class__ = _telling_random(self)
+            self._memory = _memory_of(instance)
 
     def state(self) -> Any:
-        """Return it as `random.getstate()` does."""
-        return sys.modules["random"].getstate()
+        """Return it as `random.getstate()` does, or as the bytes in memory: that makes no number of each word."""
+        instance = sys.modules["random"]._inst  # noqa: SLF001 - as above
+        if self._memory is None or instance is not self._watched:
+            return instance.getstate()
+        return self._memory.raw, instance.gauss_next
 
     def to_text(self, state: Any) -> str:
         """Return it as text: its words, and the half of a pair of normal numbers that waits."""
-        _, words, waiting = state
+        *_, words, waiting = state
+        if isinstance(words, bytes):
+            words = _words_in(words)
         return f"{b64encode(struct.pack(f'<{_N + 1}I', *words)).decode()} {dumps(waiting)}"
 
     def set_text(self, text: str) -> None:
         """Set it."""
         words, waiting = text.split(" ")
         sys.modules["random"].setstate((3, struct.unpack(f"<{_N + 1}I", b64decode(words)), loads(waiting)))
+
+
+def _memory_of(instance: Any) -> Any:
+    """Return an object whose `raw` is the state of an instance at that moment; None where it does not lie as expected.
+
+    CPython keeps the number of words that are used up, and then the words, right after what every object begins with.
+    """
+    if sys.implementation.name != "cpython" or type(instance).__basicsize__ < object.__basicsize__ + _STATE_BYTES:
+        return None
+    memory = (ctypes.c_char * _STATE_BYTES).from_address(id(instance) + object.__basicsize__)
+    return memory if _words_in(memory.raw) == instance.getstate()[1] else None
+
+
+_STATE_BYTES: Final = 4 * (_N + 1)
+
+
+def _words_in(raw: bytes) -> tuple[int, ...]:
+    used_up, *words = struct.unpack(f"={_N + 1}I", raw)
+    return *words, used_up
 
 
 def _telling_random(generator: GlobalGenerator) -> type:
@@ -296,9 +322,9 @@ class NumpyGenerator(GlobalGenerator):
         """Return it; read anew only where the memory of the bit generator changed: to look takes a fiftieth."""
         numpy_random = sys.modules["numpy.random"]
         bits = self._watched
-        if not hasattr(bits, "address") or numpy_random.mtrand._rand._bit_generator is not bits:  # noqa: SLF001
+        if not hasattr(bits, "memory") or numpy_random.mtrand._rand._bit_generator is not bits:  # noqa: SLF001
             return dumps(numpy_random.get_state(legacy=False), default=lambda array: array.tolist())
-        raw = ctypes.string_at(bits.address, 4 * (_N + 1))
+        raw = bits.memory.raw
         # A normal number that waits may be drawn without any other trace.
         if raw != self._last[0] or self._last[1][1]:
             self._last = (raw, (raw, *numpy_random.get_state()[3:]))
@@ -330,7 +356,7 @@ def _telling_bits(generator: GlobalGenerator) -> Any:
 
         def __init__(self) -> None:
             super().__init__()
-            self.address: int = self.ctypes.state_address
+            self.memory = (ctypes.c_char * _STATE_BYTES).from_address(self.ctypes.state_address)
 
         def _legacy_seeding(self, seed: Any) -> None:
             generator.note_seeding(seeded=seed is not None)

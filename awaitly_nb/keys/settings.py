@@ -31,13 +31,22 @@ _MISSING: Final = object()
 
 
 class _Used:
-    """What one run found set, and which of it it has read."""
+    """What one run found set, as a snapshot until somebody asks, and which of it it has read."""
 
-    __slots__ = ("found", "names")
+    __slots__ = ("_found", "_told", "names")
 
-    def __init__(self, found: dict[str, Any]) -> None:
-        self.found = found
+    def __init__(self, snapshot: Any, told: Callable[[Any], dict[str, Any]]) -> None:
+        self._found = snapshot
+        self._told: Callable[[Any], dict[str, Any]] | None = told
         self.names: dict[str, str | None] = {}
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """The values by name."""
+        if self._told is not None:
+            self._found, self._told = self._told(self._found), None
+        found: dict[str, Any] = self._found
+        return found
 
 
 class LibrarySettings:
@@ -60,6 +69,15 @@ class LibrarySettings:
     def read(self) -> dict[str, Any]:
         """Return the values by name, without their being noticed as read."""
         raise NotImplementedError
+
+    def snapshot(self) -> Any:
+        """Return what `told` makes the values by name of, where that is cheaper: each run begins with one."""
+        return self.read()
+
+    def told(self, snapshot: Any) -> dict[str, Any]:
+        """Return the values of a snapshot by name."""
+        found: dict[str, Any] = snapshot
+        return found
 
     def write(self, values: dict[str, Any]) -> None:
         """Set some of them, importing the library where that is not done yet."""
@@ -84,7 +102,7 @@ class LibrarySettings:
         """Begin to notice what a run reads."""
         if not self._runs:
             self.watch()
-        run = _Used(self.read())
+        run = _Used(self.snapshot(), self.told)
         self._runs.append(run)
         return run
 
@@ -429,21 +447,26 @@ class DecimalContext(LibrarySettings):
     name = "decimal context"
     library = "decimal"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._flags: dict[Any, bool] = {}
+    _was_marked = False
+    _unmarked: Any = None
 
     def read(self) -> dict[str, Any]:
         """Return its fields, and its traps."""
-        return self._told(sys.modules["decimal"].getcontext())
+        return self.told(self.snapshot())
+
+    def snapshot(self) -> Any:
+        """Return a copy of it."""
+        return sys.modules["decimal"].getcontext().copy()
+
+    def told(self, snapshot: Any) -> dict[str, Any]:
+        """Return the fields and the traps of a copy."""
+        fields = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+        values = {name: getattr(snapshot, name) for name in fields}
+        return values | {f"trap {signal.__name__}": value for signal, value in snapshot.traps.items()}
 
     def defaults(self) -> dict[str, Any]:
         """Return what contexts begin with."""
-        return self._told(sys.modules["decimal"].DefaultContext)
-
-    def _told(self, context: Any) -> dict[str, Any]:
-        values = {name: getattr(context, name) for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")}
-        return values | {f"trap {signal.__name__}": value for signal, value in context.traps.items()}
+        return self.told(sys.modules["decimal"].DefaultContext)
 
     def write(self, values: dict[str, Any]) -> None:
         """Set some."""
@@ -456,14 +479,21 @@ class DecimalContext(LibrarySettings):
                 setattr(context, name, value)
 
     def watch(self) -> None:
-        """Look which marks are set; they are not cleared, because the code may read them."""
-        self._flags = dict(sys.modules["decimal"].getcontext().flags)
+        """Look whether a mark is set; none is cleared, because the code may read them."""
+        self._was_marked = self._is_marked()
 
     def end(self, run: _Used) -> dict[str, Any] | None:
         """Return the context where a result was rounded, or may have been: a mark that is set is not set again."""
-        if any(self._flags.values()) or any(sys.modules["decimal"].getcontext().flags.values()):
+        if self._was_marked or self._is_marked():
             self.note()
         return super().end(run)
+
+    def _is_marked(self) -> bool:
+        decimal = sys.modules["decimal"]
+        if self._unmarked is None:
+            self._unmarked = decimal.Context(flags=[])  # kept whole: its marks lie in its own memory
+        # Compared at once, which is one call into the library and not nine.
+        return bool(decimal.getcontext().flags != self._unmarked.flags)
 
 
 # -- the tracer ----------------------------------------------------------------------------------------------------

@@ -176,9 +176,13 @@ def apply_traces(data: Mapping[str, Any] | None) -> None:
             tracer.apply(used)
 
 
+_unloaded: Final = list(_HOMES)
+
+
 def _load() -> None:
-    for home in _HOMES:
-        import_module(home)
+    while _unloaded:  # emptied one by one: what cannot be imported now is tried again
+        import_module(_unloaded[0])
+        del _unloaded[0]
 
 
 class _Broken:

@@ -344,3 +344,19 @@ def test_steps_of_a_script_hit_with_the_same_seed_and_run_with_another(tmp_path)
     unseeded, runs = run("-")
     assert runs == 2
     assert run("-") == (unseeded, 0)
+
+
+@pytest.mark.parametrize("draws", [0, 1, 624, 3000])
+@pytest.mark.parametrize("waits", [False, True], ids=["", "half a pair waits"])
+def test_a_state_in_memory_is_the_one_that_random_tells(draws, waits):
+    PYTHON.watch()
+    random.seed(draws)
+    for _ in range(draws):
+        random.random()
+    if waits:
+        random.gauss(0, 1)
+    assert len(PYTHON.state()) == 2  # the bytes; otherwise this test shows nothing
+    assert PYTHON.to_text(PYTHON.state()) == PYTHON.to_text(random.getstate())
+    before = PYTHON.state()
+    random.random()
+    assert PYTHON.state() != before
