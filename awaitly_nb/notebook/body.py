@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from awaitly_nb.notebook.shell import Shell
+    from awaitly_nb.notebook.shell import Compiler, Shell
 
 __all__ = [
     "Body",
@@ -289,11 +289,23 @@ def is_typed() -> bool:
     return not _reading
 
 
-def register_lines(filename: str, source: str) -> None:
-    """Let `inspect` and tracebacks find the lines of a cell that ran in an earlier kernel."""
+def register_lines(compiler: Compiler, filename: str, source: str, *, like: str) -> None:
+    """Let `inspect` and tracebacks find the lines of a cell that ran in an earlier kernel.
+
+    Parameters
+    ----------
+    compiler
+        Knows the numbers of cells.
+    filename, source
+        What the code is compiled under, and its lines.
+    like
+        The name that the same cell goes by now: tracebacks tell its number.
+    """
     if filename not in linecache.cache:
         lines = [line + "\n" for line in source.splitlines()]
         linecache.cache[filename] = (len(source), None, lines, filename)
+    numbers = compiler._filename_map  # noqa: SLF001 - `cache` would make another name, and the code has this one
+    numbers[filename] = numbers[like]
 
 
 def _shown(statements: list[ast.stmt], interactivity: str) -> list[ast.stmt]:

@@ -17,7 +17,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.cache import open_default
 from awaitly_nb.config import cache_directory, settings, settled
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     from awaitly_nb.notebook.shell import Shell
     from awaitly_nb.plans import CellOptions, Notes
 
-__all__ = ["Cell"]
+__all__ = ["Cell", "show_as_plain"]
 
 
 class Cell:
@@ -374,7 +375,7 @@ class Cell:
             raise CannotRestoreError(why)
         if cell["patches"] != self._ledger.patches(self.body.python):
             raise CannotRestoreError("what the notebook set on modules and classes of libraries differs")
-        register_lines(cell["filename"], cell["lines"])
+        register_lines(self._shell.compile, cell["filename"], cell["lines"], like=self.body.filename)
         import_again(self.body.modules)
         if cell["inputs"][0] >= 0:
             self._read_now()  # what it leaves shares objects with what it reads
@@ -533,6 +534,27 @@ def _saved(ran_s: float, took_s: float) -> str:
         f"loaded in {show_duration(took_s)}, which is {show_duration(-saved_s)} more than running it takes; "
         "uncached it would be faster"
     )
+
+
+def show_as_plain(shell: Shell) -> Callable[[], object]:
+    """Let tracebacks of cached cells begin in the user's text, as those of plain cells; return what ends that."""
+    tracebacks = shell.InteractiveTB
+    show = tracebacks.structured_traceback
+
+    # Any: IPython's own signature, which differs between its versions.
+    def structured_traceback(etype: Any, value: Any, traceback: Any = None, tb_offset: Any = None, *rest: Any) -> Any:
+        here = traceback if isinstance(traceback, TracebackType) else None
+        while here is not None and here.tb_frame.f_code not in _RUNS:
+            here = here.tb_next
+        if here is not None and here.tb_next is not None:
+            traceback, tb_offset = here.tb_next, 0  # of what is left, no frame is IPython's
+        return show(etype, value, traceback, tb_offset, *rest)
+
+    tracebacks.structured_traceback = structured_traceback
+    return lambda: vars(tracebacks).pop("structured_traceback", None)
+
+
+_RUNS: Final = frozenset({Cell.run.__code__, Cell.run_async.__code__})
 
 
 def _run_maker(

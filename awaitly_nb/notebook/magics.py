@@ -18,7 +18,7 @@ from awaitly_nb.keys import remember_environment
 from awaitly_nb.notebook import lab
 from awaitly_nb.notebook.auto import Auto
 from awaitly_nb.notebook.body import awaits, transformed, wake_on_stop
-from awaitly_nb.notebook.cell import Cell
+from awaitly_nb.notebook.cell import Cell, show_as_plain
 from awaitly_nb.notebook.progress import Progress
 from awaitly_nb.plans import CELL_FLAGS, CELL_VALUES
 
@@ -105,7 +105,7 @@ class AwaitlyMagics(Magics):
 
 
 _modes: dict[int, Auto] = {}
-_stop_progress: list[Callable[[], None]] = []
+_ends: list[Callable[[], object]] = []
 
 
 def mode_of(shell: Shell | None) -> Auto | None:
@@ -124,7 +124,8 @@ def register(shell: Shell) -> None:
     shell.events.register("pre_run_cell", mode.before_cell)
     shell.events.register("post_run_cell", mode.after_cell)
     shell.events.register("pre_execute", wake_on_stop)
-    _stop_progress.append(observe(Progress(shell).handle_event, without=[ev.StepCacheMiss]))
+    _ends.append(observe(Progress(shell).handle_event, without=[ev.StepCacheMiss]))
+    _ends.append(show_as_plain(shell))
     lab.load(shell, mode)
     for word in ("awaitly", "%awaitly", _CELL):
         shell.set_hook("complete_command", _complete, str_key=word)
@@ -139,8 +140,8 @@ def unregister(shell: Shell) -> None:
         shell.events.unregister("pre_run_cell", mode.before_cell)
         shell.events.unregister("post_run_cell", mode.after_cell)
     lab.unload(shell)
-    while _stop_progress:
-        _stop_progress.pop()()
+    while _ends:
+        _ends.pop()()
     if wake_on_stop in shell.events.callbacks["pre_execute"]:
         shell.events.unregister("pre_execute", wake_on_stop)
     for kind in ("line", "cell"):

@@ -51,7 +51,9 @@ class DisplayHook(Protocol):
 
 
 class Compiler(Protocol):
-    """Compiles cells, and registers their lines."""
+    """Compiles cells, and registers their lines; which prompt number a name stands for, only `_filename_map` knows."""
+
+    _filename_map: dict[str, int]
 
     def __call__(self, source: ast.AST, filename: str, symbol: str) -> Any:
         """Return a code object."""
@@ -75,6 +77,7 @@ class Shell(Protocol):
     display_pub: Publisher
     displayhook: DisplayHook
     compile: Compiler
+    InteractiveTB: Any
     execution_count: int
     autoawait: bool
     ast_node_interactivity: str

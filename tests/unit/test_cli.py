@@ -1,6 +1,7 @@
 """The shell: what each command shows and does, on a real cache folder."""
 
 import json
+import linecache
 import os
 import stat
 import subprocess
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 import awaitly_nb as aw
 from awaitly_nb import config, manage
@@ -27,8 +29,8 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.setattr("awaitly_nb.manage.steps.recent_runs", list)  # as in a shell, where nothing has run
 
 
-def awaitly(*arguments, ok=True, stdin=None):
-    done = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin, catch_exceptions=False)
+def awaitly(*arguments, ok=True, stdin=None, **options):
+    done = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin, catch_exceptions=False, **options)
     assert (done.exit_code == 0) is ok, done.output
     return done.output
 
@@ -176,17 +178,23 @@ def test_retry_removes_failures(filled):
     assert len(data("keys")) == 2
 
 
-def test_why_tells_which_part_was_new_and_its_difference():
+def test_why_tells_which_part_was_new_and_its_difference_in_colour(monkeypatch):
     names = {"a": 1}
     for code in ("return x + a", "return x - a"):
         # Each version in a file of its own, as two states of one notebook.
-        exec(compile(f"def score(x):\n    {code}", f"<{code}>", "exec"), names)  # noqa: S102
+        source = f"def score(x):\n    {code}\n"
+        monkeypatch.setitem(linecache.cache, f"<{code}>", (len(source), None, source.splitlines(True), f"<{code}>"))
+        exec(compile(source, f"<{code}>", "exec"), names)  # noqa: S102
         aw.step(names["score"])(2)
     told = data("why", "score")
     assert told["line"].startswith("computed ")
     assert told["line"].endswith(": code of score edited")
     assert "did you mean 'score'?" in awaitly("why", "scrore", ok=False)
     assert "score: computed" in awaitly("why", "score")
+    monkeypatch.setattr("awaitly_nb.cli.show.console", lambda: Console(force_terminal=True, color_system="standard"))
+    lines = awaitly("why", "score", color=True).splitlines()
+    assert "\x1b[31m-    return x + a\x1b[0m" in lines
+    assert "\x1b[32m+    return x - a\x1b[0m" in lines
 
 
 def test_much_work_is_asked_for_on_a_terminal_only(filled, monkeypatch):
@@ -255,8 +263,6 @@ def test_many_keys_fit_a_terminal_of_eighty_columns(monkeypatch):
     cache = aw.create_disk_cache(config.cache_directory(), namespace=name)
     for n in range(60):
         cache.set(f"a-key-that-is-somewhat-longer-than-others:{n}", aw.Ok(n))
-    from rich.console import Console
-
     monkeypatch.setattr("awaitly_nb.cli.show.console", lambda: Console(width=80))
     lines = awaitly("keys").splitlines()
     assert len(lines) == 52

@@ -544,10 +544,38 @@ def test_a_workflow_that_is_stopped_in_a_cell_shows_the_cell_only(shell):
     assert "File " not in shell.out
 
 
-def test_a_traceback_shows_the_cell_and_not_the_machinery(shell):
-    shell.attempt("%%awaitly raw\nx = 1\n1 / 0")
-    assert "awaitly_nb/" not in shell.out
-    assert "----> 3 1 / 0" in shell.out
+WAITS = "import asyncio\nawait asyncio.sleep(0)\n"
+
+
+@pytest.mark.parametrize("first", ["%%awaitly raw\n", "# awaitly: cache\n"], ids=["one cell", "automatic"])
+@pytest.mark.parametrize("before", ["", WAITS], ids=["plain", "awaits"])
+def test_a_traceback_is_that_of_a_plain_cell(shell, first, before):
+    def told(source):
+        number = shell.ip.execution_count
+        assert not shell.attempt(source).success
+        assert f"Cell In[{number}], line" in shell.out
+        assert "Cell In[1], line 2, in inverse(a)" in shell.out
+        return shell.out.replace(f"Cell In[{number}]", "Cell")
+
+    shell.run("def inverse(a):\n    return 1 / a")
+    plain = told(f"# {first}{before}x = inverse(0)")
+    if "awaitly:" in first:
+        shell.run("%awaitly auto")
+        plain = plain.replace("# # awaitly", "# awaitly")
+    assert told(f"{first}{before}x = inverse(0)") == plain
+    assert "magic" not in plain
+
+
+def test_a_function_that_a_hit_brought_back_is_told_with_the_number_of_that_cell(shell):
+    source = "%%awaitly made\ndef inverse(a):\n    return 1 / a"
+    shell.run(source)
+    shell.run("pass")
+    shell.forget()
+    number = shell.ip.execution_count
+    shell.run(source)
+    assert shell.badge.startswith("from cache")
+    assert not shell.attempt("inverse(0)").success
+    assert f"Cell In[{number}], line 3, in inverse(a)" in shell.out
 
 
 def test_interrupts_pass_and_keep_nothing(shell, calls):

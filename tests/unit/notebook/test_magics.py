@@ -179,6 +179,17 @@ def test_why_shows_the_difference_of_the_source(filled):
     assert 'color: #c62828">-x = a + 1\n' in html
 
 
+def test_on_a_terminal_the_difference_has_colours(filled, monkeypatch):
+    filled.run("%%awaitly raw\nx = a + 100")
+    told = magic(filled, "why raw")
+    monkeypatch.setattr("sys.stdout", type("Terminal", (), {"isatty": lambda self: True})())
+    lines = filled.ip.display_formatter.formatters["text/plain"](told).split("\n")
+    assert "\x1b[31m-x = a + 1\x1b[0m" in lines
+    assert "\x1b[32m+x = a + 100\x1b[0m" in lines
+    monkeypatch.undo()
+    assert "\x1b" not in filled.ip.display_formatter.formatters["text/plain"](told)
+
+
 def test_why_after_a_success_tells_when_and_not_a_miss(filled):
     assert str(magic(filled, "why raw")).startswith("raw: computed just now in ")
     assert str(magic(filled, "why raw")).endswith(": first run")
@@ -400,3 +411,4 @@ def test_unloading_takes_everything_out(bare_shell):
     assert bare_shell.ip.input_transformers_cleanup == before
     assert bare_shell.ip.find_cell_magic("awaitly") is None
     assert bare_shell.ip.find_line_magic("awaitly") is None
+    assert "structured_traceback" not in vars(bare_shell.ip.InteractiveTB)

@@ -95,13 +95,16 @@ def test_an_assignment_is_shown_where_the_user_wants_that(bare_shell, capsys):
     assert capsys.readouterr().out.endswith("42\n")
 
 
-def test_registered_lines_are_found_and_never_replaced():
+def test_registered_lines_are_found_and_never_replaced_and_have_the_number_of_now(bare_shell):
     import linecache
 
-    register_lines("<cell of another kernel>", "a = 1\n")
-    register_lines("<cell of another kernel>", "b = 2\n")
+    compiler = bare_shell.ip.compile
+    for number, source in enumerate(["a = 1\n", "b = 2\n"], 3):
+        now = compiler.cache(source, number)
+        register_lines(compiler, "<cell of another kernel>", source, like=now)
     linecache.checkcache("<cell of another kernel>")
     assert linecache.getlines("<cell of another kernel>") == ["a = 1\n"]
+    assert compiler.format_code_name("<cell of another kernel>") == ("Cell", "In[4]")
 
 
 def test_stoppable_passes_values_and_errors_through():
