@@ -14,6 +14,8 @@ from __future__ import annotations
 import gc
 import pickle
 import sys
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from awaitly_nb.errors import EncodeError
@@ -39,6 +41,25 @@ class _Range(NamedTuple):
 
     def holds(self, start: int, stop: int) -> bool:
         return self.start <= start and stop <= self.stop
+
+
+def _further(one: _Range, two: _Range) -> _Range:
+    return two if two.stop > one.stop else one
+
+
+class _Places:
+    """Ranges in the order of memory: a forest has thousands of arrays, each to be compared with all of them."""
+
+    def __init__(self, places: Iterable[_Range]) -> None:
+        found = sorted(places, key=lambda place: place.start)
+        self._starts = [place.start for place in found]
+        # Of those that begin no later, the one that reaches furthest.
+        self._furthest = list(accumulate(found, _further))
+
+    def overlapping(self, start: int, stop: int) -> _Range | None:
+        """Return a range that overlaps with this one, or None."""
+        before = bisect_left(self._starts, stop)
+        return self._furthest[before - 1] if before and self._furthest[before - 1].stop > start else None
 
 
 def exports_memory(value: object) -> bool:
@@ -83,6 +104,7 @@ class Memory:
     ) -> None:
         self._numpy = sys.modules.get("numpy")
         self._live: list[_Range] = []
+        self._where = _Places(())
         self._apart: list[_Range] = []
         self._met: dict[int, object] = {}
         self._seen: dict[int, _Range] = {}
@@ -108,6 +130,7 @@ class Memory:
                 self._apart += self._places(value, f"a {type(value).__name__}")
         # Of several that hold a place, one that may be written to comes first.
         self._live.sort(key=lambda place: not place.value.flags.writeable)
+        self._where = _Places(self._live)
         self._writers = [
             place for place in self._live if place.value.flags.writeable and id(place.value) not in protected
         ]
@@ -133,8 +156,8 @@ class Memory:
         if (known := self._owners.get(id(array))) is not None:
             return known[1]
         start, stop = self._bounds(array)
-        for place in self._live:
-            if place.overlaps(start, stop) and place.value is not array:
+        for place in self._living(start, stop):
+            if place.value is not array:
                 if place.holds(start, stop):
                     return place.value
                 raise EncodeError("an array shares memory with one that lies outside of it")
@@ -147,7 +170,7 @@ class Memory:
         """Return the live array in whose memory this one lies, or None."""
         if array.size:
             start, stop = self._bounds(array)
-            for place in self._live:
+            for place in self._living(start, stop):
                 if place.holds(start, stop):
                     return place.value
         return None
@@ -168,11 +191,10 @@ class Memory:
         start, stop = self._bounds(self._numpy.frombuffer(buffer, "u1"))
         if (known := self._parts.get((start, stop))) is not None:
             return known
-        for place in self._live:
-            if place.overlaps(start, stop):
-                if place.holds(start, stop):
-                    return place.value
-                raise EntangledError(f"a {type(buffer).__name__} shares memory with an array, and looks past its end")
+        for place in self._living(start, stop):
+            if place.holds(start, stop):
+                return place.value
+            raise EntangledError(f"a {type(buffer).__name__} shares memory with an array, and looks past its end")
         self._check_apart(start, stop, buffer, f"a {type(buffer).__name__}")
         self._buffers[start, stop] = buffer
         return None
@@ -185,7 +207,7 @@ class Memory:
         if (start, stop) in self._written:
             return
         what = f"a {type(view.obj).__name__}"
-        if any(place.overlaps(start, stop) for place in self._live):
+        if self._where.overlapping(start, stop) is not None:
             raise EntangledError(f"{what} shares its memory with an array")
         if id(view.obj) not in self._met:
             self._check_apart(start, stop, view.obj, what)
@@ -258,22 +280,19 @@ class Memory:
     def _check_hidden(self) -> None:
         """Refuse what goes on looking at somebody's array, and is stored as if it did not."""
         stored = [place for place in self._seen.values() if place.value.flags.writeable]
-        beside = [place for place in stored if id(place.value) not in self._columns]
+        beside = [*self._writers, *(place for place in stored if id(place.value) not in self._columns), *self._apart]
+        # What only frames and indexes of pandas hold is its own affair; another frame writes into its columns.
+        for_pandas = _Places(beside)
+        for_others = _Places([*(place for place in self._live if place.value.flags.writeable), *stored, *self._apart])
         for array, holder in self._hidden:
             if array is None:
-                if self._writers or self._apart or beside:
+                if beside:
                     raise EntangledError(f"nobody can tell whether a {type(holder).__name__} looks at an array")
                 continue
             if not array.size:
                 continue
-            bounds = self._bounds(array)
-            if (
-                type(holder).__module__.partition(".")[0] == "pandas"
-            ):  # what only frames and indexes hold is its own affair
-                others = [*self._writers, *beside, *self._apart]
-            else:  # a frame writes into its columns where no other frame has them
-                others = [*(place for place in self._live if place.value.flags.writeable), *stored, *self._apart]
-            other = next((place for place in others if place.overlaps(*bounds)), None)
+            others = for_pandas if type(holder).__module__.partition(".")[0] == "pandas" else for_others
+            other = others.overlapping(*self._bounds(array))
             if other is not None and not _gives(holder, array):
                 raise EntangledError(f"a {type(holder).__name__} shares its memory with {other.name or 'an array'}")
 
@@ -295,6 +314,12 @@ class Memory:
         """Return the memory of a buffer as an array of bytes."""
         assert self._numpy is not None
         return self._numpy.frombuffer(buffer, "u1")
+
+    def _living(self, start: int, stop: int) -> list[_Range]:
+        """Return the live arrays that lie there, in their order."""
+        if self._where.overlapping(start, stop) is None:
+            return []
+        return [place for place in self._live if place.overlaps(start, stop)]
 
     def _base(self, array: Any) -> Any:
         while type(array.base) is type(array):

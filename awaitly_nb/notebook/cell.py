@@ -325,6 +325,11 @@ class Cell:
         return cell_parts(self.body.python, {}, name=self._home).key
 
     def _made(self) -> dict[str, Any] | None:  # Any: plain JSON data
+        return self._told
+
+    @cached_property
+    def _told(self) -> dict[str, Any] | None:  # Any: as above
+        """What it left by fingerprint, once it has run; None where that cannot be told."""
         try:
             if self._session is None:
                 return None

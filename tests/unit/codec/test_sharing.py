@@ -1,6 +1,7 @@
 """What shares memory goes on sharing it, or is refused: by addresses, whatever the library."""
 
 import array
+import cProfile
 import pickle
 
 import numpy as np
@@ -155,3 +156,25 @@ def test_what_the_cell_does_not_read_counts_where_it_can_be_written(writeable):
 def test_contents_of_a_live_array_are_stored_in_any_order():
     a = np.asfortranarray(np.arange(6000.0).reshape(2, 3000))
     assert (restored(bare(a), [a]) == a).all()
+
+
+def test_thousands_of_arrays_are_compared_in_the_order_of_memory():
+    class Tree:
+        """Has a pickle of its own, which may leave out what it holds."""
+
+        def __init__(self, nodes):
+            self.nodes = nodes
+
+        def __reduce__(self):
+            return dict, ((("nodes", self.nodes.copy()),),)
+
+    def calls(count):
+        """Return how many functions are called while that many are packed."""
+        arrays = [np.arange(8.0) for _ in range(count)]
+        live = [np.arange(8.0) for _ in range(count)]
+        trees = [Tree(np.arange(8.0)) for _ in range(count)]
+        profile = cProfile.Profile()
+        profile.runcall(packed, [arrays, trees], live)
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert calls(800) < 6 * calls(200)
