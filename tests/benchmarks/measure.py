@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.timed_runs import as_installed
+
 Row = dict[str, Any]
 SMALL = {"id": 1, "name": "x" * 100, "scores": [1.0, 2.5, 3.25], "tags": ["a", "b"], "none": None}
 """A small value, of about 200 bytes."""
@@ -56,14 +58,12 @@ def show(seconds: float) -> str:
 
 def in_process(code: str, *arguments: object) -> list[float]:
     """Run `code` in a new interpreter, and return the numbers it prints."""
-    # As after `pip install`, which compiles: without this every process would compile us anew, and not our peers.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        env=environment,
+        env=as_installed(),
     )
     return [float(word) for word in done.stdout.split()]
 

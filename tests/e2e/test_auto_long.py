@@ -58,6 +58,7 @@ def measured(path, scale=1.0):
     second the imports.
     """
     cells = cells_of(path, scale)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as after `pip install`, what is imported stays compiled
     with tempfile.TemporaryDirectory() as top:
         for word in ("cold", "warm", "warm again"):
             with kernel(Path(top), extension=False, AWAITLY_NB_AUTO="1") as one:
