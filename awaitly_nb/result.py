@@ -8,7 +8,7 @@ draw one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from awaitly_nb.drawing import html_of
 from awaitly_nb.errors import UnwrapError
@@ -76,6 +76,9 @@ class Mark(Frozen, kw_only=True):
     made: Mapping[str, Any] | None = None  # Any: plain JSON data
     call: str | None = None
 
+    __slots__ = ("_fill",)
+    _fill: ClassVar[Any]  # Any: a slot, and no field
+
     # Written out, because every step makes some: a record's own constructor takes four times as long.
     def __init__(
         self,
@@ -107,6 +110,14 @@ class Mark(Frozen, kw_only=True):
         _set(self, "traces", traces)
         _set(self, "made", made)
         _set(self, "call", call)
+
+    def __getattr__(self, name: str) -> Any:  # Any: each field has its own type
+        # Of a mark that was read with its entry, `_fill` sets the fields that no hit asks for, when somebody does.
+        if name not in Mark._fields:
+            raise AttributeError(f"a Mark has no {name!r}")
+        fill, *args = self._fill
+        fill(self, *args)
+        return getattr(self, name)
 
 
 class _Slots:

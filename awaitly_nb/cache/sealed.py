@@ -18,22 +18,22 @@ from awaitly_nb.cache.entry import is_alive
 from awaitly_nb.codec import (
     Encoded,
     EnvelopeError,
-    Opened,
     UndecodableError,
     check_buffers,
     decode,
     decode_plain,
     encode,
-    open_envelope,
+    read_head,
     seal,
     short_text,
+    verified,
 )
 from awaitly_nb.result import Err, Mark, Ok, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from awaitly_nb.codec import Keyring, Shape
+    from awaitly_nb.codec import Keyring, Opened, Shape
     from awaitly_nb.result import Result
     from awaitly_nb.stores import Body
 
@@ -73,11 +73,10 @@ _from_timestamp = datetime.fromtimestamp
 _new = object.__new__
 _set_value = Ok.__dict__["value"].__set__
 _set_mark = Ok.__dict__["_mark"].__set__
-_set_members = tuple((Mark.__dict__[name].__set__, name, default) for name, default in _MEMBERS)
-_set_at, _set_ttl_s, _set_parts, _set_files, _set_size_bytes = [
-    Mark.__dict__[name].__set__ for name in ("at", "ttl_s", "parts", "files", "size_bytes")
+_set_field = {name: Mark.__dict__[name].__set__ for name in (*Mark._fields, "_fill")}
+_set_fill, _set_code, _set_duration_s, _set_files, _set_size_bytes, _set_traces = [
+    _set_field[name] for name in ("_fill", "code", "duration_s", "files", "size_bytes", "traces")
 ]
-_stored_as_is = tuple((Mark.__dict__[name].__get__, Mark.__dict__[name].__set__) for name in Mark._fields)
 
 
 def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
@@ -88,32 +87,28 @@ def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
     return result
 
 
-def fresh_mark(
-    get: Callable[[str, Any], Any],  # Any: each field has its own type
-    times: tuple[datetime | None, float | None],
-    notes: tuple[Mapping[str, Any] | None, tuple[Any, ...]],
-    size_bytes: int | None,
-) -> Mark:
-    """Return a mark, in half of the constructor's time; what `_MEMBERS` names is asked of `get`."""
-    mark = _new(Mark)
-    for set_field, name, default in _set_members:
-        set_field(mark, get(name, default))
-    _set_at(mark, times[0])
-    _set_ttl_s(mark, times[1])
-    _set_parts(mark, notes[0])
-    _set_files(mark, notes[1])
-    _set_size_bytes(mark, size_bytes)
-    return mark
+def _fill(mark: Mark, head: str, notes: Body, shared: Callable[[str], bytes | None] | None) -> None:
+    """Set the fields of a mark that was read, as its head and its notes tell."""
+    get = (read_head(head) or {}).get
+    for name, default in _MEMBERS:
+        _set_field[name](mark, get(name, default))
+    created, expires = get("created_at"), get("expires_at")
+    parts, files = _read_notes(bytes(notes), shared, get("step_id")) if notes else (None, ())
+    _set_field["at"](mark, None if created is None else _from_timestamp(created, UTC))
+    _set_field["ttl_s"](mark, None if expires is None else expires - created)
+    _set_field["parts"](mark, parts)
+    _set_files(mark, files)
+    _set_field["size_bytes"](mark, get("size_bytes"))
 
 
 def _restated(mark: Mark, at: datetime, ttl_s: float | None, size_bytes: int) -> Mark:
     """Return a mark as it is stored: with the instant, the TTL and the size that the entry has."""
     made = _new(Mark)
-    for get_field, set_field in _stored_as_is:
-        set_field(made, get_field(mark))
-    _set_at(made, at)
-    _set_ttl_s(made, ttl_s)
-    _set_size_bytes(made, size_bytes)
+    for name in Mark._fields:
+        _set_field[name](made, getattr(mark, name))
+    _set_field["at"](made, at)
+    _set_field["ttl_s"](made, ttl_s)
+    _set_field["size_bytes"](made, size_bytes)
     return made
 
 
@@ -351,7 +346,7 @@ def whole_notes(opened: Opened, shared: Callable[[str], bytes | None]) -> bytes:
     """
     if not opened.notes:
         return b""
-    parts, files = _read_notes(opened, shared)
+    parts, files = _read_notes(bytes(opened.notes), shared, opened.head.get("step_id"))
     if isinstance(parts, _Parts) and not parts.is_whole:
         raise EnvelopeError("a part of its key is gone from the folder", reason="damaged")
     return _notes_of(parts, files, opened.head.get("step_id"), lambda _: None)
@@ -414,60 +409,52 @@ def open_sealed(
     EnvelopeError
         It cannot be read or does not verify.
     """
-    opened = open_envelope(name, head, body, keyring, verify=verify)
-    if verify and not checked:
+    found = verified(name, head, body, keyring, verify=verify)
+    if verify and found.macs and not checked:
         if later is None:
-            check_buffers(opened)
+            check_buffers(found)
         else:
-            later(partial(check_buffers, opened))
+            later(partial(check_buffers, found))
+    rest, duration_s, code, notes, stream, buffers, *_, secret = found
+    mark = _new(Mark)
+    if secret is not None and not rest:
+        # The usual entry. What a hit of a step asks for is set now, what only a reader asks for when one does.
+        _set_fill(mark, (_fill, head, notes, shared))
+        _set_duration_s(mark, duration_s)
+        _set_code(mark, code)
+        _set_files(mark, ())
+        _set_traces(mark, None)
+        _set_size_bytes(mark, len(stream))
+        return Sealed(stream, (), (), mark, ok=True, stored_at=0.0, expires_at=None)
     try:
-        return _opened(opened, shared)
+        _fill(mark, head, notes, shared)
     except (TypeError, ValueError, OverflowError, OSError) as exc:
         # Only where signatures are not looked at: what we signed is well formed.
         raise EnvelopeError(f"its head makes no sense ({exc})", reason="damaged") from exc
-
-
-def _opened(opened: Opened, shared: Callable[[str], bytes | None] | None) -> Sealed:
-    get = opened.head.get
-    created, expires = get("created_at"), get("expires_at")
-    mark = fresh_mark(
-        get,
-        (
-            None if created is None else _from_timestamp(created, UTC),
-            None if expires is None else expires - created,
-        ),
-        _read_notes(opened, shared) if opened.notes else _NO_NOTES,
-        get("size_bytes"),
-    )
     sealed = Sealed(
-        opened.stream,
-        opened.buffers,
-        opened.shapes if "shapes" in opened.head else (),
+        stream,
+        buffers,
+        [(module, name, digest) for module, name, digest in rest.get("shapes", ())],
         mark,
-        ok=get("ok", True) is True,
-        stored_at=get("stored_at") or created or 0.0,
-        expires_at=expires,
+        ok=rest.get("ok", True) is True,
+        stored_at=rest.get("stored_at") or (0.0 if mark.at is None else mark.at.timestamp()),
+        expires_at=rest.get("expires_at"),
     )
-    sealed.private = bool(opened.buffers) and not opened.buffers[0].readonly
+    sealed.private = bool(buffers) and not buffers[0].readonly
     return sealed
 
 
-_NO_NOTES: tuple[None, tuple[()]] = (None, ())
-
-
 def _read_notes(
-    opened: Opened, shared: Callable[[str], bytes | None] | None
+    notes: bytes, shared: Callable[[str], bytes | None] | None, step_id: str | None
 ) -> tuple[Mapping[str, Any] | None, tuple[Any, ...]]:
-    notes = bytes(opened.notes)
     if notes.startswith(b"p["):  # the usual ones: no files were read
-        return _Parts(notes[1:], shared, opened.head.get("step_id")), ()
+        return _Parts(notes[1:], shared, step_id), ()
     if notes.startswith(b"["):  # format 1
         files, parts = notes.split(b"\n", 1)
         return None if parts == b"null" else _Parts(parts), tuple(loads(files))
     # Format 2 has the whole word and a space.
     found = {line[:1]: line[6 if line.startswith((b"parts ", b"files ")) else 1 :] for line in notes.split(b"\n")}
     parts = found.get(b"p", b"")
-    step_id = opened.head.get("step_id")
     return _Parts(parts, shared, step_id) if parts else None, tuple(loads(found.get(b"f", b"[]")))
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         seal as seal,
         short_text as short_text,
         unsigned as unsigned,
+        verified as verified,
     )
     from awaitly_nb.codec.failures import failure_from_data as failure_from_data, failure_to_data as failure_to_data
     from awaitly_nb.codec.handlers import (
@@ -75,7 +76,8 @@ else:
         {
             "by_value": "from_bytes is_travelling to_bytes",
             "envelope": (
-                "SCHEMA EnvelopeError Opened check_buffers open_envelope read_head reseal seal short_text unsigned"
+                "SCHEMA EnvelopeError Opened check_buffers open_envelope read_head reseal seal short_text unsigned "
+                "verified"
             ),
             "failures": "failure_from_data failure_to_data",
             "handlers": "all_handlers describe_handler handlers_of",

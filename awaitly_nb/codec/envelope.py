@@ -26,6 +26,7 @@ from binascii import a2b_base64, b2a_base64
 from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from awaitly_nb.errors import CacheError
@@ -47,6 +48,7 @@ __all__ = [
     "seal",
     "short_text",
     "unsigned",
+    "verified",
     "write_head",
 ]
 
@@ -129,6 +131,11 @@ class Opened(NamedTuple):
     macs: tuple[str, ...] = ()
     sums: tuple[str, ...] = ()
     secret: Secret | None = None
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """The head's members, as of what is `Verified`."""
+        return self.head
 
     @property
     def shapes(self) -> list[Shape]:
@@ -306,16 +313,48 @@ def _read_packed(head: str) -> dict[str, Any] | None:
     if notes:
         members["notes_bytes"] = int(notes)
     if rest:
-        more, end = _scan(rest, 0)
-        if end != len(rest) or not isinstance(more, dict):
-            return None
-        members = {**members, **more, "schema": SCHEMA}
+        members = {**members, **_members_of(rest), "schema": SCHEMA}
+    return members
+
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def _members_of(text: str) -> dict[str, Any]:
+    """Return the members in the field of the others; raises ValueError where it is no object of JSON."""
+    members, end = _scan(text, 0)
+    if end != len(text) or not isinstance(members, dict):
+        raise ValueError("no object")
     return members
 
 
 @lru_cache(maxsize=256)
 def _secret_id(text: str) -> str | None:
     return a2b_base64(text + "=", strict_mode=True).hex() if text else None
+
+
+class Verified(NamedTuple):
+    """The parts of an entry whose signature was looked at; no more of its head is parsed than that takes.
+
+    Attributes
+    ----------
+    rest
+        The members that few entries have; all of them where the head is of an older format.
+    duration_s, code
+        Members that every hit of a step asks for, where the head is of the present format.
+    notes, stream, buffers, macs, sums, secret
+        As of `Opened`.
+    """
+
+    rest: Mapping[str, Any]
+    duration_s: float | None
+    code: str | None
+    notes: Body
+    stream: Body
+    buffers: tuple[memoryview, ...] = ()
+    macs: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()
+    secret: Secret | None = None
 
 
 def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool = True) -> Opened:
@@ -326,46 +365,77 @@ def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify:
     EnvelopeError
         It is damaged, unsigned, altered, signed by somebody who is not trusted here, or of another format.
     """
+    _, _, _, notes, stream, buffers, macs, sums, secret = verified(name, head, body, keyring, verify=verify)
+    return Opened(read_head(head) or {}, memoryview(notes), memoryview(stream), buffers, macs, sums, secret)
+
+
+def verified(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool) -> Verified:
+    """Do as `open_envelope`, on the road of a hit: what only a reader of the head wants is not parsed."""
+    if not head.startswith(_PACKED):
+        return _verified_json(name, head, body, keyring, verify=verify)
+    try:
+        _, secret_id, _, _, size, _, _, duration, _, code, of_notes, more, signature = head.split("\t")
+        secret = _trusted(_secret_id(secret_id), keyring) if verify else None
+        rest = _members_of(more) if more else _NOTHING
+        notes_bytes = int(of_notes) if of_notes else 0
+        stream_bytes = int(size) if size else 0
+        duration_s = float(duration) if duration else None
+    except (ValueError, RecursionError, StopIteration):
+        raise EnvelopeError("its head is not readable", reason="damaged") from None
+    if "buffers" in rest or "stream_bytes" in rest:
+        found = _parts_of(SCHEMA, rest, body, notes_bytes, stream_bytes)
+    elif len(body) != notes_bytes + stream_bytes:
+        raise _torn(body, notes_bytes + stream_bytes)
+    elif notes_bytes:
+        found = body[:notes_bytes], body[notes_bytes:], (), (), ()
+    else:
+        # The usual small entry: one stream and nothing else.
+        found = b"", body, (), (), ()
+    if secret is None:
+        if read_head(head) is None:
+            raise EnvelopeError("its head is not readable", reason="damaged")
+    else:
+        if not (len(signature) == _SIGNED_BYTES and head.isascii()):
+            raise EnvelopeError("it is not signed", reason="unverified")
+        front = _front(SCHEMA, name, head[:-_SIGNED_BYTES])
+        notes, stream, buffers, macs, _ = found
+        digest = secret.digest(front, notes, stream, *(() if macs else buffers))
+        if not compare_digest(signature, short_text(digest)):
+            raise EnvelopeError("its signature does not fit its bytes", reason="unverified")
+    return Verified(rest, duration_s, code or None, *found, secret)
+
+
+def _verified_json(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool) -> Verified:
+    """Do as `verified` for a head of format 1 or 2."""
     members = read_head(head)
     if members is None:
         raise EnvelopeError("its head is not readable", reason="damaged")
     schema: Any = members.get("schema")
-    packed = head.startswith(_PACKED)
-    if not packed and schema not in (1, 2):
+    if schema not in (1, 2):
         if isinstance(schema, int) and schema > SCHEMA:
             raise EnvelopeError(f"it was written by a newer awaitly_nb (schema {schema})", reason="newer")
         raise EnvelopeError(f"its head has no known schema ({schema!r})", reason="damaged")
-    secret = _secret_of(members, keyring) if verify else None
-    view = memoryview(body)
-    if "buffers" not in members and "notes_bytes" not in members:
-        # The usual small entry: one stream and nothing else.
-        opened = Opened(members, view[:0], view, (), (), (), secret)
-        if view.nbytes != members.get("stream_bytes", members.get("size_bytes") if packed else view.nbytes):
-            raise EnvelopeError(f"it holds {view.nbytes} bytes, and not what was written", reason="damaged")
-    else:
-        opened = _parts_of(members, view, secret)
+    secret = _trusted(members.get("secret"), keyring) if verify else None
+    found = _parts_of(schema, members, body, members.get("notes_bytes", 0), len(body))
     if secret is None:
-        return opened
-    signed = head.startswith("\t", -_SIGNED_BYTES - 1) if packed else head.startswith(_SIGNATURE, -_TAIL)
-    if not (signed and head.isascii()):
+        return Verified(members, None, None, *found)
+    if not (head.startswith(_SIGNATURE, -_TAIL) and head.isascii()):
         raise EnvelopeError("it is not signed", reason="unverified")
-    front = _front(schema, name, head[:-_SIGNED_BYTES] if packed else head[:-_TAIL] + "}")
-    direct = () if opened.macs or schema == 1 else opened.buffers
-    digest = secret.digest(front, opened.notes, opened.stream, *direct)
-    if not compare_digest(
-        head[-_SIGNED_BYTES:] if packed else head[-34:-2], short_text(digest) if packed else digest.hex()
-    ):
+    notes, stream, buffers, macs, _ = found
+    front = _front(schema, name, head[:-_TAIL] + "}")
+    digest = secret.digest(front, notes, stream, *(() if macs or schema == 1 else buffers))
+    if not compare_digest(head[-34:-2], digest.hex()):
         raise EnvelopeError("its signature does not fit its bytes", reason="unverified")
-    if schema == 1 and opened.buffers:
+    if schema == 1 and buffers:
         raise EnvelopeError(
             "an older awaitly_nb wrote it, whose checksums of arrays can be forged; if nobody else could write to the "
             "folder, `awaitly-nb trust folder` signs it anew",
             reason="outdated",
         )
-    return opened
+    return Verified(members, None, None, *found, secret)
 
 
-def check_buffers(opened: Opened) -> None:
+def check_buffers(opened: Opened | Verified) -> None:
     """Authenticate the buffers of a large entry; those of any other were part of what was signed.
 
     Of an entry that was opened without verification, they are compared with their checksums instead: who vouches for a
@@ -382,7 +452,7 @@ def check_buffers(opened: Opened) -> None:
         return
     if not opened.macs:
         return
-    found = _macs(opened.secret.derive(bytes.fromhex(opened.head["nonce"])), opened.buffers)
+    found = _macs(opened.secret.derive(bytes.fromhex(opened.rest["nonce"])), opened.buffers)
     if not compare_digest("".join(found), "".join(opened.macs)):
         raise EnvelopeError("a buffer is not the one that was signed", reason="unverified")
 
@@ -392,8 +462,7 @@ def _front(schema: int, name: str, text: str) -> bytes:
     return f"awaitly_nb entry {schema} {len(name)} {name} {text}".encode()
 
 
-def _secret_of(members: dict[str, Any], keyring: Keyring) -> Secret:
-    secret_id = members.get("secret")
+def _trusted(secret_id: object, keyring: Keyring) -> Secret:
     if type(secret_id) is not str:
         raise EnvelopeError("its head does not tell who signed it", reason="unverified")
     secret = keyring.find(secret_id)
@@ -406,12 +475,17 @@ def _secret_of(members: dict[str, Any], keyring: Keyring) -> Secret:
     return secret
 
 
-def _parts_of(members: dict[str, Any], view: memoryview, secret: Secret | None) -> Opened:
-    """Return the parts of an entry, by what its head tells of their lengths."""
-    notes, stream = members.get("notes_bytes", 0), members.get("stream_bytes")
-    lengths, macs, sums = _buffers_of(members) if "buffers" in members else ([], [], [])
-    if stream is None and members["schema"] == SCHEMA and type(size := members.get("size_bytes")) is int:
-        stream = size - sum([length for length in lengths if type(length) is int])
+_Parts: TypeAlias = "tuple[Body, Body, tuple[memoryview, ...], tuple[str, ...], tuple[str, ...]]"
+"""Notes, stream, buffers, and the MACs and checksums of these."""
+
+
+def _parts_of(
+    schema: int, members: Mapping[str, Any], body: Body, notes: Any, size: int
+) -> _Parts:  # Any: as anybody may have written
+    """Return the parts of an entry, by what its head tells of their lengths; `size` is that of stream and buffers."""
+    view = memoryview(body)
+    lengths, macs, sums = _buffers_of(schema, members) if "buffers" in members else ([], [], [])
+    stream = members.get("stream_bytes", size - sum([length for length in lengths if type(length) is int]))
     if not all(type(length) is int and length >= 0 for length in (notes, stream, *lengths)):
         raise EnvelopeError("its head does not tell the lengths of its parts", reason="damaged")
     end = notes + stream
@@ -421,17 +495,23 @@ def _parts_of(members: dict[str, Any], view: memoryview, secret: Secret | None) 
         end = start + length
         spans.append((start, end))
     if end != view.nbytes:
-        raise EnvelopeError(f"it holds {view.nbytes} bytes where {end} were written", reason="damaged")
+        raise _torn(body, end)
     buffers = tuple([view[start:end] for start, end in spans])
-    return Opened(members, view[:notes], view[notes : notes + stream], buffers, tuple(macs), tuple(sums), secret)
+    return view[:notes], view[notes : notes + stream], buffers, tuple(macs), tuple(sums)
 
 
-def _buffers_of(members: dict[str, Any]) -> tuple[list[Any], list[str], list[str]]:  # Any: as anybody may have written
+def _torn(body: Body, written: int) -> EnvelopeError:
+    return EnvelopeError(f"it holds {len(body)} bytes where {written} were written", reason="damaged")
+
+
+def _buffers_of(
+    schema: int, members: Mapping[str, Any]
+) -> tuple[list[Any], list[str], list[str]]:  # Any: as anybody may have written
     """Return the lengths of the buffers, and their MACs and checksums where they have any."""
     macs: list[Any] = []
     sums: list[Any] = []
     try:
-        if members["schema"] == 1:
+        if schema == 1:
             lengths = [length for length, _ in members["buffers"]]
             sums = [digest for _, digest in members["buffers"]]
         else:

@@ -25,7 +25,6 @@ VARIABLE = "AWAITLY_NB_SECRET"
 _DECISIVE = (VARIABLE, "XDG_CONFIG_HOME", "HOME", "APPDATA")
 _SIZE = 32
 _PERSON = b"awaitly entry"
-_JOINED = 4096  # so many bytes are joined faster than they are hashed one part after the other
 _lock = threading.Lock()
 
 
@@ -62,14 +61,10 @@ class Secret:
     def digest(self, *parts: bytes | bytearray | memoryview) -> bytes:
         """Return the signature of `parts`, sixteen bytes; the split between parts counts."""
         digest = self._keyed.copy()  # taking the key in costs as much as a small entry
-        lengths = [len(part) for part in parts]
-        front = ",".join(map(str, lengths)).encode()
-        if sum(lengths) <= _JOINED:
-            digest.update(b"".join((front, *parts)))
-        else:
-            digest.update(front)
-            for part in parts:
-                digest.update(part)
+        update = digest.update
+        update((b",%d" * len(parts) % tuple(map(len, parts)))[1:])
+        for part in parts:
+            update(part)
         signature: bytes = digest.digest()
         return signature
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import sqlite3
 import warnings
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,6 +14,7 @@ import awaitly_nb as aw
 from awaitly_nb import cache as caches
 from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.errors import InvalidOptionError
+from awaitly_nb.frozen import replace
 from awaitly_nb.result import Mark, Ok, mark_of, with_mark
 
 SOURCE = {"kind": "code", "name": "f", "digest": "c0de", "shown": "def f(x): ...\n" * 100}
@@ -86,3 +89,17 @@ def test_it_is_rescued_from_a_damaged_database(folder):
 def test_no_namespace_is_one_of_such_records(folder):
     with pytest.raises(InvalidOptionError, match="separator"):
         caches.create_disk_cache(folder, namespace="\x1epart")
+
+
+@pytest.mark.parametrize("use", [repr, hash, pickle.dumps, lambda mark: mark == Mark(), lambda mark: mark.at])
+def test_a_mark_that_was_read_is_whole_for_whoever_asks(tmp_path, use):
+    at = datetime(2024, 5, 1, tzinfo=UTC)
+    mark = Mark(step_id="f", workflow="w", at=at, duration_s=1.5, code="c0de", call="f(1)")
+    aw.create_disk_cache(tmp_path).set("k", with_mark(Ok(3), mark))
+    forget_folders()
+    read = mark_of(aw.create_disk_cache(tmp_path).get("k"))
+    use(read)
+    assert read == replace(mark, size_bytes=read.size_bytes)
+    assert pickle.loads(pickle.dumps(read)) == read
+    with pytest.raises(AttributeError, match="has no 'colour'"):
+        read.colour  # noqa: B018
