@@ -36,12 +36,28 @@ def pickler() -> type[Any]:  # Any: a Pickler that cannot be defined before clou
         def reducer_override(self, obj: Any) -> Any:  # Any: pickle's own protocol
             if type(obj) is FunctionType:
                 reduced = super().reducer_override(obj)
-                return reduced if reduced is NotImplemented or is_travelling() else _coming_home(obj, reduced)
+                if reduced is NotImplemented:
+                    return reduced
+                reduced = self._with_shared_cells(obj, reduced)
+                return reduced if is_travelling() else _coming_home(obj, reduced)
             if type(obj) is not CodeType:
                 return super().reducer_override(obj)
             make, args = self.dispatch_table[CodeType](obj)
             # cloudpickle 3.1.3 leaves the name out, and the source is found by it: of a cell, in another process.
             return make, tuple(obj.co_filename if part == "<dynamic-code>" else part for part in args)
+
+        def _with_shared_cells(self, function: FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+            """Return the recipe with one empty cell for each variable: functions that share one, share it again.
+
+            cloudpickle 3.1.3 makes new cells for each function.
+            """
+            if not function.__closure__:
+                return reduced
+            # The variable is held as well, so that no other takes its address while this pickle is written.
+            cells = self.__dict__.setdefault("_cells", {})
+            closure = tuple(cells.setdefault(id(cell), (CellType(), cell))[0] for cell in function.__closure__)
+            make, (*args, _), *rest = reduced
+            return make, (*args, closure), *rest
 
     return _FunctionPickler
 

@@ -104,6 +104,9 @@ FRAMES = {
 }
 
 DEFINITIONS = {
+    "functions that share a variable": "def make():\n    n = 0\n    def add():\n        nonlocal n\n        n += 1\n    def get(): return n\n    return add, get\nadd, get = make() --- add(); add(); d = 1 --- OUT = get()",
+    "functions in a dict that share a variable": "def make():\n    n = 0\n    def add():\n        nonlocal n\n        n += 1\n    def get(): return n\n    return {'add': add, 'get': get}\nbox = make() --- box['add'](); d = 1 --- OUT = box['get']()",
+    "functions taken apart that share a variable": "def make():\n    n = 0\n    def add():\n        nonlocal n\n        n += 1\n    def get(): return n\n    return add, get\npair = make() --- add = pair[0] --- get = pair[1] --- add(); d = 1 --- OUT = (get(), add is pair[0])",
     "class counts with itertools": "import itertools\nclass A:\n    ids = itertools.count(1)\n    def __init__(self): self.id = next(A.ids) --- a = A() --- b = A() --- OUT = (a.id, b.id, A().id)",
     "class attribute through an instance": "class A:\n    tags = [] --- a = A(); a.tags.append('x') --- A().tags.append('y') --- OUT = (A.tags, a.tags is A.tags)",
     "class attribute shadowed": "class A:\n    n = 1\na = A() --- a.n = 2 --- A.n = 5 --- del a.n --- OUT = (a.n, vars(a))",

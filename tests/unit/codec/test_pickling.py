@@ -171,6 +171,21 @@ def test_a_function_that_is_part_of_itself_survives():
     assert back.me == [back]
 
 
+def test_functions_that_share_a_variable_share_it_again():
+    def made():
+        count = 0
+
+        def add():
+            nonlocal count
+            count += 1
+
+        return add, lambda: count
+
+    add, get = again(made())
+    add()
+    assert get() == 1
+
+
 @pytest.mark.parametrize("mode", ["r", "r+", "w", "rb", "wb"])
 def test_open_files_are_refused(tmp_path, mode):
     path = tmp_path / "notes.txt"
