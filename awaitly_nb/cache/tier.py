@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.cache.entry import Missed
 from awaitly_nb.errors import StoreError
@@ -72,11 +72,11 @@ class Tier:
                     return known
             except StoreError:
                 pass  # asked below in a way that repairs the database
-        # Both are read before the row: what this process or another writes meanwhile makes the entry stale, not wrong.
-        writes, stamp = self.writes, store.store.database.seen or store.stamp()
+        # All are read before the row: what this process or another writes meanwhile makes the entry stale, not wrong.
+        writes, stamp, header = self.writes, store.seen_stamp(), store.store.database.header
         found = store.fetch(name)
         if found is None:
-            return Missed("absent", store.why_absent(name), None, (writes, stamp))
+            return Missed("absent", store.why_absent(name), None, (writes, stamp, header))
         head, body, version, _, file_stamp = found
         if known is not None and known.version == version:
             known.stamp = stamp  # Somebody has written something, but not to this entry: it is not verified again.
@@ -137,10 +137,14 @@ class Tier:
         """Return the part that a digest stands for, or None."""
         return self.store.shared(digest)
 
-    def unwritten_since(self, moment: object) -> bool:
+    def unwritten_since(self, moment: Any) -> bool:  # Any: what a miss gave
         """Tell whether nobody, here or elsewhere, has written since the moment of a miss."""
+        writes, stamp, header = moment
+        store = self.store
+        if writes != self.writes or store.store.database.on_network:
+            return False
         try:
-            return moment == (self.writes, self.store.stamp()) and not self.store.store.database.on_network
+            return store.unwritten(header) or stamp == store.stamp()
         except StoreError:
             return False
 

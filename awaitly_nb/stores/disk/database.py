@@ -229,6 +229,19 @@ class Database:
         except sqlite3.Error as exc:
             raise self.explain(exc) from exc
 
+    @property
+    def header(self) -> bytes:
+        """Bytes that change when anybody commits, this process too; none where only SQLite can tell."""
+        header: bytes = self._header.raw
+        return header
+
+    def unwritten_since(self, header: bytes) -> bool:
+        """Tell whether nobody has committed since `header` was that; False where only SQLite can tell."""
+        with self.lock:
+            if _monotonic() > self._look_at:
+                self.looked()
+            return header != b"" and header == self._header.raw
+
     def row(
         self, sql: str, values: tuple[Any, ...]
     ) -> Any:  # Any: columns not verified, so anybody may have written them
@@ -242,6 +255,23 @@ class Database:
                     return next(iter(fetch_again(exc, connection, sql, values)), None)
         except sqlite3.Error as exc:
             raise self.explain(exc) from exc
+
+    def insert(self, sql: str, values: tuple[Any, ...]) -> bool:
+        """Carry out one statement, which SQLite begins and commits by itself; tell whether it wrote a row."""
+        with self.lock:
+            try:
+                connection = self.writable()
+                if not self.on_network:
+                    self.queue.enter()
+                try:
+                    self.writes += 1
+                    return connection.execute(sql, values).rowcount == 1
+                finally:
+                    self.queue.leave()
+            except sqlite3.Error as exc:
+                raise self.explain(exc) from exc
+            except UnicodeEncodeError as exc:
+                raise _unkeepable(exc) from exc
 
     def transaction(self) -> Transaction:
         """Return a context that writes: on the file that is there now, all or nothing."""
@@ -593,7 +623,7 @@ class WriterQueue:
         """Wait a moment while another process is writing."""
         if fcntl is None:
             return
-        with contextlib.suppress(OSError):  # a folder that cannot be written, a file system without locks, a link
+        try:
             if self._descriptor is None:
                 self._descriptor = os.open(self._path, _QUEUE_FLAGS, 0o600)
             for _ in range(_TURNS):
@@ -603,12 +633,16 @@ class WriterQueue:
                     _let_others_run()
                 else:
                     return
+        except OSError:
+            return  # a folder that cannot be written, a file system without locks, a link: nobody waits here
 
     def leave(self) -> None:
         """Let the next one write."""
         if self._descriptor is not None:
-            with contextlib.suppress(OSError):
+            try:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+            except OSError:
+                return  # as above
 
     def close(self) -> None:
         """Close the file; the next `enter` opens it again."""

@@ -257,26 +257,32 @@ class DiskStore:
             value,
         )
         try:
-            with self.database.transaction() as connection:
-                old: Any = None  # Any: a row, as elsewhere
-                # Most names are new, and then no other statement is needed.
-                made = expect in (ANY, ABSENT) and connection.execute(_INSERT, (name, *columns)).rowcount == 1
-                if not made:
-                    old = next(iter(fetch_all(connection, _SELECT_OLD, (name,))), None)
-                held = made or (old is not None and (expect is ANY or _version(old[1]) == expect))
-                if held and not made:
-                    connection.execute(_UPDATE, (*columns, old[0]))
-                    if old[2] is not None and self.before_unlink is not None:
-                        self.before_unlink()
+            # Most names are new, and then nothing else is needed: one statement, which is a transaction by itself.
+            if expect in (ANY, ABSENT) and self.database.insert(_INSERT, (name, *columns)):
+                return _version(version)
+            held, old_filename = self._replace(name, columns, expect)
         except BaseException:
             if filename is not None:
                 self.files.remove(filename)
             raise
-        stale = filename if not held else old[2] if old else None
+        stale = old_filename if held else filename
         # The row may name the new file already: whoever was filling the database found it before it had its row.
-        if isinstance(stale, str) and not (old and old[2] == filename):
+        if isinstance(stale, str) and old_filename != filename:
             self.files.remove(stale)
         return _version(version) if held else None
+
+    def _replace(self, name: str, columns: tuple[Any, ...], expect: Expect) -> tuple[bool, Any]:  # Any: of unsure rows
+        """Write a row where `expect` holds; return whether it did, and the value file that was named there."""
+        with self.database.transaction() as connection:
+            if expect in (ANY, ABSENT) and connection.execute(_INSERT, (name, *columns)).rowcount == 1:
+                return True, None  # removed since it was there
+            old = next(iter(fetch_all(connection, _SELECT_OLD, (name,))), None)
+            if old is None or (expect is not ANY and _version(old[1]) != expect):
+                return False, None if old is None else old[2]
+            connection.execute(_UPDATE, (*columns, old[0]))
+            if old[2] is not None and self.before_unlink is not None:
+                self.before_unlink()
+            return True, old[2]
 
     def delete(self, names: Iterable[str], *, version: Version | None = None) -> int:
         """Remove these records, only where they have `version` if one is given; return how many there were."""
