@@ -342,7 +342,8 @@ def _step_cells(step: Row, span: float, now: datetime) -> tuple[object, ...]:
         at = datetime.fromtimestamp(step["at"], UTC) if step.get("at") else None
         why = None if at is None else show_computed(at, step.get("was"), now)
     if step.get("twin"):
-        why = " · ".join([middle_cut(short_key(step["key"] or "")), *([why] if why and why != "first run" else [])])
+        call = step.get("call") or short_key(step["key"] or "")
+        why = " · ".join([middle_cut(call), *([why] if why and why != "first run" else [])])
     return (
         cell(f"{_SIGNS.get(state, '◌')} {WORDS.get(state, state)}", css=f"s {state}"),
         cell(

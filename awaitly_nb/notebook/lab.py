@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from awaitly_nb import events as ev, manage
@@ -436,7 +437,9 @@ class Lab:
         """Return what the cell that runs now uses, and the order of the page would not give; see `Order.told`."""
         if self._running is None:
             return ""
-        return self._order.told([(cell.id, cell.source) for cell in self.cells], self._running.text.id, names, key)
+        # A module is the same one whichever cell imports it, and a call of its functions is no change.
+        values = [name for name in names if not isinstance(self._shell.user_ns.get(name), ModuleType)]
+        return self._order.told([(cell.id, cell.source) for cell in self.cells], self._running.text.id, values, key)
 
     def take_recompute(self) -> bool:
         """Return whether the page asked to recompute the cell that runs now; it is asked for once."""

@@ -27,6 +27,7 @@ class Order:
     def __init__(self) -> None:
         self._ran: list[str] = []
         self._in_order: dict[str, None] = {}
+        self._waiting: list[tuple[str, tuple[str, ...], str, int]] = []  # until a page tells where they stand
 
     def ran(self, source: str) -> None:
         """Note that a cell of this text has run."""
@@ -46,10 +47,22 @@ class Order:
         key
             Its key, which is made of their values; "" for one that is not.
         """
-        place = next((at for at, (name, _) in enumerate(cells) if name == cell_id), None)
-        if place is None or key in self._in_order:
+        place_of = {name: place for place, (name, _) in enumerate(cells)}
+        texts = [text for _, text in cells]
+        if cell_id not in place_of:  # *Run All* is quicker than the page, which tells when the kernel listens again
+            if key:
+                self._waiting.append((cell_id, tuple(names), key, len(self._ran)))
             return ""
-        found = [(name, why) for name in names if (why := self._why(name, [text for _, text in cells], place))]
+        waited, self._waiting = self._waiting, []
+        for name, read, made, before in waited:
+            if name in place_of:
+                self._told(texts, place_of[name], read, made, self._ran[:before])
+        return self._told(texts, place_of[cell_id], names, key, self._ran)
+
+    def _told(self, texts: Sequence[str], place: int, names: Iterable[str], key: str, ran: Sequence[str]) -> str:
+        if key in self._in_order:
+            return ""
+        found = [(name, why) for name in names if (why := _why(name, texts, place, ran))]
         if found:
             return ", ".join(f"{name} {why}" for name, why in found)
         if len(self._in_order) >= _MOST_KEYS:
@@ -58,17 +71,18 @@ class Order:
             self._in_order[key] = None
         return ""
 
-    def _why(self, name: str, texts: Sequence[str], place: int) -> str:
-        setter = next((text for text in reversed(self._ran) if name in _sets(text)), None)
-        if setter is None:
-            return ""  # set by nothing that is known here
-        wanted = next((text for text in reversed(texts[:place]) if name in _sets(text)), None)
-        if wanted is not None and _digest(wanted) == _digest(setter):
-            return ""
-        above, below = ({_digest(text) for text in part} for part in (texts[:place], texts[place:]))
-        if _digest(setter) in above:
-            return "from a cell above, and not the last that sets it"
-        return "from a cell below" if _digest(setter) in below else "from a cell that was edited or removed since"
+
+def _why(name: str, texts: Sequence[str], place: int, ran: Sequence[str]) -> str:
+    setter = next((text for text in reversed(ran) if name in _sets(text)), None)
+    if setter is None:
+        return ""  # set by nothing that is known here
+    wanted = next((text for text in reversed(texts[:place]) if name in _sets(text)), None)
+    if wanted is not None and _digest(wanted) == _digest(setter):
+        return ""
+    above, below = ({_digest(text) for text in part} for part in (texts[:place], texts[place:]))
+    if _digest(setter) in above:
+        return "from a cell above, and not the last that sets it"
+    return "from a cell below" if _digest(setter) in below else "from a cell that was edited or removed since"
 
 
 def _body(source: str) -> str:

@@ -20,7 +20,7 @@ from awaitly_nb.cache import Entry, as_step_cache
 from awaitly_nb.engine import RECENT, Summariser, observe, seen_parts
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import Parts, diff
-from awaitly_nb.manage import Preview, notebook_names, preview
+from awaitly_nb.manage import Preview, notebook_names, preview, shown_key
 from awaitly_nb.notebook.html import PANEL_ENTRIES, panel_html
 from awaitly_nb.notebook.panel_display import Displays, kernel_shell, panel_text
 from awaitly_nb.notebook.panel_keys import CacheKeys, FolderKeys, KeyList, key_columns
@@ -159,6 +159,8 @@ class Panel:
                     row["size"] = entry.size_bytes
                 if entry is not None and entry.created_at is not None:
                     row["at"] = int(entry.created_at.timestamp())
+                if entry is not None and entry.call is not None:
+                    row["call"] = shown_key(entry)
         return drawn
 
     # -- drawing ----------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class KeysTable {
 
   build() {
     this.search = el("input", {
-      class: "awn-search", type: "search", placeholder: "Search keys: words, or fit:*", "aria-label": "Search keys", spellcheck: "false",
+      class: "awn-search", type: "search", placeholder: "Search keys", title: "Words, or a pattern such as fit:*", "aria-label": "Search keys", spellcheck: "false",
       oninput: () => { this.query = this.search.value; this.active = 0; this.body.scrollTop = 0; this.draw(); },
     });
     this.actions = el("div", { class: "awn-actions" });

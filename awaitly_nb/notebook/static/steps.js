@@ -202,7 +202,7 @@ class Steps {
   subtitle(step) {
     const told = step.state === "hit" && step.at ? agedNode("computed", step.at, this.store.now())
       : step.twin && step.why === "first run" ? null : step.why?.replaceAll("->", "-\u2060>"); // no line ends in an arrow
-    const key = step.twin && step.key ? keyNode(shortKey(step.key)) : null;
+    const key = step.twin && step.key ? keyNode(step.call || shortKey(step.key)) : null;
     if (!told && !key) return "";
     return el("span", { class: `awn-why${key ? " awn-keyed" : ""}` }, ...(key ? [key, told ? el("span", { class: "awn-rest" }, told) : ""] : [told]));
   }
@@ -240,7 +240,7 @@ class Steps {
 
   name(step) {
     const chevron = step.row || step.group ? icon(step.opened ? "M5 6.5l3 3 3-3" : "M6.5 5l3 3-3 3", "awn-icon awn-chevron") : "";
-    if (step.child) return el("span", { class: "awn-nameline" }, el("code", { class: "awn-id" }, keyNode(shortKey(step.key || step.step))), chevron);
+    if (step.child) return el("span", { class: "awn-nameline" }, el("code", { class: "awn-id" }, keyNode(step.call || shortKey(step.key || step.step))), chevron);
     if (!step.group) return el("span", { class: "awn-nameline" }, el("span", { class: "awn-id" }, step.step), chevron);
     return el("button", {
       class: "awn-opener awn-nameline", type: "button", "aria-expanded": String(step.opened), onclick: () => this.toggle(step),

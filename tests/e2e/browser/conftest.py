@@ -46,7 +46,8 @@ def open_lab(chromium, server, request):
     contexts = []
 
     def open_notebook(content, *, name=None, **options):
-        context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+        scale = lab.PICTURE_SCALE if lab.TAKE_PICTURES else 1
+        context = chromium.new_context(viewport={"width": 1280, "height": 1000}, device_scale_factor=scale)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(120_000)

@@ -37,6 +37,7 @@ CHROMIUM_FLAGS = [
 
 PICTURES = Path(__file__).parents[3] / "notebooks" / "pictures"
 TAKE_PICTURES = os.environ.get("AWAITLY_NB_SCREENSHOT") == "1"  # now: the tests' own settings replace ours later
+PICTURE_SCALE = 1.5  # letters stay sharp where a page shows it larger
 
 SETTINGS = {
     # Without this a pop-up asks whether to fetch news from the network.
@@ -51,7 +52,10 @@ SETTINGS = {
 }
 
 
-def write_settings(folder: Path, *, theme: str = "JupyterLab Light") -> None:
+LIGHT, DARK, HIGH_CONTRAST = "JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"
+
+
+def write_settings(folder: Path, *, theme: str = LIGHT) -> None:
     """Write what a user would have set in the settings editor."""
     themed = {"@jupyterlab/apputils-extension/themes.jupyterlab-settings": {"theme": theme}}
     for name, values in {**SETTINGS, **themed}.items():
@@ -273,18 +277,20 @@ class Lab:
                 .map(row => [row.dataset.step, row.dataset.state]))"""
         )
 
-    def set_theme(self, *, light: bool) -> None:
+    def set_theme(self, name: str) -> None:
         """Choose a theme as the menu does, and wait until its style sheet is there."""
-        name = "JupyterLab Light" if light else "JupyterLab Dark"
+        light = str(name == LIGHT).lower()
         self.page.evaluate(
             'name => { window.jupyterapp.commands.execute("apputils:change-theme", { theme: name }); }', name
         )
-        self.page.wait_for_selector(f'body[data-jp-theme-light="{str(light).lower()}"]', state="attached")
+        self.page.wait_for_selector(
+            f'body[data-jp-theme-name="{name}"][data-jp-theme-light="{light}"]', state="attached"
+        )
         # The style sheet comes a little after the attribute.
         self.page.wait_for_function(
             """light => {
                 const colour = getComputedStyle(document.querySelector(".awn-panel")).backgroundColor;
-                return (Number(colour.match(/\\d+/)[0]) > 128) === light;
+                return String(Number(colour.match(/\\d+/)[0]) > 128) === light;
             }""",
             arg=light,
         )
@@ -294,9 +300,9 @@ class Lab:
         if not TAKE_PICTURES:
             return
         if dark:
-            self.set_theme(light=False)
+            self.set_theme(DARK)
             self.picture(name, selector)
-            self.set_theme(light=True)
+            self.set_theme(LIGHT)
             return
         path = PICTURES / f"{name}.png"
         path.parent.mkdir(exist_ok=True)

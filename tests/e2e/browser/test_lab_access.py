@@ -1,4 +1,4 @@
-"""Who uses a keyboard, a screen reader or high contrast: every command by each way, and what axe finds."""
+"""Who uses a screen reader or high contrast: what axe finds, in each theme."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 import axe_playwright_python
 import pytest
 
-from tests.e2e.browser.lab import notebook
-from tests.e2e.browser.marks import LOAD, RAW, TOTAL, Page
+from tests.e2e.browser.lab import DARK, HIGH_CONTRAST, LIGHT, notebook
+from tests.e2e.browser.marks import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
+PARTS = (".awn-side", ".jp-Notebook .awn-panel", ".awn-mark")
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 DELAYS = (
     "%load_ext awaitly_nb\nimport time\nimport awaitly_nb as aw",
@@ -52,9 +53,8 @@ JUDGED = """async ([selector, colours]) => {
 }"""
 
 
-def faults(page, selector):
-    """Return what axe finds serious or critical in a part of the page."""
-    colours = selector != ".awn-mark"
+def faults(page, selector, *, colours=True):
+    """Return what axe finds serious or critical in a part of the page, and its colours too where it can tell them."""
     result = page.evaluate(JUDGED, [selector, colours])
     assert not colours or "color-contrast" in {one["id"] for one in (*result["passes"], *result["violations"])}
     return [
@@ -83,132 +83,20 @@ def test_axe_finds_nothing_serious_in_panel_sidebar_and_marks(open_lab):
     lab.page.locator(".awn-side .awn-previewbody :is(.awn-part, .awn-text)").first.wait_for()
     lab.page.locator(".awn-side").evaluate("side => { side.scrollTop = 0; }")
     lab.page.add_script_tag(path=AXE)
-    for light, name in ((False, "marks-dark"), (True, "marks")):  # the server remembers the last one
+    # The server remembers the last one.
+    for theme, name in ((HIGH_CONTRAST, "marks-contrast"), (DARK, "marks-dark"), (LIGHT, "marks")):
         lab.page.set_viewport_size({"width": 1120, "height": 860})
-        lab.set_theme(light=light)
+        lab.set_theme(theme)
         lab.picture(name, "#main")
         lab.page.set_viewport_size({"width": 1120, "height": 2600})  # axe tells the colours of what is in sight
-        for selector in (".awn-side", ".jp-Notebook .awn-panel", ".awn-mark"):
-            assert faults(lab.page, selector) == [], (selector, light)
+        for selector in PARTS:
+            assert faults(lab.page, selector, colours=selector != ".awn-mark") == [], (selector, theme)
         contrasts = lab.page.evaluate(CONTRASTS)
         assert len(contrasts) == len(DELAYS)
-        assert all(ratio >= 4.5 for _, ratio in contrasts), contrasts
+        assert all(ratio >= 4.5 for _, ratio in contrasts), (theme, contrasts)
 
-
-def test_every_command_by_mouse_palette_and_keyboard(open_lab):
-    """Each by its key, by the palette, and where a mouse finds it: toolbars, menus, or the sidebar."""
-    lab = open_lab(notebook(LOAD, RAW, TOTAL, "x = 1"))
-    page = Page(lab)
-    lab.run_all()
-    page.expect("live", "stored", "stored", "live")
-
-    # Each says which arguments it takes, so that an assistant can call it.
-    described = lab.page.evaluate(
-        """async () => {
-            const { commands } = window.jupyterapp;
-            const ours = commands.listCommands().filter(id => id.startsWith("awaitly-nb:"));
-            return Promise.all(ours.map(async id => [id, (await commands.describedBy(id)).args]));
-        }"""
-    )
-    assert len(described) == 9
-    for name, arguments in described:
-        assert arguments["type"] == "object", name
-        assert all("description" in one for one in arguments["properties"].values()), name
-
-    invalidate = {
-        "key": lambda: page.press(2, "Control+Alt+i"),
-        "palette": lambda: page.palette("Invalidate this cell", cell=2),
-        "menu": lambda: page.menu(2, "Invalidate this cell"),
-    }
-    undo = {
-        "key": lambda: page.press(2, "Control+Alt+z"),
-        "palette": lambda: page.palette("Undo the last invalidation", cell=2),
-        "menu": lambda: page.sidebar().locator(".awn-acts").get_by_role("button", name="Undo").click(),
-    }
-    for way, act in invalidate.items():
-        act()
-        page.expect("live", "stored", "stale", "live")
-        undo[way]()
-        page.expect("live", "stored", "stored", "live")
-
-    # What the sidebar did last comes first; the cells come from the cache when they all run.
-    run_all = {
-        "key": lambda: page.press(1, "Control+Alt+Enter"),
-        "palette": lambda: page.palette("Run all (", cell=1),
-        "menu": lambda: page.main_menu("Run", "Run all ("),
-    }
-    for act in run_all.values():
-        before = page.prompts()
-        act()
-        page.ran(before, [0, 1, 2, 3])
-        page.expect("live", "hit", "hit", "live")
-
-    stale = {
-        "key": lambda: page.press(2, "Control+Alt+s"),
-        "palette": lambda: page.palette("Run stale cells", cell=2),
-        "menu": lambda: lab.page.locator(".jp-NotebookPanel-toolbar [data-command='awaitly-nb:run-stale']").click(),
-    }
-    for number, act in enumerate(stale.values()):
-        page.write(2, f"{TOTAL} + {number}")
-        page.expect("live", "hit", "stale", "live")
-        before = page.prompts()
-        act()
-        page.ran(before, [2])
-        page.expect("live", "hit", "stored", "live")
-
-    again = {
-        "key": lambda: page.press(2, "Control+Alt+r"),
-        "palette": lambda: page.palette("Recompute this cell", cell=2),
-        "menu": lambda: page.in_toolbar(2, "recompute-cell"),
-    }
-    for act in again.values():
-        before = page.prompts()
-        act()
-        page.ran(before, [2])
-        page.expect("live", "hit", "stored", "live")
-
-    why = {
-        "key": lambda: page.press(2, "Control+Alt+w"),
-        "palette": lambda: page.palette("Why?", cell=2),
-        "menu": lambda: page.in_toolbar(2, "why"),
-    }
-    for act in why.values():
-        act()
-        dialog = lab.page.locator(".jp-Dialog")
-        dialog.wait_for()
-        assert "Why total?" in dialog.inner_text()
-        dialog.get_by_role("button", name="Close").click()
-        dialog.wait_for(state="detached")
-
-    toggle = {
-        "key": lambda: page.press(3, "Control+Alt+c"),
-        "palette": lambda: page.palette("Cache this cell", cell=3),
-        "menu": lambda: page.menu(3, "Cache this cell"),
-    }
-    for act in toggle.values():
-        act()
-        page.expect("live", "hit", "stored", "stale")
-        page.write(3, "x = 1")
-        page.expect("live", "hit", "stored", "live")
-
-    auto = {
-        "key": lambda: page.press(3, "Control+Alt+a"),
-        "palette": lambda: page.palette("Auto o", cell=3),
-        "menu": lambda: page.main_menu("Run", "Auto o"),
-    }
-    on = False
-    for act in auto.values():
-        act()
-        on = not on
-        page.expect("live", "hit", "stored", "live")
-        lab.page.wait_for_selector(f'.awn-acts button[aria-pressed="{str(on).lower()}"]')
-
-    for act in (
-        lambda: page.press(1, "Control+Alt+b"),
-        lambda: page.palette("Show the awaitly sidebar", cell=1),
-        lambda: lab.page.locator('.jp-SideBar [data-id="awaitly-nb-sidebar"]').click(),
-    ):
-        lab.command("application:toggle-right-area")
-        lab.page.locator(".awn-side").wait_for(state="hidden")
-        act()
-        lab.page.locator(".awn-side").wait_for()
+    # With the colours of the system instead of any of ours, each state still has its sign and its word.
+    lab.page.emulate_media(forced_colors="active")
+    for selector in PARTS:
+        assert faults(lab.page, selector, colours=False) == [], (selector, "forced colours")
+    assert lab.page.locator(".awn-mark").all_inner_texts() == [text for text, _ in contrasts]

@@ -33,6 +33,7 @@ def test_marks_follow_a_run_an_edit_a_reload_and_a_restart(opened, server):
     assert re.fullmatch(r"●\s*computed in 1\.\d s, stored", page.mark(1).inner_text())
     assert page.mark(3).get_attribute("title"), "why it is not cached"
     assert "awaitly: failed" in page.mark(4).get_attribute("aria-label")
+    assert page.page.locator(".awn-spoken[role=status]").inner_text() == "broken: failed", "what a screen reader hears"
 
     # An edit is told at once, before the kernel is asked; and what reads the cell follows.
     page.write(1, RAW.replace("3]", "4]"))
@@ -97,6 +98,8 @@ def test_commands_of_a_cell_by_mouse_and_keyboard(opened):
     page.page.locator(".jp-CodeCell").nth(1).locator(".jp-InputPrompt").click()
     page.page.keyboard.press("Control+Alt+r")
     page.expect("live", "computing", "live")
+    assert re.fullmatch(r"…\s*computing( 1 s)?, usually 1\.\d s\s*", page.mark(1).inner_text())
+    assert 1.5 <= float(page.mark(1).locator("progress").get_attribute("max")) < 3
     page.expect("live", "stored", "live")
 
     page.page.locator(".jp-CodeCell").nth(2).locator(".jp-InputPrompt").click()

@@ -1,6 +1,6 @@
-"""The extension in the oldest JupyterLab and Notebook that it is for, and in the newest Notebook: one story in each.
+"""The extension in the oldest and the newest JupyterLab and Notebook: every mark and every command in each.
 
-The other browser tests run in the newest JupyterLab. A version is installed without what it depends on: that is here.
+The other browser tests run in the JupyterLab that is here. A version is installed without what it depends on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def oldest(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def newest(tmp_path_factory):
-    """Where the Notebook is that goes with the JupyterLab here, and that, as their files lie in one folder."""
+    """Where the JupyterLab is that is here, and the Notebook that goes with it."""
     lab = version("jupyterlab")
     return _installed(tmp_path_factory.mktemp("newest"), f"jupyterlab=={lab}", f"notebook==7.{lab.split('.')[1]}.*")
 
@@ -39,25 +39,37 @@ def _installed(folder, *wanted):
     return folder
 
 
-@pytest.mark.parametrize(("app", "of"), [("lab", "oldest"), ("notebook", "oldest"), ("notebook", "newest")])
-def test_every_mark_and_run_stale_through_edit_reload_move_and_restart(app, of, request, chromium, tmp_path):
-    server = Server(tmp_path / "server", app=app, packages=request.getfixturevalue(of))
+@pytest.fixture(scope="module", params=["lab oldest", "lab newest", "notebook oldest", "notebook newest"])
+def server(request, tmp_path_factory):
+    """A server of one version."""
+    app, of = request.param.split()
+    running = Server(tmp_path_factory.mktemp("server"), app=app, packages=request.getfixturevalue(of))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def opened(server, chromium, request):
+    """`opened(*sources)` shows a notebook of these cells; in the end, nobody but the page's own server was asked."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1000})
-    try:
-        browser = context.new_page()
-        browser.set_default_timeout(120_000)
-        requests = []
-        browser.on("request", lambda asked: requests.append(asked.url))
-        server.put("notebook.ipynb", notebook(*CELLS))
-        _tell_the_story(Page(Lab(browser, server, "notebook.ipynb").open()))
-        own = (f"http://127.0.0.1:{server.port}/", "data:", "blob:")
-        assert [url for url in requests if not url.startswith(own)] == []
-    finally:
-        context.close()
-        server.stop()
+    browser = context.new_page()
+    browser.set_default_timeout(120_000)
+    requests = []
+    browser.on("request", lambda asked: requests.append(asked.url))
+
+    def show(*sources):
+        path = f"{request.node.originalname}/notebook.ipynb"
+        server.put(path, notebook(*sources))
+        return Page(Lab(browser, server, path).open())
+
+    yield show
+    context.close()
+    own = (f"http://127.0.0.1:{server.port}/", "data:", "blob:")
+    assert [url for url in requests if not url.startswith(own)] == []
 
 
-def _tell_the_story(page):
+def test_every_mark_and_run_stale_through_edit_reload_move_and_restart(opened):
+    page = opened(*CELLS)
     page.lab.run_cell(0)
     page.expect("live", "new", "new", "new", "unknown", "new")
     page.lab.run_all()
@@ -102,3 +114,131 @@ def _tell_the_story(page):
     page.expect("live", "hit", "hit", "uncached", "hit", "hit")
     page.lab.command("awaitly-nb:show-sidebar")
     page.page.locator('.awn-side .awn-lane .awn-row[data-key^="total:"]').wait_for()
+
+
+def test_every_command_by_mouse_palette_and_keyboard(opened):
+    """Each by its key, by the palette, and where a mouse finds it: toolbars, menus, or the sidebar."""
+    page = opened(LOAD, RAW, TOTAL, "x = 1")
+    lab = page.lab
+    lab.run_all()
+    page.expect("live", "stored", "stored", "live")
+
+    # Each says which arguments it takes, so that an assistant can call it.
+    described = lab.page.evaluate(
+        """async () => {
+            const { commands } = window.jupyterapp;
+            const ours = commands.listCommands().filter(id => id.startsWith("awaitly-nb:"));
+            return Promise.all(ours.map(async id => [id, (await commands.describedBy(id)).args]));
+        }"""
+    )
+    assert len(described) == 9
+    for name, arguments in described:
+        assert arguments["type"] == "object", name
+        assert all("description" in one for one in arguments["properties"].values()), name
+
+    invalidate = {
+        "key": lambda: page.press(2, "Control+Alt+i"),
+        "palette": lambda: page.palette("Invalidate this cell", cell=2),
+        "menu": lambda: page.menu(2, "Invalidate this cell"),
+    }
+    undo = {
+        "key": lambda: page.press(2, "Control+Alt+z"),
+        "palette": lambda: page.palette("Undo the last invalidation", cell=2),
+        "menu": lambda: page.sidebar().locator(".awn-acts").get_by_role("button", name="Undo").click(),
+    }
+    for way, act in invalidate.items():
+        act()
+        page.expect("live", "stored", "stale", "live")
+        undo[way]()
+        page.expect("live", "stored", "stored", "live")
+
+    # What the sidebar did last comes first; the cells come from the cache when they all run.
+    run_all = {
+        "key": lambda: page.press(1, "Control+Alt+Enter"),
+        "palette": lambda: page.palette("Run all (", cell=1),
+        "menu": lambda: page.main_menu("Run", "Run all ("),
+    }
+    for act in run_all.values():
+        before = page.prompts()
+        act()
+        page.ran(before, [0, 1, 2, 3])
+        page.expect("live", "hit", "hit", "live")
+
+    stale = {
+        "key": lambda: page.press(2, "Control+Alt+s"),
+        "palette": lambda: page.palette("Run stale cells", cell=2),
+        "menu": lambda: lab.page.locator(".jp-NotebookPanel-toolbar [data-command='awaitly-nb:run-stale']").click(),
+    }
+    for number, act in enumerate(stale.values()):
+        page.write(2, f"{TOTAL} + {number}")
+        page.expect("live", "hit", "stale", "live")
+        before = page.prompts()
+        act()
+        page.ran(before, [2])
+        page.expect("live", "hit", "stored", "live")
+
+    again = {
+        "key": lambda: page.press(2, "Control+Alt+r"),
+        "palette": lambda: page.palette("Recompute this cell", cell=2),
+        "menu": lambda: page.in_toolbar(2, "recompute-cell"),
+    }
+    for act in again.values():
+        before = page.prompts()
+        act()
+        page.ran(before, [2])
+        page.expect("live", "hit", "stored", "live")
+
+    why = {
+        "key": lambda: page.press(2, "Control+Alt+w"),
+        "palette": lambda: page.palette("Why?", cell=2),
+        "menu": lambda: page.in_toolbar(2, "why"),
+    }
+    for act in why.values():
+        act()
+        dialog = lab.page.locator(".jp-Dialog")
+        dialog.wait_for()
+        assert "Why total?" in dialog.inner_text()
+        dialog.get_by_role("button", name="Close").click()
+        dialog.wait_for(state="detached")
+
+    toggle = {
+        "key": lambda: page.press(3, "Control+Alt+c"),
+        "palette": lambda: page.palette("Cache this cell", cell=3),
+        "menu": lambda: page.menu(3, "Cache this cell"),
+    }
+    for act in toggle.values():
+        act()
+        page.expect("live", "hit", "stored", "stale")
+        page.write(3, "x = 1")
+        page.expect("live", "hit", "stored", "live")
+
+    auto = {
+        "key": lambda: page.press(3, "Control+Alt+a"),
+        "palette": lambda: page.palette("Auto o", cell=3),
+        "menu": lambda: page.main_menu("Run", "Auto o"),
+    }
+    on = False
+    for act in auto.values():
+        act()
+        on = not on
+        page.expect("live", "hit", "stored", "live")
+        lab.page.wait_for_selector(f'.awn-acts button[aria-pressed="{str(on).lower()}"]')
+
+    for act in (
+        lambda: page.press(1, "Control+Alt+b"),
+        lambda: page.palette("Show the awaitly sidebar", cell=1),
+        lambda: _show_by_mouse(page),
+    ):
+        lab.page.evaluate("() => window.jupyterapp.shell.collapseRight()")
+        lab.page.locator(".awn-side").wait_for(state="hidden")
+        act()
+        lab.page.locator(".awn-side").wait_for()
+
+
+def _show_by_mouse(page):
+    if page.lab.server.app == "lab":
+        page.page.locator('.jp-SideBar [data-id="awaitly-nb-sidebar"]').click()
+        return
+    page.page.get_by_role("menuitem", name="View", exact=True).click()
+    page.page.locator(".lm-Menu-item", has_text="Right Sidebar").hover()
+    page.page.locator(".lm-Menu-item", has_text="Show awaitly").click()

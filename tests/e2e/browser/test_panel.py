@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.browser.lab import notebook
+from tests.e2e.browser.lab import DARK, LIGHT, notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -336,12 +336,12 @@ def test_it_follows_the_theme(keys_lab):
     page = keys_lab.page
     assert luminance(page, ".awn-panel", "backgroundColor") > 0.8
     assert luminance(page, ".awn-id", "color") < 0.4
-    keys_lab.set_theme(light=False)
+    keys_lab.set_theme(DARK)
     try:
         assert luminance(page, ".awn-panel", "backgroundColor") < 0.2
         assert luminance(page, ".awn-id", "color") > 0.6
     finally:
-        keys_lab.set_theme(light=True)
+        keys_lab.set_theme(LIGHT)
 
 
 MANY = """

@@ -22,7 +22,7 @@ def put(namespace, key, seconds):
     mark = Mark(step_id=namespace, workflow=namespace, at=datetime.now(UTC), duration_s=seconds)
     aw.create_disk_cache(namespace=namespace).set(key, with_mark(aw.Ok(key), mark))
 
-for n in range(20):
+for n in range(2_023):
     put("somebody", f"other:{n}", 30.0)
 put("flow", "load:1", 0.5)
 put("flow", "fit:1", 26.0)
@@ -69,15 +69,14 @@ def test_a_day_with_the_trash(lab):
     assert sorted(key.partition(":")[0] for key in keys(page)) == ["delays", "fit", "load"]
     page.locator('.awn-columns input[type="checkbox"]').click()
     page.get_by_role("button", name="Invalidate 3 keys").wait_for()
-    page.keyboard.press("Escape")
-    lab.picture("trash-mine")
+    page.locator('.awn-columns input[type="checkbox"]').click()
 
     # Much work is asked for, and Cancel is what Enter does.
     row(page, "fit:1").locator(".awn-drop").click()
     page.get_by_role("alertdialog", name="Invalidate this key?").wait_for()
     assert "26 s" in page.locator(".awn-toast").inner_text()
     assert page.evaluate("() => document.activeElement.innerText") == "Cancel"
-    lab.picture("trash-question", dark=True)
+    lab.picture("question")
     page.keyboard.press("Enter")
     page.wait_for_selector(".awn-toast", state="hidden")
     assert "fit:1" in keys(page)
@@ -86,13 +85,12 @@ def test_a_day_with_the_trash(lab):
     row(page, "fit:1").wait_for(state="detached")
 
     # ... and it comes back.
-    lab.picture("trash-undo")
     page.get_by_role("button", name="Undo").click()
     row(page, "fit:1").wait_for()
     assert "1 key restored." in page.locator(".awn-note").inner_text()
 
     # The whole folder, where that is asked for.
-    page.get_by_role("button", name="Whole folder (23)").click()
+    page.get_by_role("button", name="Whole folder (2,026)").click()
     page.wait_for_selector('.awn-row[data-key^="other:"]')
     page.get_by_role("button", name="This notebook").click()
     page.wait_for_selector('.awn-row[data-key^="other:"]', state="detached")
@@ -105,7 +103,7 @@ def test_a_day_with_the_trash(lab):
     assert page.locator('.awn-part[data-part="plot"] img').evaluate("image => image.naturalWidth") > 100
     assert "three airports" in page.locator('.awn-part[data-part="printed"]').inner_text()
     assert "base64" not in page.locator(".awn-preview").inner_text()
-    lab.picture("trash-preview", ".awn-keys", dark=True)
+    lab.picture("preview-cell", ".awn-keys")
 
 
 def test_the_list_grows_when_another_kernel_stores_a_key(lab):

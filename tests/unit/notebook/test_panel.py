@@ -80,6 +80,22 @@ def test_a_new_result_is_shown_as_its_call_and_does_not_count_as_an_older_one_of
     assert {call.partition(" #")[0] for call in calls} == {f"score(params={{...}}, fold={fold})" for fold in (1, 2)}
 
 
+@pytest.mark.parametrize("calls", [2, 5], ids=["one by one", "as one line"])
+def test_steps_of_one_name_are_told_apart_by_their_calls(shown, calls):
+    @aw.step
+    def score(params, fold):
+        return fold
+
+    for fold in range(calls):
+        score({"depth": 3}, fold=fold)
+    shown._draw()  # reads the keys
+    (section,) = shown.sections()
+    told = [f"score(params={{...}}, fold={fold})" for fold in range(calls)]
+    assert [row["call"] for row in section["steps"]] == told
+    if calls == 2:
+        assert all(call in panel_html([section], [], total=(0, 0)) for call in told)
+
+
 def work(name="report", *, fail=False):
     workflow = aw.create_workflow(name)
 

@@ -377,7 +377,7 @@
       if (mark.state === "computing") {
         const elapsed = Math.max(0, Math.floor(Date.now() / 1000 - mark.began_at));
         const usual = mark.seconds === null ? "" : `, usually ${duration(mark.seconds)}`;
-        return elapsed < 1 ? word : `${word} ${elapsed} s${usual}`;
+        return `${word}${elapsed < 1 ? "" : ` ${elapsed} s`}${usual}`;
       }
       if (mark.state === "live" || mark.seconds === null) return word;
       if (mark.state === "hit" || mark.state === "cached") return `${word}, computed in ${duration(mark.seconds)}`;
