@@ -15,7 +15,7 @@ from awaitly_nb.errors import UnwrapError
 from awaitly_nb.frozen import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 __all__ = ["Err", "Mark", "Ok", "Result", "err", "mark_of", "ok", "with_mark"]
@@ -76,8 +76,12 @@ class Mark(Frozen, kw_only=True):
     made: Mapping[str, Any] | None = None  # Any: plain JSON data
     call: str | None = None
 
-    __slots__ = ("_fill",)
-    _fill: ClassVar[Any]  # Any: a slot, and no field
+    # Of a mark that was read with its entry: what sets the fields that no hit asks for, and from what.
+    __slots__ = ("_fill", "_head", "_home", "_notes")
+    _fill: ClassVar[Callable[..., None]]  # slots, and no fields
+    _head: ClassVar[str]
+    _home: ClassVar[object]
+    _notes: ClassVar[bytes | bytearray | memoryview]
 
     # Written out, because every step makes some: a record's own constructor takes four times as long.
     def __init__(
@@ -112,11 +116,9 @@ class Mark(Frozen, kw_only=True):
         _set(self, "call", call)
 
     def __getattr__(self, name: str) -> Any:  # Any: each field has its own type
-        # Of a mark that was read with its entry, `_fill` sets the fields that no hit asks for, when somebody does.
         if name not in Mark._fields:
             raise AttributeError(f"a Mark has no {name!r}")
-        fill, *args = self._fill
-        fill(self, *args)
+        self._fill(self, self._head, self._notes, self._home)
         return getattr(self, name)
 
 

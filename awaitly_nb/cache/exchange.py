@@ -111,7 +111,7 @@ def announce_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[s
     """
     folder = open_folder(directory)
     for namespace, key, opened, size in _leaving(folder, wanted):
-        text = json.dumps(opened.head) + "\n" + whole_notes(opened, folder.shared).decode("ascii", "replace")
+        text = json.dumps(opened.head) + "\n" + whole_notes(opened, folder).decode("ascii", "replace")
         yield Announced(namespace, key, text, size)
 
 
@@ -130,7 +130,7 @@ def export_entries(directory: str | os.PathLike[str], wanted: Iterable[tuple[str
         check_buffers(opened)
         # The name is told to whoever checks it, and entries of format 1 have none.
         members = {**opened.head, "name": name_digest(namespace + SEPARATOR + key)}
-        head, body = unsigned(opened, members, whole_notes(opened, folder.shared))
+        head, body = unsigned(opened, members, whole_notes(opened, folder))
         yield Exported(namespace, key, head, tuple(body))
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from awaitly_nb.cache.stepcache import Make, Seal
     from awaitly_nb.codec import Keyring
     from awaitly_nb.locks import KernelFlight
-    from awaitly_nb.stores import Body, DiskStore, Expect, Record, Version
+    from awaitly_nb.stores import Body, DiskStore, Expect, Fetched, Record, Version
 
 __all__ = ["PART", "Folder", "SizeLimit", "dead_writers", "forget_folders", "is_alive", "open_folder", "process_note"]
 
@@ -120,7 +120,7 @@ class Folder:
         found = self.fetch(name)
         if found is None:
             return None
-        head, body, version, _, stamp = found
+        head, body, version, _, stamp, _ = found
         return make(name, head, body, version, stamp)
 
     def sealed(self, name: str, *, verify: bool = True, checked: bool = False) -> Sealed | None:
@@ -144,7 +144,7 @@ class Folder:
         if found is None:
             return None
         head, body = found[:2]
-        return open_sealed(name, head, body, self.keyring, verify=verify, checked=checked, shared=self.shared)
+        return open_sealed(name, head, body, self.keyring, verify=verify, checked=checked, home=self)
 
     def put(self, name: str, sealed: Sealed, seal: Seal) -> None:
         """Write an entry."""
@@ -201,8 +201,8 @@ class Folder:
             return None
         return None if found is None else bytes(found[1])
 
-    def fetch(self, name: str) -> tuple[str, Body, Version, float, Any] | None:
-        """Return head, body, version, time of writing and stamp of a record, or None."""
+    def fetch(self, name: str) -> Fetched | None:
+        """Return the record called `name` on the road of a hit, or None."""
         return self._guard(self.store.fetch, name)
 
     def read(self, name: str) -> Record | None:

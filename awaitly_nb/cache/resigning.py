@@ -186,7 +186,7 @@ def _resign_one(folder: Folder, name: str, lost: Collection[str]) -> bool:
     found = folder.fetch(name)
     if found is None:
         return False
-    head, body, version, written_at, _ = found
+    head, body, version, written_at, *_ = found
     opened = open_envelope(name, head, body, folder.keyring, verify=False)
     if not _is_meant(folder, opened.head, lost):
         return False

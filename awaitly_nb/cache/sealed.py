@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from hashlib import blake2b
 from json import loads
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awaitly_nb.cache.entry import is_alive
 from awaitly_nb.codec import (
@@ -73,10 +73,18 @@ _from_timestamp = datetime.fromtimestamp
 _new = object.__new__
 _set_value = Ok.__dict__["value"].__set__
 _set_mark = Ok.__dict__["_mark"].__set__
-_set_field = {name: Mark.__dict__[name].__set__ for name in (*Mark._fields, "_fill")}
-_set_fill, _set_code, _set_duration_s, _set_files, _set_size_bytes, _set_traces = [
-    _set_field[name] for name in ("_fill", "code", "duration_s", "files", "size_bytes", "traces")
+_set_field = {name: Mark.__dict__[name].__set__ for name in (*Mark._fields, "_fill", "_head", "_notes", "_home")}
+_set_fill, _set_head, _set_notes, _set_home, _set_code, _set_duration_s, _set_files, _set_size_bytes, _set_traces = [
+    _set_field[name]
+    for name in ("_fill", "_head", "_notes", "_home", "code", "duration_s", "files", "size_bytes", "traces")
 ]
+
+
+class Home(Protocol):
+    """The store of an entry, as far as its parts are concerned."""
+
+    def shared(self, digest: str) -> bytes | None:
+        """Return the part of a key that a digest stands for, as JSON, or None."""
 
 
 def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
@@ -87,13 +95,13 @@ def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
     return result
 
 
-def _fill(mark: Mark, head: str, notes: Body, shared: Callable[[str], bytes | None] | None) -> None:
+def _fill(mark: Mark, head: str, notes: Body, home: Home | None) -> None:
     """Set the fields of a mark that was read, as its head and its notes tell."""
     get = (read_head(head) or {}).get
     for name, default in _MEMBERS:
         _set_field[name](mark, get(name, default))
     created, expires = get("created_at"), get("expires_at")
-    parts, files = _read_notes(bytes(notes), shared, get("step_id")) if notes else (None, ())
+    parts, files = _read_notes(bytes(notes), home, get("step_id")) if notes else (None, ())
     _set_field["at"](mark, None if created is None else _from_timestamp(created, UTC))
     _set_field["ttl_s"](mark, None if expires is None else expires - created)
     _set_field["parts"](mark, parts)
@@ -336,7 +344,7 @@ def _unpacked(row: list[Any]) -> list[Any]:  # Any: plain JSON data
     return [*(kind or ["argument"]), name, digest, {"is": what, "repr": text}]
 
 
-def whole_notes(opened: Opened, shared: Callable[[str], bytes | None]) -> bytes:
+def whole_notes(opened: Opened, home: Home) -> bytes:
     """Return the notes of an entry with all parts of its key in them, for where no record has what a digest stands for.
 
     Raises
@@ -346,7 +354,7 @@ def whole_notes(opened: Opened, shared: Callable[[str], bytes | None]) -> bytes:
     """
     if not opened.notes:
         return b""
-    parts, files = _read_notes(bytes(opened.notes), shared, opened.head.get("step_id"))
+    parts, files = _read_notes(bytes(opened.notes), home, opened.head.get("step_id"))
     if isinstance(parts, _Parts) and not parts.is_whole:
         raise EnvelopeError("a part of its key is gone from the folder", reason="damaged")
     return _notes_of(parts, files, opened.head.get("step_id"), lambda _: None)
@@ -390,7 +398,7 @@ def open_sealed(
     *,
     verify: bool,
     checked: bool = False,
-    shared: Callable[[str], bytes | None] | None = None,
+    home: Home | None = None,
     later: Callable[[Callable[[], None]], object] | None = None,
 ) -> Sealed:
     """Return a verified entry; its buffers are views of `body`, authenticated unless `checked`.
@@ -401,8 +409,8 @@ def open_sealed(
         Whether these very buffers were authenticated before.
     later
         Is given what authenticates them, in place of doing so now; it raises EnvelopeError.
-    shared
-        Returns the part of a key that a digest stands for, as JSON.
+    home
+        The store, which has the parts of keys that entries share.
 
     Raises
     ------
@@ -417,9 +425,12 @@ def open_sealed(
             later(partial(check_buffers, found))
     rest, duration_s, code, notes, stream, buffers, *_, secret = found
     mark = _new(Mark)
+    _set_fill(mark, _fill)
+    _set_head(mark, head)
+    _set_notes(mark, notes)
+    _set_home(mark, home)
     if secret is not None and not rest:
         # The usual entry. What a hit of a step asks for is set now, what only a reader asks for when one does.
-        _set_fill(mark, (_fill, head, notes, shared))
         _set_duration_s(mark, duration_s)
         _set_code(mark, code)
         _set_files(mark, ())
@@ -427,7 +438,7 @@ def open_sealed(
         _set_size_bytes(mark, len(stream))
         return Sealed(stream, (), (), mark, ok=True, stored_at=0.0, expires_at=None)
     try:
-        _fill(mark, head, notes, shared)
+        _fill(mark, head, notes, home)
     except (TypeError, ValueError, OverflowError, OSError) as exc:
         # Only where signatures are not looked at: what we signed is well formed.
         raise EnvelopeError(f"its head makes no sense ({exc})", reason="damaged") from exc
@@ -445,29 +456,27 @@ def open_sealed(
 
 
 def _read_notes(
-    notes: bytes, shared: Callable[[str], bytes | None] | None, step_id: str | None
+    notes: bytes, home: Home | None, step_id: str | None
 ) -> tuple[Mapping[str, Any] | None, tuple[Any, ...]]:
     if notes.startswith(b"p["):  # the usual ones: no files were read
-        return _Parts(notes[1:], shared, step_id), ()
+        return _Parts(notes[1:], home, step_id), ()
     if notes.startswith(b"["):  # format 1
         files, parts = notes.split(b"\n", 1)
         return None if parts == b"null" else _Parts(parts), tuple(loads(files))
     # Format 2 has the whole word and a space.
     found = {line[:1]: line[6 if line.startswith((b"parts ", b"files ")) else 1 :] for line in notes.split(b"\n")}
     parts = found.get(b"p", b"")
-    return _Parts(parts, shared, step_id) if parts else None, tuple(loads(found.get(b"f", b"[]")))
+    return _Parts(parts, home, step_id) if parts else None, tuple(loads(found.get(b"f", b"[]")))
 
 
 class _Parts(Mapping[str, Any]):
     """Parts of a key, parsed when somebody asks: a hit does not, and sources are long."""
 
-    __slots__ = ("_data", "_is_whole", "_name", "_shared", "_text")
+    __slots__ = ("_data", "_home", "_is_whole", "_name", "_text")
 
-    def __init__(
-        self, text: bytes, shared: Callable[[str], bytes | None] | None = None, name: str | None = None
-    ) -> None:
+    def __init__(self, text: bytes, home: Home | None = None, name: str | None = None) -> None:
         self._text = text
-        self._shared = shared
+        self._home = home
         self._name = name
         self._data: dict[str, Any] | None = None
         self._is_whole = True
@@ -494,7 +503,7 @@ class _Parts(Mapping[str, Any]):
 
     def _whole(self, digest: str) -> Any:
         """Return the part that a digest stands for; None where it is gone, which leaves the others."""
-        text = None if self._shared is None else self._shared(digest)
+        text = None if self._home is None else self._home.shared(digest)
         return None if text is None or not is_part(digest, text) else loads(text)
 
     def __reduce__(self) -> tuple[Any, ...]:

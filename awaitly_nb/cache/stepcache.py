@@ -212,12 +212,10 @@ class StoredCache:
     def _open(self, name: str, head: str, body: Body, version: Version, stamp: object) -> Sealed:
         store, verify = self.store, self.verify != "off"
         if stamp is None:  # no file: the body is signed as a whole
-            return open_sealed(name, head, body, self._keyring(), verify=verify, checked=False, shared=store.shared)
+            return open_sealed(name, head, body, self._keyring(), verify=verify, checked=False, home=store)
         known = store.checked.get(version) == stamp
         later = self._later if isinstance(memoryview(body).obj, mmap) else None
-        sealed = open_sealed(
-            name, head, body, self._keyring(), verify=verify, checked=known, shared=store.shared, later=later
-        )
+        sealed = open_sealed(name, head, body, self._keyring(), verify=verify, checked=known, home=store, later=later)
         if verify and later is None:
             store.checked[version] = stamp
         return sealed
@@ -225,7 +223,7 @@ class StoredCache:
     def _glance(self, name: str, head: str, body: Body, version: Version, stamp: object) -> Sealed:
         """Open an entry for its mark; its buffers are not authenticated, and must not be used."""
         del version, stamp
-        return open_sealed(name, head, body, self._keyring(), verify=True, checked=True, shared=self.store.shared)
+        return open_sealed(name, head, body, self._keyring(), verify=True, checked=True, home=self.store)
 
     def has(self, key: str) -> bool:
         """Tell whether `get` would find something, without decoding it."""

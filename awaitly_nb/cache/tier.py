@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.cache.entry import Missed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from awaitly_nb.cache.sealed import Sealed
     from awaitly_nb.cache.stepcache import Make, Seal
     from awaitly_nb.locks import KernelFlight
+    from awaitly_nb.stores import Fetched
 
 __all__ = ["MAX_ENTRY_BYTES", "Tier"]
 
@@ -27,6 +29,12 @@ MAX_ENTRY_BYTES: Final = 1 << 20
 """Larger entries are not cached in memory: reading them is cheap compared with decoding them."""
 
 _OVERHEAD: Final = 500  # what Python's objects take beside the bytes
+_IN_ORDER: Final = 4
+"""After so many records in the order of their writing the next ones are read ahead."""
+_NEAR: Final = 4  # what several functions store together lies together
+_AHEAD: Final = 32
+_NEVER: Final = (-1, -1)
+_NOTHING_AHEAD: Final[tuple[tuple[int, int], dict[str, Fetched]]] = (_NEVER, {})
 
 
 class Tier:
@@ -50,7 +58,10 @@ class Tier:
         self.checked = store.checked
         self.entries: OrderedDict[str, Sealed] = OrderedDict()
         self.writes = 0
-        self._stamp = store.store.database.version
+        self._database = store.store.database
+        self._stamp = self._database.version
+        self._ahead: tuple[tuple[int, int], dict[str, Fetched]] = _NOTHING_AHEAD
+        self._number = self._in_order = 0
         self._max_bytes = max_bytes
         self._bytes = 0
         self._hits: dict[str, int] = {}
@@ -72,24 +83,58 @@ class Tier:
                     return known
             except StoreError:
                 pass  # asked below in a way that repairs the database
-        # All are read before the row: what this process or another writes meanwhile makes the entry stale, not wrong.
-        writes, stamp, header = self.writes, store.seen_stamp(), store.store.database.header
-        found = store.fetch(name)
+        # Before the row, as all that tells how new it is.
+        header = self._database.header
+        found, (writes, stamp) = self._read(name)
         if found is None:
             return Missed("absent", store.why_absent(name), None, (writes, stamp, header))
-        head, body, version, _, file_stamp = found
+        head, body, version, _, file_stamp, _ = found
         if known is not None and known.version == version:
             known.stamp = stamp  # Somebody has written something, but not to this entry: it is not verified again.
             known.hits += 1
             return known
         sealed = make(name, head, body, version, file_stamp)
-        if sealed.size_bytes > MAX_ENTRY_BYTES or store.store.database.on_network:
+        if sealed.size_bytes > MAX_ENTRY_BYTES or self._database.on_network:
             self.count(name)
             return sealed
         sealed.own_bytes()
         sealed.stamp, sealed.version, sealed.hits = stamp, version, 1
         self.add(name, sealed, writes=writes)
         return sealed
+
+    def _read(self, name: str) -> tuple[Fetched | None, tuple[int, int]]:
+        """Return a record, and a moment at which it was current: how often was written here, and by others.
+
+        Whoever resumes asks for what was stored, in that order. So after a few records in that order the next ones are
+        read in one statement, and one of these is served only while nobody has written anything.
+        """
+        moment, ahead = self._ahead
+        if (found := ahead.pop(name, None)) is not None:
+            self._number = found[-1]
+            if moment == self._moment():
+                return found, moment
+            self._ahead = _NOTHING_AHEAD
+        # Read before the record: what this process or another writes meanwhile makes it stale, not wrong.
+        moment = self.writes, self._database.seen or self.store.stamp()
+        found = self.store.fetch(name)
+        if found is not None:
+            is_next = 0 < found[-1] - self._number <= _NEAR
+            self._in_order = self._in_order + 1 if is_next else 0
+            self._number = found[-1]
+            if self._in_order >= _IN_ORDER and not self._database.on_network:
+                self._read_ahead(found[-1])
+        return found, moment
+
+    def _read_ahead(self, number: int) -> None:
+        with suppress(StoreError):  # whoever wants one of them asks in a way that repairs the database
+            moment = self.writes, self._stamp()
+            self._ahead = moment, self.store.store.fetch_next(number, _AHEAD)
+
+    def _moment(self) -> tuple[int, int]:
+        try:
+            return self.writes, self._stamp()
+        except StoreError:
+            return _NEVER
 
     def peek(self, name: str, make: Make) -> Sealed | None:
         """Return the entry for a reader who is not served: it counts as no hit, and is not cached here."""
@@ -103,7 +148,7 @@ class Tier:
         writes = self.drop(name)
         sealed.stamp = store.seen_stamp()
         sealed.version = store.write(name, head, body) or ""
-        if sealed.size_bytes > MAX_ENTRY_BYTES or store.store.database.on_network:
+        if sealed.size_bytes > MAX_ENTRY_BYTES or self._database.on_network:
             self.drop(name)
         else:
             sealed.own_bytes()
@@ -141,7 +186,7 @@ class Tier:
         """Tell whether nobody, here or elsewhere, has written since the moment of a miss."""
         writes, stamp, header = moment
         store = self.store
-        if writes != self.writes or store.store.database.on_network:
+        if writes != self.writes or self._database.on_network:
             return False
         try:
             return store.unwritten(header) or stamp == store.stamp()
@@ -184,6 +229,7 @@ class Tier:
         with self._lock:
             self.writes += 1
             self.entries.clear()
+            self._ahead = _NOTHING_AHEAD
             self._bytes = 0
 
     def take_hits(self) -> dict[str, int]:
@@ -197,12 +243,14 @@ class Tier:
     def after_fork(self) -> None:
         """Be usable in the child, and empty."""
         self._lock = threading.Lock()
+        self._ahead = _NOTHING_AHEAD
         self.entries.clear()
         self._hits.clear()
         self._bytes = 0
 
     def _add(self, name: str, sealed: Sealed) -> None:
-        self._drop(name)
+        if name in self.entries:
+            self._drop(name)
         if sealed.size_bytes > MAX_ENTRY_BYTES:
             return
         self.entries[name] = sealed

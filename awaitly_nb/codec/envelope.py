@@ -382,27 +382,26 @@ def verified(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool
         duration_s = float(duration) if duration else None
     except (ValueError, RecursionError, StopIteration):
         raise EnvelopeError("its head is not readable", reason="damaged") from None
+    buffers: tuple[memoryview, ...] = ()
+    macs: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()
     if "buffers" in rest or "stream_bytes" in rest:
-        found = _parts_of(SCHEMA, rest, body, notes_bytes, stream_bytes)
+        notes, stream, buffers, macs, sums = _parts_of(SCHEMA, rest, body, notes_bytes, stream_bytes)
     elif len(body) != notes_bytes + stream_bytes:
         raise _torn(body, notes_bytes + stream_bytes)
-    elif notes_bytes:
-        found = body[:notes_bytes], body[notes_bytes:], (), (), ()
-    else:
-        # The usual small entry: one stream and nothing else.
-        found = b"", body, (), (), ()
+    else:  # the usual small entry
+        notes, stream = (body[:notes_bytes], body[notes_bytes:]) if notes_bytes else (b"", body)
     if secret is None:
         if read_head(head) is None:
             raise EnvelopeError("its head is not readable", reason="damaged")
+    elif not (len(signature) == _SIGNED_BYTES and head.isascii()):
+        raise EnvelopeError("it is not signed", reason="unverified")
     else:
-        if not (len(signature) == _SIGNED_BYTES and head.isascii()):
-            raise EnvelopeError("it is not signed", reason="unverified")
         front = _front(SCHEMA, name, head[:-_SIGNED_BYTES])
-        notes, stream, buffers, macs, _ = found
         digest = secret.digest(front, notes, stream, *(() if macs else buffers))
         if not compare_digest(signature, short_text(digest)):
             raise EnvelopeError("its signature does not fit its bytes", reason="unverified")
-    return Verified(rest, duration_s, code or None, *found, secret)
+    return Verified(rest, duration_s, code or None, notes, stream, buffers, macs, sums, secret)
 
 
 def _verified_json(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool) -> Verified:

@@ -436,7 +436,7 @@ def _copy(folder: Folder, name: str) -> Callable[[], None] | None:
         return None  # it is damaged: there is nothing to bring back
     if found is None:
         return None
-    head, body, _, written_at, _ = found
+    head, body, _, written_at, *_ = found
 
     def restore() -> None:
         if folder.version(name) is None:  # it was computed again meanwhile: the newer one stays

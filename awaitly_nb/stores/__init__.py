@@ -123,7 +123,7 @@ class Store(Protocol):
 if TYPE_CHECKING:
     from awaitly_nb.stores.adapters import Address as Address, reopenable as reopenable
     from awaitly_nb.stores.addresses import at_address as at_address, store_at as store_at
-    from awaitly_nb.stores.disk import DiskStore as DiskStore
+    from awaitly_nb.stores.disk import DiskStore as DiskStore, Fetched as Fetched
     from awaitly_nb.stores.disk.database import (
         DATABASE as DATABASE,
         DamagedDatabaseError as DamagedDatabaseError,
@@ -150,7 +150,7 @@ else:
         {
             "adapters": "Address reopenable",
             "addresses": "at_address store_at",
-            "disk": "DiskStore",
+            "disk": "DiskStore Fetched",
             "disk.database": "DATABASE DamagedDatabaseError UnfilledDatabaseError is_network",
             "disk.salvage": "Stray is_made readable_rows sound strays",
             "disk.store": "process_token",

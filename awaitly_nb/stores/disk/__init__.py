@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from awaitly_nb.stores.disk.database import DamagedDatabaseError
-from awaitly_nb.stores.disk.store import DiskStore
+from awaitly_nb.stores.disk.store import DiskStore, Fetched
 
-__all__ = ["DamagedDatabaseError", "DiskStore"]
+__all__ = ["DamagedDatabaseError", "DiskStore", "Fetched"]

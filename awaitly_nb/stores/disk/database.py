@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores.disk import forks
-from awaitly_nb.stores.disk.reader import Reader, fetch_again
+from awaitly_nb.stores.disk.reader import Reader, fetch_again, fetch_all
 
 fcntl: Any = None  # Any: a module
 with contextlib.suppress(ImportError):  # Windows
@@ -248,13 +248,20 @@ class Database:
         """Return the first row of a query, or None."""
         try:
             with self.lock:
-                connection = self.looked()
+                connection = self._connection if _monotonic() <= self._look_at else None
+                if connection is None:
+                    connection = self.looked()
                 try:
                     return connection.execute(sql, values).fetchone()
                 except sqlite3.OperationalError as exc:
                     return next(iter(fetch_again(exc, connection, sql, values)), None)
         except sqlite3.Error as exc:
             raise self.explain(exc) from exc
+
+    def rows(self, sql: str, values: tuple[Any, ...]) -> list[Any]:  # Any: as of `row`
+        """Return the rows of a query that reads few."""
+        with self.lock, self.explained():
+            return fetch_all(self.looked(), sql, values)
 
     def insert(self, sql: str, values: tuple[Any, ...]) -> bool:
         """Carry out one statement, which SQLite begins and commits by itself; tell whether it wrote a row."""

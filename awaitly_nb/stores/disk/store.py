@@ -13,7 +13,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.errors import StoreError
 from awaitly_nb.stores import ABSENT, ANY, DamagedRecordError, Record
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from awaitly_nb.stores import Body, Expect, Version
     from awaitly_nb.stores.disk.files import Stamp
 
-__all__ = ["FILE_FROM", "DiskStore", "process_token"]
+__all__ = ["FILE_FROM", "DiskStore", "Fetched", "process_token"]
 
 FILE_FROM: Final = 2**15
 """Bodies of this size and more go into a file, as diskcache does it."""
@@ -36,7 +36,11 @@ _RAW, _BINARY = 1, 2  # diskcache's modes of a value
 _BATCH: Final = 500
 _SURROGATES: Final = range(0xD800, 0xE000)  # no characters, in the middle of them
 
-_SELECT = "SELECT tag, access_time, store_time, size, filename, value FROM Cache WHERE key = ? AND raw = 1"
+_SELECT = "SELECT tag, access_time, store_time, size, filename, value, rowid FROM Cache WHERE key = ? AND raw = 1"
+_SELECT_NEXT = (
+    "SELECT key, tag, access_time, store_time, value, rowid FROM Cache"
+    " WHERE rowid > ? AND rowid <= ? AND raw = 1 AND filename IS NULL"
+)
 _SELECT_OLD = "SELECT rowid, access_time, filename FROM Cache WHERE key = ? AND raw = 1"
 _INSERT = (
     "INSERT OR IGNORE INTO Cache (key, raw, store_time, access_time, access_count, tag, size, mode, filename, value)"
@@ -65,6 +69,10 @@ def _new_token() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_token)
+
+
+Fetched: TypeAlias = "tuple[str, Body, Version, float, Stamp | None, int]"
+"""Head, body, version, time of writing, stamp of the file that the body is, and number of a record."""
 
 
 class DiskStore:
@@ -98,14 +106,14 @@ class DiskStore:
         found = self.fetch(name)
         return None if found is None else Record(name, *found[:3], _instant(found[3]), found[4])
 
-    def fetch(self, name: str) -> tuple[str, Body, Version, float, Stamp | None] | None:
-        """Return head, body, version, time of writing and stamp of a record, or None: `read` on the road of a hit."""
+    def fetch(self, name: str) -> Fetched | None:
+        """Return the record called `name`, or None: `read` on the road of a hit."""
         while True:
             if (row := self.database.row(_SELECT, (name,))) is None:
                 return None
-            head, version, written, size, filename, value = row
+            head, version, written, size, filename, value, rowid = row
             if type(value) is bytes:
-                return _plain(head), value, _version(version), written, None
+                return _plain(head), value, _version(version), written, None, rowid
             try:
                 body, stamp = self._body(filename, size)
             except FileNotFoundError:
@@ -113,7 +121,16 @@ class DiskStore:
                 if self.version(name) == _version(version):
                     raise DamagedRecordError(f"value file {filename} is gone") from None
                 continue
-            return _plain(head), body, _version(version), written, stamp
+            return _plain(head), body, _version(version), written, stamp, rowid
+
+    def fetch_next(self, rowid: int, count: int) -> dict[str, Fetched]:
+        """Return, by name, which of the `count` records that were first written after another have no file."""
+        rows = self.database.rows(_SELECT_NEXT, (rowid, rowid + count))
+        return {
+            name: (_plain(head), value, _version(version), written, None, found)
+            for name, head, version, written, value, found in rows
+            if type(value) is bytes
+        }
 
     def _body(self, filename: object, size: object) -> tuple[Body, Stamp | None]:
         if filename is None:

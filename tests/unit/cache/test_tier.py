@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import awaitly_nb as aw
 from awaitly_nb import cache as caches
 from awaitly_nb.cache.folder import forget_folders, open_folder
 from awaitly_nb.cache.sealed import hold
@@ -136,3 +137,46 @@ def test_what_another_process_keeps_replacing_is_served_as_it_is_now(tmp_path):
         subprocess.run([sys.executable, "-c", write], check=True)
         for _ in range(number):
             assert ours.get("k") == Ok(number)
+
+
+def filled(folder, count=40):
+    cache = caches.create_disk_cache(folder)
+    for number in range(count):
+        cache.set(f"k{number}", Ok(number))
+    forget_folders()
+    return caches.create_disk_cache(folder)
+
+
+def looked_up(cache, monkeypatch, keys):
+    """Return the values under `keys`, and how many of them were read by a statement of their own."""
+    store, asked = cache.store.store.store, []
+    monkeypatch.setattr(store, "fetch", lambda name: asked.append(name) or type(store).fetch(store, name))
+    return [cache.get(key).value for key in keys], len(asked)
+
+
+def test_what_is_asked_for_in_the_order_of_its_writing_is_read_ahead(folder, monkeypatch):
+    values, asked = looked_up(filled(folder), monkeypatch, [f"k{number}" for number in range(40)])
+    assert values == list(range(40))
+    assert asked < 10
+
+
+def test_what_is_asked_for_in_another_order_is_not(folder, monkeypatch):
+    order = [number * 7 % 40 for number in range(40)]
+    values, asked = looked_up(filled(folder), monkeypatch, [f"k{number}" for number in order])
+    assert values == order
+    assert asked == 40
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_was_read_ahead_is_not_served_once_somebody_has_written(folder, elsewhere):
+    cache = filled(folder)
+    for number in range(10):
+        cache.get(f"k{number}")
+    assert cache.store._ahead[1]  # else this test would prove nothing
+    write = "c.set('k12', aw.Ok('new')); c.delete('k13')"
+    if elsewhere:
+        script = f"import sys; import awaitly_nb as aw; c = aw.create_disk_cache(sys.argv[1]); {write}"
+        subprocess.run([sys.executable, "-c", script, folder], check=True)
+    else:
+        exec(write, {"c": cache, "aw": aw})
+    assert [cache.get(f"k{number}") for number in (11, 12, 13, 14)] == [Ok(11), Ok("new"), None, Ok(14)]
