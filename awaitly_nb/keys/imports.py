@@ -19,7 +19,8 @@ __all__ = ["ImportWatch"]
 class ImportWatch:
     """Calls `call(library)` as soon as one of these libraries is imported, from its making until it is closed.
 
-    The module and its specification are as without this: only the loader's last step is followed by the call.
+    The module and its specification are as without this: only the loader's last step is followed by the call. Of
+    several that wait for one library, each is called, in the order in which they were made.
     """
 
     __slots__ = ("_call", "_libraries")
@@ -44,14 +45,17 @@ class ImportWatch:
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:
             return None
-        spec.loader = _Loader(spec.loader, lambda: self._call(name))
+        # Python asks only the first finder that knows the module, which is the one made last.
+        waiting = [one for one in sys.meta_path if isinstance(one, ImportWatch) and name in one._libraries]
+        spec.loader = _Loader(spec.loader, [(one._call, name) for one in reversed(waiting)])
         return spec
 
 
 class _Loader(Loader):
-    def __init__(self, loader: Any, call: Callable[[], object]) -> None:  # Any: importlib's loaders share no full type
+    # Any: importlib's loaders share no full type
+    def __init__(self, loader: Any, calls: list[tuple[Callable[[str], object], str]]) -> None:
         self._loader = loader
-        self._call = call
+        self._calls = calls
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         made: ModuleType | None = self._loader.create_module(spec)
@@ -61,7 +65,8 @@ class _Loader(Loader):
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
-        self._call()
+        for call, name in self._calls:
+            call(name)
 
     def __getattr__(self, name: str) -> Any:  # Any: whatever the loader has
         return getattr(self._loader, name)

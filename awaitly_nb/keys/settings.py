@@ -31,11 +31,15 @@ _MISSING: Final = object()
 
 
 class _Used:
-    """What one run found set, as a snapshot until somebody asks, and which of it it has read."""
+    """What one run found set, as a snapshot until somebody asks, and which of it it has read.
 
-    __slots__ = ("_found", "_told", "names")
+    `imported` tells whether it has imported the library itself.
+    """
 
-    def __init__(self, snapshot: Any, told: Callable[[Any], dict[str, Any]]) -> None:
+    __slots__ = ("_found", "_told", "imported", "names")
+
+    def __init__(self, snapshot: Any, told: Callable[[Any], dict[str, Any]], *, imported: bool) -> None:
+        self.imported = imported
         self._found = snapshot
         self._told: Callable[[Any], dict[str, Any]] | None = told
         self.names: dict[str, str | None] = {}
@@ -98,11 +102,11 @@ class LibrarySettings:
         """Whether the library is imported."""
         return self.library in sys.modules
 
-    def begin(self) -> _Used:
-        """Begin to notice what a run reads."""
+    def begin(self, *, imported: bool = False) -> _Used:
+        """Begin to notice what a run reads; `imported` tells whether it has just imported the library itself."""
         if not self._runs:
             self.watch()
-        run = _Used(self.snapshot(), self.told)
+        run = _Used(self.snapshot(), self.told, imported=imported)
         self._runs.append(run)
         return run
 
@@ -114,7 +118,8 @@ class LibrarySettings:
         if not run.names:
             return None
         plain = sorted(name for name, digest in run.names.items() if digest is None)
-        return {"plain": _packed(plain), "set": {name: digest for name, digest in run.names.items() if digest}}
+        used = {"plain": _packed(plain), "set": {name: digest for name, digest in run.names.items() if digest}}
+        return {**used, "imported": True} if run.imported else used
 
     def note(self, names: Iterable[str] | None = None) -> None:
         """Take notice that these settings are read, unless a library is being imported; None means all."""
@@ -135,6 +140,9 @@ class LibrarySettings:
 
     def difference(self, used: dict[str, Any]) -> str | None:
         """Return why a run that read these would read other values now; None where it would not."""
+        if used.get("imported"):
+            # What it begins with is the environment's and a file's; a hit imports it, too.
+            import_module(self.library)
         values = self.read() if self.is_loaded else {}
         defaults = self.defaults() if self.is_loaded else {}
         for name, digest in used["set"].items():
@@ -520,11 +528,11 @@ class _Settings:
         begun: dict[str, _Used] = {}
 
         def start(library: str) -> None:
-            begun[library] = _BY_LIBRARY[library].begin()
+            begun[library] = _BY_LIBRARY[library].begin(imported=True)
 
         for library, settings in _BY_LIBRARY.items():
             if settings.is_loaded:
-                start(library)
+                begun[library] = settings.begin()
         return begun, ImportWatch(_BY_LIBRARY.keys() - begun.keys(), start)
 
     def end(self, begun: tuple[dict[str, _Used], ImportWatch], /) -> dict[str, Any] | None:
