@@ -90,10 +90,12 @@ class Kernel:
         Its working directory; the cache lies in it.
     extension
         Whether to load the extension in it.
+    name
+        The name of its kernelspec.
     """
 
-    def __init__(self, folder, *, extension=True, **env):
-        self._manager = KernelManager(kernel_name="python3")
+    def __init__(self, folder, *, extension=True, name="python3", **env):
+        self._manager = KernelManager(kernel_name=name)
         self._manager.start_kernel(
             cwd=str(folder), env={**os.environ, "AWAITLY_NB_CACHE_DIR": str(folder / ".awaitly"), **env}
         )
@@ -164,9 +166,9 @@ class Kernel:
 
 
 @contextlib.contextmanager
-def kernel(folder, *, extension=True, **env):
+def kernel(folder, **options):
     """A kernel for the length of a `with`."""
-    one = Kernel(folder, extension=extension, **env)
+    one = Kernel(folder, **options)
     try:
         yield one
     finally:

@@ -64,7 +64,7 @@ def test_other_kernels_nbclient_and_papermill_hit_what_one_has_stored(notebook, 
     assert ran(notebook) == (3, 0, printed)
     stored = keys(tmp_path)
     assert len(stored) == 3
-    for version in ("6.31", "7.3"):
+    for version in ("6.31", "7.3", "7.4"):
         name = add_kernelspec(tmp_path / "jupyter", version)
         assert ran(notebook, kernel_name=name) == (0, 3, printed), version
     out = tmp_path / "papermill.ipynb"
@@ -74,9 +74,12 @@ def test_other_kernels_nbclient_and_papermill_hit_what_one_has_stored(notebook, 
     assert keys(tmp_path) == stored
 
 
+@pytest.mark.parametrize("version", ["6.31", "7.3", "7.4"])
 @pytest.mark.parametrize("waits", [False, True], ids=["blocking", "awaiting"])
-def test_stop_ends_a_cell_and_what_was_finished_stays(tmp_path, waits):
-    with kernel(tmp_path, AWAITLY_NB_AUTO="1") as one:
+def test_stop_ends_a_cell_and_what_was_finished_stays(tmp_path, monkeypatch, waits, version):
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    with kernel(tmp_path, name=add_kernelspec(tmp_path / "jupyter", version), AWAITLY_NB_AUTO="1") as one:
+        assert version in one.run("import ipykernel; print(ipykernel.__version__)").text
         one.run("# awaitly: cache\nfirst = [1]")
         wait = "import asyncio\nawait asyncio.sleep(600)" if waits else "from threading import Event\nEvent().wait(600)"
         cell = one.start(f"# awaitly: cache\nprint('begun', flush=True)\n{wait}\nsecond = [2]")

@@ -100,6 +100,19 @@ def test_check_sees_cells_too_and_runs_none_of_them(notebook, tmp_path):
     assert shown == [[], ["45\n"], ["after 45\n"]]
 
 
+@pytest.mark.parametrize("asked", ["--auto", "the project's file"])
+def test_plain_cells_are_cached_where_the_project_or_the_command_line_asks(notebook, tmp_path, asked):
+    words = [asked] if asked == "--auto" else []
+    if not words:
+        (tmp_path / "pyproject.toml").write_text("[tool.awaitly_nb]\nauto = true\n")
+    path = notebook("%load_ext awaitly_nb", "# awaitly: cache\nrows = [n * n for n in range(9)]", "print(sum(rows))")
+    for state in ("computed", "hit"):
+        code, told = report("run", path, *words)
+        assert (code, told["ending"], states(told)[0]) == (0, "ok", ("rows", state))
+    code, told = report("run", path, "--no-auto")
+    assert (code, states(told)) == (0, [])
+
+
 def test_the_table_and_the_executed_notebook(notebook, tmp_path):
     path = notebook(WORKFLOW, RUN)
     before = path.read_bytes()

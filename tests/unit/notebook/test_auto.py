@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,6 +102,36 @@ def test_moved_copied_commented_and_renamed_cells_hit(auto):
     auto.run("# a note\n" + slow("x = [1, 2]") + "  # and another")
     assert "from cache" in badge(auto)
     assert all(key.startswith("auto:") for key in keys())
+
+
+def test_cells_that_were_split_off_into_another_notebook_hit(auto, tmp_path, monkeypatch):
+    rows, total, other = slow("rows = list(range(n))"), slow("total = [sum(rows)]"), slow("other = [n]")
+    for source in ("n = 3", rows, total, other):
+        auto.run(source)
+    stored = set(keys())
+    assert len(stored) == 3
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    auto.forget()
+    auto.run("from threading import Event\nn = 3")
+    for source in (other, rows, total):  # two in their order, and one before them that was behind them
+        auto.run(source)
+        assert "from cache" in badge(auto)
+    assert (auto.ns["total"], auto.ns["other"]) == ([3], [3])
+    assert set(keys()) == stored
+
+
+def test_of_a_cell_that_is_split_the_parts_run_and_what_reads_them_hits(auto):
+    whole, reader = slow("a = [1]\nb = [2]"), slow("c = a + b")
+    auto.run(whole)
+    auto.run(reader)
+    auto.forget()
+    auto.run("from threading import Event")
+    for part in whole.split("\n"):
+        auto.run(part)
+    auto.run(reader)
+    assert "from cache" in badge(auto)
+    assert auto.ns["c"] == [1, 2]
 
 
 def test_an_edited_input_is_named(auto):
@@ -213,6 +244,14 @@ def test_input_asks_the_user_each_time(auto, monkeypatch):
 
 def test_the_cheapest_seconds_per_byte_go_beyond_the_budget(auto, monkeypatch):
     monkeypatch.setenv("AWAITLY_NB_AUTO_BUDGET", "300kB")
+    auto.run(slow("a = b'x' * 200_000"))
+    auto.run(slow("b = b'y' * 200_000", seconds=1.4))
+    (entry,) = create_disk_cache(config.cache_directory(), namespace="auto").entries()
+    assert entry.step_id == "b"
+
+
+def test_without_a_setting_the_budget_is_a_fifth_of_what_is_free(auto, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_500_000))
     auto.run(slow("a = b'x' * 200_000"))
     auto.run(slow("b = b'y' * 200_000", seconds=1.4))
     (entry,) = create_disk_cache(config.cache_directory(), namespace="auto").entries()
