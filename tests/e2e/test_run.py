@@ -109,6 +109,7 @@ def test_plain_cells_are_cached_where_the_project_or_the_command_line_asks(noteb
     for state in ("computed", "hit"):
         code, told = report("run", path, *words)
         assert (code, told["ending"], states(told)[0]) == (0, "ok", ("rows", state))
+    assert "1 from cache, 0 computed, 2 live" in awaitly("run", path, *words)[1]
     code, told = report("run", path, "--no-auto")
     assert (code, states(told)) == (0, [])
 

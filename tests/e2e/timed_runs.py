@@ -34,14 +34,17 @@ class Ran:
         What it took, by the clock and of the processor.
     hit
         Whether it came from the cache.
+    ledger_s
+        What of the processor's time the ledger took.
     """
 
     wall_s: float
     cpu_s: float
     hit: bool
+    ledger_s: float
 
 
-def cells_of(path, way, *, scale=1.0):
+def cells_of(path, way, *, scale):
     """Return the cells of a notebook for a way to cache them: "plain", "magic" (each named), "auto" (none is)."""
     text = path.read_text(encoding="utf-8").replace("SCALE = 1.0", f"SCALE = {scale}")
     cells = [cell.rstrip() for cell in re.split(r"^# %%\n", text, flags=re.MULTILINE)]
@@ -97,16 +100,42 @@ def _main():
 
     shell = Shell.instance()
     shell.display_pub = CapturingDisplayPublisher(shell=shell)
-    ran = []
+    ran, ledger = [], _Ledger()
     for source in json.load(sys.stdin):
+        ledger.watch()
         shell.display_pub.outputs.clear()
         began, began_cpu = time.perf_counter(), time.process_time()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             shell.run_cell(source, store_history=True).raise_error()
         took = time.perf_counter() - began, time.process_time() - began_cpu
         shown = [str(output["data"].get("text/plain")) for output in shell.display_pub.outputs]
-        ran.append([*took, any(re.match(r"([^:]*: )?from cache", text) for text in shown)])
+        ran.append([*took, any(re.match(r"([^:]*: )?from cache", text) for text in shown), ledger.seconds])
     print(json.dumps(ran))
+
+
+class _Ledger:
+    """What the ledger takes of one cell, once it is loaded."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        self._cls = None
+
+    def watch(self):
+        self.seconds = 0.0
+        if self._cls is None and (module := sys.modules.get("awaitly_nb.notebook.ledger")) is not None:
+            self._cls = module.Ledger
+            for name in ("snapshot", "difference", "split", "apply", "prepare", "refusal", "patches", "reached"):
+                setattr(self._cls, name, self._timed(getattr(self._cls, name)))
+
+    def _timed(self, method):
+        def timed(*args, **kwargs):
+            began = time.process_time()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self.seconds += time.process_time() - began
+
+        return timed
 
 
 if __name__ == "__main__":
