@@ -1,5 +1,7 @@
 """`awaitly-nb init` writes one setting into a project's file and leaves the rest as it was."""
 
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -68,3 +70,6 @@ def test_with_ipython_no_notebook_needs_a_line(project):
     (script,) = (project / "ipython").rglob("*.py")
     compile(script.read_text(), str(script), "exec")
     assert "load_ext" in script.read_text()
+    command = [sys.executable, "-m", "IPython", "-c", "%awaitly auto status"]
+    told = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    assert "automatic mode is on" in told.stdout

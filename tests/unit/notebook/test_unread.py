@@ -67,6 +67,15 @@ def test_hits_read_nothing_of_what_is_large(session, checked):
     assert len(checked) == 2
 
 
+def test_a_list_of_the_variables_tells_type_and_size(session, checked):
+    session.run(MAKE)
+    assert checked == []
+    session.run("%whos")
+    (line,) = [line for line in session.out.splitlines() if line.startswith("x ")]
+    assert "ndarray" in line
+    assert str(8 * LARGE) in line
+
+
 @pytest.mark.parametrize("reader", ["globals()['x'][0]", "eval('x[0]')", "get_ipython().user_ns['x'][0]"])
 def test_what_may_read_anything_reads_it(session, checked, reader):
     session.run(MAKE)
