@@ -23,31 +23,31 @@ class ImportWatch:
     several that wait for one library, each is called, in the order in which they were made.
     """
 
-    __slots__ = ("_call", "_libraries")
+    __slots__ = ("call", "libraries")
 
     def __init__(self, libraries: Collection[str], call: Callable[[str], object]) -> None:
-        self._libraries = libraries
-        self._call = call
+        self.libraries = libraries
+        self.call = call
         if libraries:
             sys.meta_path.insert(0, self)
 
     def close(self) -> None:
         """Call nobody from now on."""
-        if self._libraries:
+        if self.libraries:
             with suppress(ValueError):  # somebody else took it out
                 sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return the specification of one of the libraries, whose loader tells; None for any other module."""
-        if name not in self._libraries:
+        if name not in self.libraries:
             return None
         # Libraries with state of their own lie on the path; what some other finder makes is not told of.
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:
             return None
         # Python asks only the first finder that knows the module, which is the one made last.
-        waiting = [one for one in sys.meta_path if isinstance(one, ImportWatch) and name in one._libraries]
-        spec.loader = _Loader(spec.loader, [(one._call, name) for one in reversed(waiting)])
+        waiting = [one for one in sys.meta_path if isinstance(one, ImportWatch) and name in one.libraries]
+        spec.loader = _Loader(spec.loader, [(one.call, name) for one in reversed(waiting)])
         return spec
 
 
