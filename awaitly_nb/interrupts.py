@@ -55,16 +55,16 @@ _postponing = False
 """Whether an interrupt is held back already; the main thread's own, because signals are delivered to no other."""
 
 
-def uninterrupted(do: Callable[[], T]) -> T:
+def uninterrupted(do: Callable[..., T], *args: Any, **options: Any) -> T:  # Any: of what is done
     """Do it, and let an interrupt from the keyboard wait until it is done."""
     global _postponing  # noqa: PLW0603 - there is one handler in a process
     if _postponing or threading.current_thread() is not threading.main_thread():
-        return do()
+        return do(*args, **options)
     pending: list[Any] = []  # Any: the number, and the interpreter's frame
     handler = _signal.signal(_signal.SIGINT, lambda number, frame: pending.append((number, frame)))
     _postponing = True
     try:
-        return do()
+        return do(*args, **options)
     finally:
         _postponing = False
         # None: a handler that was not installed from Python, and cannot be put back from it.

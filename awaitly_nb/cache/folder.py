@@ -221,7 +221,7 @@ class Folder:
     def names(self, prefix: str = "", **options: Any) -> list[str]:  # Any: those of `DiskStore.names`
         """Return the names that begin with `prefix`, oldest first."""
         self._guard(self.store.database.fresh)
-        return self._guard(lambda: self.store.names(prefix, **options))
+        return self._guard(self.store.names, prefix, **options)
 
     def heads(self, prefix: str = "") -> list[tuple[str, str, int]]:
         """Return name, head and number of hits of the records whose names begin with `prefix`."""
@@ -264,9 +264,10 @@ class Folder:
             self._guard(self.store.database.connection)  # here it can be interrupted, and below not
         if sum([len(part) for part in body]) >= _FILE_FROM:
             self._announce()
-        return uninterrupted(
-            lambda: self._guard(lambda: self.store.swap(name, head, body, expect=expect, written_at=written_at))
+        version: Version | None = uninterrupted(
+            self._guard, self.store.swap, name, head, body, expect=expect, written_at=written_at
         )
+        return version
 
     def delete(self, names: Iterable[str], *, version: Version | None = None, for_good: bool = True) -> int:
         """Remove these records, only where they have `version` if one is given; return how many there were.
@@ -281,9 +282,10 @@ class Folder:
         if version is None and for_good:
             self._remember_removed(names)
         try:
-            return uninterrupted(lambda: self._guard(lambda: self.store.delete(names, version=version)))
+            removed: int = uninterrupted(self._guard, self.store.delete, names, version=version)
         finally:
             self.tier.drop(*names)
+        return removed
 
     def _remember_removed(self, names: list[str]) -> None:
         if len(self.removed) < _MOST_REMOVED:
@@ -349,13 +351,13 @@ class Folder:
         with contextlib.suppress(OSError):
             (self.directory / process_note()).unlink()
 
-    def _guard(self, do: Callable[..., T], *args: Any) -> T:
+    def _guard(self, do: Callable[..., T], *args: Any, **options: Any) -> T:  # Any: of what is done
         """Do it; where the database turns out damaged or new, have it rebuilt or filled and do it once more."""
         try:
             if not (self._settled and self.store.database.whole):
                 self.store.database.connection()
                 self._settle()
-            return do(*args)
+            return do(*args, **options)
         except StoreError as exc:
             from awaitly_nb.stores import DamagedDatabaseError, UnfilledDatabaseError
 
@@ -368,7 +370,7 @@ class Folder:
                 rebuild(self, str(exc))
             else:
                 raise
-            return do(*args)
+            return do(*args, **options)
 
 
 _folders: dict[tuple[str, bool, str], Folder] = {}

@@ -199,15 +199,18 @@ def handle_of(cache: StepCache | None, key: str, result: Ok[Any], *, in_cache: b
 
 def holds_handles(*groups: Any) -> bool:  # Any: the arguments of a call
     """Tell whether `loaded` would change one of these."""
-    return any(_holds(value) for group in groups for value in group)
+    for group in groups:
+        for value in group:
+            if _holds(value):
+                return True
+    return False
 
 
 def _holds(value: object) -> bool:
-    if type(value) is Stored:
-        return True
-    if type(value) is list or type(value) is tuple:
-        return any(type(element) is Stored for element in value)
-    return type(value) is dict and any(type(element) is Stored for element in value.values())
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return any(type(element) is Stored for element in value)  # type: ignore[attr-defined]
+    return kind is Stored or (kind is dict and any(type(element) is Stored for element in value.values()))  # type: ignore[attr-defined]
 
 
 def loaded(value: Any) -> Any:  # Any: an argument of a step

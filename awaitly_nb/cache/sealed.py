@@ -63,6 +63,8 @@ _MEMBERS: Final[tuple[tuple[str, object], ...]] = (
 )
 """Fields of a mark that are members of the head, each with the value that is left out; a further one is a line here."""
 
+_PLAIN: Final = (str, float)
+
 _SHARED_FROM: Final = 160
 """A part of a key that is shorter takes less space than a record of its own would save."""
 
@@ -78,6 +80,8 @@ _set_fill, _set_head, _set_notes, _set_home, _set_code, _set_duration_s, _set_fi
     _set_field[name]
     for name in ("_fill", "_head", "_notes", "_home", "code", "duration_s", "files", "size_bytes", "traces")
 ]
+_set_at, _set_ttl_s = _set_field["at"], _set_field["ttl_s"]
+_STAYS: Final = [(name, _set_field[name]) for name in Mark._fields if name not in ("at", "ttl_s", "size_bytes")]
 
 
 class Home(Protocol):
@@ -112,11 +116,11 @@ def _fill(mark: Mark, head: str, notes: Body, home: Home | None) -> None:
 def _restated(mark: Mark, at: datetime, ttl_s: float | None, size_bytes: int) -> Mark:
     """Return a mark as it is stored: with the instant, the TTL and the size that the entry has."""
     made = _new(Mark)
-    for name in Mark._fields:
-        _set_field[name](made, getattr(mark, name))
-    _set_field["at"](made, at)
-    _set_field["ttl_s"](made, ttl_s)
-    _set_field["size_bytes"](made, size_bytes)
+    for name, set_field in _STAYS:
+        set_field(made, getattr(mark, name))
+    _set_at(made, at)
+    _set_ttl_s(made, ttl_s)
+    _set_size_bytes(made, size_bytes)
     return made
 
 
@@ -280,7 +284,7 @@ def members_of(name: str, sealed: Sealed) -> dict[str, Any]:
     members["size_bytes"] = mark.size_bytes
     for field, default in _MEMBERS:
         if (value := getattr(mark, field)) != default:
-            members[field] = dict(value) if isinstance(value, Mapping) else value
+            members[field] = value if type(value) in _PLAIN or not isinstance(value, Mapping) else dict(value)
     if mark.files:
         members["files"] = len(mark.files)  # who reads heads alone learns that there is more to ask
     return members
@@ -313,8 +317,8 @@ def _notes_of(
 def _shared(row: Any, share: Callable[[bytes], str | None]) -> str | None:  # Any: plain JSON data
     if isinstance(row, str):
         return None
-    is_source = _is_row(row) and all(type(field) is str for field in row)
-    text = _source(*row) if is_source else _to_json(row).encode("ascii")
+    # The last is the source of code, or the outline of a value.
+    text = _source(*row) if _is_row(row) and type(row[-1]) is str else _to_json(row).encode("ascii")
     return share(text) if len(text) >= _SHARED_FROM else None
 
 
@@ -360,6 +364,7 @@ def whole_notes(opened: Opened, home: Home) -> bytes:
     return _notes_of(parts, files, opened.head.get("step_id"), lambda _: None)
 
 
+@lru_cache(maxsize=512)
 def part_digest(text: bytes) -> str:
     """Return the digest that stands for a part of a key."""
     return short_text(_part(text))

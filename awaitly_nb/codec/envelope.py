@@ -180,7 +180,7 @@ def _laid_out(head: dict[str, Any], notes: Body, stream: Body, buffers: Sequence
     body: list[Body] = [notes, stream] if notes else [stream]
     if notes:
         head["notes_bytes"] = len(notes)
-    if head.get("size_bytes") != len(stream) + sum([buffer.nbytes for buffer in buffers]):
+    if head.get("size_bytes") != len(stream) + (sum([buffer.nbytes for buffer in buffers]) if buffers else 0):
         head["stream_bytes"] = len(stream)
     if buffers:
         head["buffers"] = [buffer.nbytes for buffer in buffers]
@@ -229,13 +229,23 @@ def write_head(members: Mapping[str, Any]) -> str:
     >>> read_head(head)["step_id"], read_head(head)["ok"]
     ('raw', False)
     """
-    rest = {member: value for member, value in members.items() if value is not None}
+    rest: dict[str, Any] = {member: value for member, value in members.items() if value is not None}
     del rest["schema"]
     signature = rest.pop("signature", "")
     fields = []
-    for member, write in _FIELDS:
+    get = rest.get
+    for member, kind in _FIELDS:
+        value = get(member)
         # What a field cannot hold as it is goes with the others, which are JSON.
-        if text := write(rest.get(member)):
+        if type(value) is not kind:
+            text = ""
+        elif kind is not str:
+            text = repr(value)
+        elif member == "secret":
+            text = _short_id(value)
+        else:
+            text = value if value.isascii() and value.isprintable() and value != _SAME else ""
+        if text:
             del rest[member]
         fields.append(text)
     if fields[_STEP] and fields[_STEP] == fields[_WORKFLOW]:
@@ -243,38 +253,22 @@ def write_head(members: Mapping[str, Any]) -> str:
     return "\t".join([f"{SCHEMA}", *fields, _to_json(rest) if rest else "", signature])
 
 
-def _text(value: object) -> str:
-    return value if type(value) is str and value.isascii() and value.isprintable() and value != _SAME else ""
-
-
-def _float(value: object) -> str:
-    return repr(value) if type(value) is float else ""
-
-
-def _int(value: object) -> str:
-    return repr(value) if type(value) is int else ""
-
-
-def _id(value: object) -> str:
-    return _short_id(value) if type(value) is str else ""
-
-
 @lru_cache(maxsize=256)
 def _short_id(secret: str) -> str:
     return short_text(bytes.fromhex(secret)) if _ID.fullmatch(secret) else ""
 
 
-_FIELDS: Final = (
-    ("secret", _id),
-    ("name", _text),
-    ("created_at", _float),
-    ("size_bytes", _int),
-    ("step_id", _text),
-    ("workflow", _text),
-    ("duration_s", _float),
-    ("call", _text),
-    ("code", _text),
-    ("notes_bytes", _int),
+_FIELDS: Final[tuple[tuple[str, type], ...]] = (
+    ("secret", str),
+    ("name", str),
+    ("created_at", float),
+    ("size_bytes", int),
+    ("step_id", str),
+    ("workflow", str),
+    ("duration_s", float),
+    ("call", str),
+    ("code", str),
+    ("notes_bytes", int),
 )
 _STEP, _WORKFLOW = 4, 5
 

@@ -21,7 +21,7 @@ from awaitly_nb.installed import is_installed_path
 from awaitly_nb.result import Ok, mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from awaitly_nb.result import Result
 
@@ -81,7 +81,7 @@ class Encoded(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """Size of the stream and all buffers."""
-        return len(self.stream) + sum(buffer.nbytes for buffer in self.buffers)
+        return len(self.stream) + (sum([buffer.nbytes for buffer in self.buffers]) if self.buffers else 0)
 
 
 def encode(value: object) -> Encoded:
@@ -159,16 +159,14 @@ class _NeedsByValue(Exception):  # noqa: N818 - a signal, never seen outside
 class _Pickler(pickle.Pickler):
     """The C pickler, with a look at classes, functions and arrays only: plain data costs nothing."""
 
-    def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object]) -> None:
-        super().__init__(file, PROTOCOL, buffer_callback=buffer_callback)
-        self.shapes: list[Shape] = []
+    shapes: tuple[Shape, ...] = ()
 
     def reducer_override(self, obj: Any) -> Any:  # Any: pickle's own protocol
         if isinstance(obj, type):
             if is_user_class(obj):
                 if "<locals>" in obj.__qualname__:
                     raise _NeedsByValue
-                self.shapes.append(shape_of(obj))
+                self.shapes += (shape_of(obj),)
         elif type(obj) is FunctionType:
             if obj.__module__ == "__main__":
                 raise _NeedsByValue
@@ -207,9 +205,7 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
         from awaitly_nb.codec.by_value import pickler
 
         class _NotebookPickler(pickler()):  # type: ignore[misc]
-            def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object]) -> None:
-                super().__init__(file, PROTOCOL, buffer_callback=buffer_callback)
-                self.shapes: list[Shape] = []
+            shapes: tuple[Shape, ...] = ()
 
             def reducer_override(self, obj: Any) -> Any:
                 if isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdout, sys.stderr):
@@ -217,7 +213,7 @@ def _by_value_pickler() -> type[Any]:  # Any: a Pickler that is made when it is 
                     raise pickle.PicklingError("what is stored cannot be an open file")
                 # A class of the notebook that can be found by its name goes by name: see the module's docstring.
                 if isinstance(obj, type) and is_user_class(obj) and changed_shape(shape_of(obj)) is None:
-                    self.shapes.append(shape_of(obj))
+                    self.shapes += (shape_of(obj),)
                     return NotImplemented
                 reduced = reduced_known(obj)
                 return super().reducer_override(obj) if reduced is NotImplemented else reduced
@@ -237,9 +233,9 @@ def _dump(pickler: type[Any], value: object) -> Encoded:
         views.append(view)
         return small
 
-    dumper = pickler(file, keep)
+    dumper = pickler(file, PROTOCOL, buffer_callback=keep)
     dumper.dump(value)
-    return Encoded(file.getvalue(), tuple(views), tuple(dumper.shapes))
+    return Encoded(file.getvalue(), tuple(views), dumper.shapes)
 
 
 def _find_culprit(value: object) -> tuple[list[str], object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -298,8 +297,10 @@ class Course:
             raise Leave
 
     def __exit__(self, *_: object) -> None:
-        with suppress(ValueError):  # left in another context, as when a task is closed by the loop
+        try:
             _courses.reset(self._token)
+        except ValueError:  # left in another context, as when a task is closed by the loop
+            return
 
 
 _courses: ContextVar[tuple[Course, ...]] = ContextVar("awaitly_nb_courses", default=())
@@ -371,14 +372,11 @@ class Run:
         self._ids: dict[str, str] = {}
         self._bypassed = False
         self._told: set[tuple[str, str]] = set()
+        self.scope: Hashable = id(self) if cache is None else identity_of(cache)
+        """Whose flights are shared: those of one cache, or of this run where there is none."""
         self.log = log
         self._emitter = emitter
         self._clock = clock
-
-    @property
-    def scope(self) -> Hashable:
-        """Whose flights are shared: those of one cache, or of this run where there is none."""
-        return id(self) if self.cache is None else identity_of(self.cache)
 
     def now(self) -> datetime:
         """Return the time, aware UTC."""
@@ -405,7 +403,7 @@ class Run:
         note = StepNote("running", at, reason if missed else "" if spec.key else "no key")
         if self.log is not None and not self.over:
             self.log.begin(self.run_id, self.workflow, spec.step_id, spec.key, note)
-        if self.listened:
+        if not self._emitter.idle:
             if missed and self._emitter.wants(StepCacheMiss):  # to find the reason takes longer than to run small steps
                 self.deliver(StepCacheMiss, at, step_id=spec.step_id, step_key=spec.key, reason=str(reason))
             self.deliver(StepStart, at, step_id=spec.step_id, step_key=spec.key)
@@ -414,8 +412,9 @@ class Run:
     def end_step(self, note: StepNote, spec: StepSpec, result: Result[Any, Any], duration_s: float) -> None:
         """Tell how a step ended."""
         if not self.over:
-            note.end(duration_s, "" if result.ok else error_line(result.error), ok=result.ok)
-        if self.listened:
+            ok = result.ok
+            note.end(duration_s, "" if ok else error_line(result.error), ok=ok)  # type: ignore[union-attr]
+        if not self._emitter.idle:
             kind = StepSuccess if result.ok else StepFailed
             self.deliver(kind, step_id=spec.step_id, step_key=spec.key, result=result, duration_s=duration_s)
 
@@ -424,7 +423,7 @@ class Run:
     ) -> None:
         """Tell whether the cache has the result of a step that has ended."""
         note.stored, note.size_bytes = stored, size_bytes
-        if self.listened:
+        if not self._emitter.idle:
             self.deliver(
                 StepComplete,
                 step_id=spec.step_id,

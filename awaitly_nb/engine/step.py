@@ -53,6 +53,7 @@ _TELL_AFTER_S = 1.0
 _DIGITS_OF_S = 7  # of the clock's sixteen; every entry has them in its head
 _INFO, _WARNING = 20, 30  # levels of logging, which is loaded when there is something to log
 _ALWAYS = lambda: True  # noqa: E731
+_UNTRACKED: AbstractContextManager[None] = nullcontext()
 _AS_ASKED = Compute("recomputed, as asked")
 
 
@@ -150,7 +151,8 @@ def _missed(run: Run, spec: StepSpec, decision: Compute, started: float) -> Step
 
 def _abandon(flights: list[Flight]) -> None:
     for flight in flights:
-        FLIGHTS.abandon(flight)
+        if not flight.is_over:
+            FLIGHTS.abandon(flight)
 
 
 def _board(
@@ -326,8 +328,11 @@ def _mark_of(
     tracker: FileTracker | None,
     **known: Any,  # Any: each field of a mark has its own type
 ) -> Mark:
-    from awaitly_nb.keys import call_text  # by way of all that has an outline, which no hit needs
+    call = None
+    if spec.parts is not None:
+        from awaitly_nb.keys import call_text  # by way of all that has an outline, which no hit needs
 
+        call = call_text(spec.parts)
     return Mark(
         step_id=spec.step_id,
         workflow=run.workflow,
@@ -335,7 +340,7 @@ def _mark_of(
         code=code,
         parts=parts,
         files=() if tracker is None else tracker.stamps(),
-        call=None if spec.parts is None else call_text(spec.parts),
+        call=call,
         **known,
     )
 
@@ -343,7 +348,7 @@ def _mark_of(
 def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | None]:
     """Take notice of the files a step reads, where its key is made of what it depends on."""
     if spec.parts is None or not run.track_files:
-        return nullcontext()
+        return _UNTRACKED
     named = literal_files(getattr(spec.fn, "__wrapped__", spec.fn), (spec.args, dict(spec.kwargs)))
     return track_files((*spec.known_files, *named))
 

@@ -83,7 +83,8 @@ class FileTracker:
     def __enter__(self) -> FileTracker:
         _install()
         self.home = _cwd() if self.home is None else self.home
-        self._outer, self.astray = _around(), _is_astray()
+        self.astray = _is_astray()
+        self._outer = _around() if self.astray or _current.get() is not None else ()
         self._token = _current.set(self)
         with _lock:
             _active.append(self)
@@ -696,23 +697,32 @@ def _in_graph(graph: CodeGraph) -> tuple[str, ...]:
     return graph.named
 
 
-def _in_slots(graph: CodeGraph) -> Iterator[str]:
+def _in_slots(graph: CodeGraph) -> list[str]:
+    found: list[str] = []
     for slot in graph.slots:
-        yield from _in_value(slot.lookup.get(slot.key, ABSENT), _DEPTH)
+        found += _in_value(slot.lookup.get(slot.key, ABSENT), _DEPTH)
+    return found
 
 
-def _in_value(value: object, depth: int) -> Iterator[str]:
+def _in_value(value: object, depth: int) -> list[str]:
+    """Return the text and the paths in a value, and the file names that are quoted in that text."""
+    if type(value) in _NAMELESS:
+        return []
     if isinstance(value, str):
-        yield value
-        yield from quoted_files(value)
-    elif isinstance(value, PurePath):
-        yield str(value)
-    elif depth and isinstance(value, dict):
+        return [value, *quoted_files(value)]
+    if isinstance(value, PurePath):
+        return [str(value)]
+    found: list[str] = []
+    if depth and isinstance(value, dict):
         for item in list(value.values())[:_MOST]:
-            yield from _in_value(item, depth - 1)
+            found += _in_value(item, depth - 1)
     elif depth and isinstance(value, list | tuple | set | frozenset):
-        for item in list(value)[:_MOST]:
-            yield from _in_value(item, depth - 1)
+        for item in value if len(value) <= _MOST else list(value)[:_MOST]:
+            found += _in_value(item, depth - 1)
+    return found
+
+
+_NAMELESS: Final = frozenset({int, float, bool, type(None)})
 
 
 # -- stamps ------------------------------------------------------------------------------------------------------------

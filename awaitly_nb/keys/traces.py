@@ -248,10 +248,10 @@ _SECRET_SIZE: Final = 2
 class _Reads:
     """What one run has read so far."""
 
-    __slots__ = ("argv", "argv_before", "copiers", "left_out", "names", "salt", "token", "written")
+    __slots__ = ("_salt", "argv", "argv_before", "copiers", "left_out", "names", "token", "written")
 
     def __init__(self) -> None:
-        self.salt = os.urandom(16)
+        self._salt = b""
         self.names: dict[str, list[str | None]] = {}
         self.written: set[str] = set()
         self.left_out: str | None = None  # where all was read: what does not count
@@ -259,6 +259,12 @@ class _Reads:
         self.argv_before = list.copy(sys.argv)
         self.argv: str | None = None
         self.token: Token[tuple[_Reads, ...]] | None = None
+
+    @property
+    def salt(self) -> bytes:
+        """What its digests begin with, from the system's entropy; most runs read nothing."""
+        self._salt = self._salt or os.urandom(16)
+        return self._salt
 
     def note(self, name: str, *values: str | None) -> None:
         """Count a name, which had one of these values, unless the run has set it itself."""

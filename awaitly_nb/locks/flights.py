@@ -35,13 +35,16 @@ class Flight:
         Its result, once there is one; None when the leader gave up.
     future
         Done as soon as the leader landed or gave up.
+    is_over
+        True when it has ended and its waiters are awake.
     """
 
-    __slots__ = ("_finished", "_future", "future_lock", "landed", "name")
+    __slots__ = ("_finished", "_future", "future_lock", "is_over", "landed", "name")
 
     def __init__(self, name: Hashable) -> None:
         self.name = name
         self.landed: Result[Any, Any] | None = None
+        self.is_over = False
         self._finished = False
         self._future: Future[None] | None = None
         self.future_lock = threading.Lock()
@@ -65,6 +68,7 @@ class Flight:
             self._finished, future = True, self._future
         if future is not None and not future.done():
             future.set_result(None)
+        self.is_over = True  # last: whoever was interrupted before finishes it once more
 
 
 class Flights:

@@ -13,7 +13,6 @@ import stat
 import sys
 import threading
 import time
-from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
 from json import dumps, loads
@@ -74,8 +73,10 @@ class RecordLocks:
                 return False
         # By hand, because every miss takes a lock: what is the same for all of them was made once, and is plain ASCII.
         data = f'{{"n": {number}, "at": {int(self._clock())}, {_holder_text()}}}'.ljust(_SLOT_BYTES).encode("ascii")
-        with suppress(OSError):  # a full disk: the lock holds all the same, and nobody is told who has it
+        try:
             _write_at(file.descriptor, data, number % _SLOTS * _SLOT_BYTES)
+        except OSError:
+            return True  # a full disk: the lock holds all the same, and nobody is told who has it
         return True
 
     def unlock(self, number: int, owner: object) -> None:
