@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from hashlib import blake2b
 from json import loads
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awaitly_nb.cache.entry import is_alive
@@ -81,7 +82,9 @@ _set_fill, _set_head, _set_notes, _set_home, _set_code, _set_duration_s, _set_fi
     for name in ("_fill", "_head", "_notes", "_home", "code", "duration_s", "files", "size_bytes", "traces")
 ]
 _set_at, _set_ttl_s = _set_field["at"], _set_field["ttl_s"]
-_STAYS: Final = [(name, _set_field[name]) for name in Mark._fields if name not in ("at", "ttl_s", "size_bytes")]
+_names = [name for name in Mark._fields if name not in ("at", "ttl_s", "size_bytes")]
+_STAYING, _that_stay = [_set_field[name] for name in _names], attrgetter(*_names)
+_values_of_members = attrgetter(*[name for name, _ in _MEMBERS])
 
 
 class Home(Protocol):
@@ -116,8 +119,8 @@ def _fill(mark: Mark, head: str, notes: Body, home: Home | None) -> None:
 def _restated(mark: Mark, at: datetime, ttl_s: float | None, size_bytes: int) -> Mark:
     """Return a mark as it is stored: with the instant, the TTL and the size that the entry has."""
     made = _new(Mark)
-    for name, set_field in _STAYS:
-        set_field(made, getattr(mark, name))
+    for set_field, value in zip(_STAYING, _that_stay(mark), strict=False):
+        set_field(made, value)
     _set_at(made, at)
     _set_ttl_s(made, ttl_s)
     _set_size_bytes(made, size_bytes)
@@ -282,8 +285,8 @@ def members_of(name: str, sealed: Sealed) -> dict[str, Any]:
     if sealed.expires_at is not None:
         members["stored_at"], members["expires_at"] = sealed.stored_at, sealed.expires_at
     members["size_bytes"] = mark.size_bytes
-    for field, default in _MEMBERS:
-        if (value := getattr(mark, field)) != default:
+    for (field, default), value in zip(_MEMBERS, _values_of_members(mark), strict=False):
+        if value != default:
             members[field] = value if type(value) in _PLAIN or not isinstance(value, Mapping) else dict(value)
     if mark.files:
         members["files"] = len(mark.files)  # who reads heads alone learns that there is more to ask

@@ -229,28 +229,29 @@ def write_head(members: Mapping[str, Any]) -> str:
     >>> read_head(head)["step_id"], read_head(head)["ok"]
     ('raw', False)
     """
-    rest: dict[str, Any] = {member: value for member, value in members.items() if value is not None}
+    rest = dict(members)
     del rest["schema"]
     signature = rest.pop("signature", "")
-    fields = []
-    get = rest.get
-    for member, kind in _FIELDS:
-        value = get(member)
-        # What a field cannot hold as it is goes with the others, which are JSON.
-        if type(value) is not kind:
-            text = ""
-        elif kind is not str:
-            text = repr(value)
-        elif member == "secret":
-            text = _short_id(value)
-        else:
-            text = value if value.isascii() and value.isprintable() and value != _SAME else ""
-        if text:
+    fields = [""] * len(_FIELDS)
+    # What a field cannot hold as it is stays with the others, which are JSON.
+    for place, member in _TEXTS:
+        text = rest.get(member)
+        if type(text) is str and text.isascii() and text.isprintable() and text and text != _SAME:
+            fields[place] = text
             del rest[member]
-        fields.append(text)
+    for place, member, kind in _NUMBERS:
+        number = rest.get(member)
+        if type(number) is kind:
+            fields[place] = repr(number)
+            del rest[member]
+    if type(secret := rest.get("secret")) is str and (short := _short_id(secret)):
+        fields[0] = short
+        del rest["secret"]
     if fields[_STEP] and fields[_STEP] == fields[_WORKFLOW]:
         fields[_WORKFLOW] = _SAME
-    return "\t".join([f"{SCHEMA}", *fields, _to_json(rest) if rest else "", signature])
+    if rest:
+        rest = {member: value for member, value in rest.items() if value is not None}
+    return "\t".join([_VERSION, *fields, _to_json(rest) if rest else "", signature])
 
 
 @lru_cache(maxsize=256)
@@ -258,18 +259,14 @@ def _short_id(secret: str) -> str:
     return short_text(bytes.fromhex(secret)) if _ID.fullmatch(secret) else ""
 
 
-_FIELDS: Final[tuple[tuple[str, type], ...]] = (
-    ("secret", str),
-    ("name", str),
-    ("created_at", float),
-    ("size_bytes", int),
-    ("step_id", str),
-    ("workflow", str),
-    ("duration_s", float),
-    ("call", str),
-    ("code", str),
-    ("notes_bytes", int),
+_FIELDS: Final = (
+    *("secret", "name", "created_at", "size_bytes", "step_id", "workflow"),
+    *("duration_s", "call", "code", "notes_bytes"),
 )
+_KINDS: Final = {"created_at": float, "size_bytes": int, "duration_s": float, "notes_bytes": int}
+_NUMBERS: Final = [(place, member, _KINDS[member]) for place, member in enumerate(_FIELDS) if member in _KINDS]
+_TEXTS: Final = [(place, member) for place, member in enumerate(_FIELDS) if place and member not in _KINDS]
+_VERSION: Final = f"{SCHEMA}"
 _STEP, _WORKFLOW = 4, 5
 
 

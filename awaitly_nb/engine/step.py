@@ -408,7 +408,7 @@ def _warn_of_storing(run: Run, spec: StepSpec, result: Result[Any, Any], exc: Ex
 
 def _check_input(spec: StepSpec) -> None:
     """Raise ChangedInputError if the step changed an argument or a global of its key: a hit would leave it as is."""
-    if spec.reread is None or spec.parts is None:
+    if spec.reread is None or spec.parts is None or spec.parts.is_fixed:
         return
     try:
         after = spec.reread()

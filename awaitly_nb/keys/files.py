@@ -718,7 +718,8 @@ def _in_value(value: object, depth: int) -> list[str]:
             found += _in_value(item, depth - 1)
     elif depth and isinstance(value, list | tuple | set | frozenset):
         for item in value if len(value) <= _MOST else list(value)[:_MOST]:
-            found += _in_value(item, depth - 1)
+            if type(item) not in _NAMELESS:
+                found += _in_value(item, depth - 1)
     return found
 
 

@@ -377,6 +377,10 @@ class CodeGraph:
         # A slot whose value became a function or class is code now, and needs the collector.
         return not self.slots or not any(is_code(slot.lookup.get(slot.key, ABSENT)) for slot in self.slots)
 
+    def is_closed(self) -> bool:
+        """Tell whether it was found by looking up nothing: then it stays as it is, whatever runs."""
+        return not (self._code or self._plain or self._owners or self._tables or self.slots)
+
     def watch_code(self, lookup: Lookup, key: object, value: object) -> None:
         """Let `holds` say no once another object stands at `key`."""
         self._code.append((lookup, key, _ref(value)))

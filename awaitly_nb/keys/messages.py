@@ -209,7 +209,7 @@ def _watch() -> None:
 
 def _unwatch() -> None:
     if isinstance(warnings.filters, _Filters):
-        now = list(warnings.filters)
+        now = [one for one in list.__iter__(warnings.filters) if one is not _PROBE]
         if isinstance(_original, list):
             _original[:] = now  # the list that others may hold
             warnings.filters = _original

@@ -11,6 +11,7 @@ import sys
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from awaitly_nb.keys.parts import is_secret_name
 from awaitly_nb.keys.values_objects import is_derived
 
 if TYPE_CHECKING:
@@ -430,8 +431,6 @@ def call_text(parts: Parts) -> str | None:
 
 
 def _value_text(name: str, shown: Any) -> str:
-    from awaitly_nb.keys.parts import is_secret_name
-
     if is_secret_name(name):
         return "***"
     if not isinstance(shown, dict):
