@@ -285,6 +285,8 @@ class _Pass:
             owner = self.memory.owner(obj)
             return _reduced(obj) if owner is None else (_view, self._facts(obj, owner))
         if numpy is not None and isinstance(obj, numpy.ndarray):
+            if isinstance(obj, numpy.memmap) and obj._mmap is not None:  # noqa: SLF001 - no public way
+                raise pickle.PicklingError("its elements are those of a file")
             self.memory.meet(obj)
         elif exports_memory(obj):
             return self._buffer(obj)

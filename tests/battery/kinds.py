@@ -5,6 +5,8 @@ A cell `old ==> new` has its second text in one more warm run. The key of a grou
 """
 
 MEMORY = {
+    "array that lies in a file": "np.save('m.npy', np.arange(4)) --- m = np.load('m.npy', mmap_mode='r+') --- m[0] = 50; m.flush() --- OUT = (type(m).__name__, np.load('m.npy').tolist())",
+    "part of an array that lies in a file": "np.save('m.npy', np.arange(4)) --- m = np.load('m.npy', mmap_mode='r+'); h = m[1:] --- t = int(m.sum()) --- h[0] = 70; m.flush() --- OUT = (t, m.tolist(), np.load('m.npy').tolist())",
     "window over an array": "x = np.arange(5) --- w = np.lib.stride_tricks.sliding_window_view(x, 2) --- x[1] = 50 --- OUT = w.tolist()",
     "broadcast": "x = np.zeros(3) --- b = np.broadcast_to(x, (2, 3)) --- x[2] = 4 --- OUT = b.tolist()",
     "memory of a bytearray": "raw = bytearray(4) --- v = np.frombuffer(raw, 'u1') --- v[1] = 9 --- OUT = bytes(raw)",
