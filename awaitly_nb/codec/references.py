@@ -306,7 +306,9 @@ class _Pass:
             file = getattr(module, "__file__", None)
             installed = file is None or is_installed_path(file)
             held = vars(module).items() if installed else ()
-            names = self._named[place] = {id(value): name for name, value in held if type(value).__module__ == place}
+            own = {name: value for name, value in held if type(value).__module__ == place}
+            names = {id(value): name for name, value in own.items() if name not in _assigned_later(place)}
+            self._named[place] = names
         return names.get(id(obj))
 
     def _facts(self, array: Any, owner: Any) -> tuple[Any, ...]:  # Any: arrays
@@ -470,6 +472,23 @@ _VIEWS: Final[dict[type, Any]] = {
     type({}.items()): dict.items,
 }
 """What looks at a mapping, and how it is made of it."""
+
+
+@cache
+def _assigned_later(module: str) -> frozenset[str]:
+    """Return the names of a module that its functions assign: what they hold is another thing in each session."""
+    import dis
+
+    store = dis.opmap["STORE_GLOBAL"]
+    waiting: list[Any] = [value for value in vars(sys.modules[module]).values() if value.__class__ is FunctionType]
+    names: set[str] = set()
+    while waiting:
+        part = waiting.pop()
+        code = part.__code__ if isinstance(part, FunctionType) else part
+        if store in code.co_code[::2]:
+            names |= {one.argval for one in dis.get_instructions(code) if one.opcode == store}
+        waiting += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
+    return frozenset(names)
 
 
 _NEVER_NAMED: Final = frozenset({"builtins", "__main__"})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.keys import ImportWatch, is_user_class, is_user_function, is_user_module
+from awaitly_nb.notebook.ledger.called import CalledSettings
 from awaitly_nb.notebook.ledger.libraries import shell_watchers
 from awaitly_nb.notebook.ledger.process import LoadedModules, limits_in_force
 from awaitly_nb.notebook.ledger.settings import digest_of
@@ -327,6 +328,7 @@ class Ledger:
         return (
             *_built_in(),
             LoadedModules(words),
+            CalledSettings(words),
             Attributes(self._namespace, words),
             *shell_watchers(self._shell),
             *_registered.values(),

@@ -200,6 +200,8 @@ def _home(value: object) -> str:
 
 def _full_name(value: Any) -> str:  # Any: a function or class
     module = str(value.__module__ or "builtins")
+    if module == "__main__":  # a function of the user's, wrapped by one that a decorator of a library has made
+        module = str(value.__globals__["__name__"])
     module = "os" if module == "posix" else module.removeprefix("_")
     return f"{module}.{value.__qualname__}"
 
@@ -242,7 +244,8 @@ _WATCHED = frozenset(
         *("IPython", "ipykernel", "ipywidgets", "tqdm", "torch.manual_seed", "torch.cuda"),
         *("calendar.setfirstweekday", "sqlite3.register_adapter", "sqlite3.register_converter", "dask.config.set"),
         *("xml.etree.ElementTree.register_namespace", "plotly.io.templates", "plotly.io.renderers"),
-        *("signal.signal", "socket.setdefaulttimeout", "urllib.request.urlretrieve"),
+        *("signal.signal", "socket.setdefaulttimeout", "urllib.request.urlretrieve", "urllib.request.install_opener"),
+        *("tracemalloc", "threading.stack_size", "resource.setrlimit", "multiprocessing.set_start_method"),
         # What they do is over when they return.
         *("operator", "heapq", "bisect", "itertools", "functools", "math", "statistics", "re", "copy", "textwrap"),
         *("collections", "datetime", "string", "struct", "hashlib", "contextlib", "inspect", "types", "typing"),
@@ -252,7 +255,7 @@ _WATCHED = frozenset(
 )
 _NOT_WATCHED = frozenset(
     {
-        *("os.umask", "os.nice", "os.putenv", "os.unsetenv", "os.setpgrp", "os.setsid", "os.sched_setaffinity"),
+        *("os.putenv", "os.unsetenv", "os.setpgrp", "os.setsid"),
         *("os.register_at_fork", "os.dup2", "os.close", "os.fork", "os.kill", "signal.alarm", "signal.setitimer"),
         *("sys.settrace", "sys.setprofile", "sys.setdlopenflags", "sys.set_asyncgen_hooks", "sys.addaudithook"),
         *("sys.set_coroutine_origin_tracking_depth", "logging.setLoggerClass", "logging.setLogRecordFactory"),

@@ -426,6 +426,26 @@ class _Functions:
         _Dicts().change(value.__dict__, attributes)
 
 
+class _Dispatchers:
+    """Functions behind `functools.singledispatch`: the registry; what was chosen of it last is worked out anew."""
+
+    def children(self, value: Any) -> list[object]:
+        return _inner(value.registry.values())
+
+    def state(self, value: Any) -> Any:
+        return dict(value.registry)
+
+    def same(self, value: Any, state: Any) -> bool:
+        return _Dicts().same(value.registry, state)
+
+    def contents(self, value: Any, _state: Any) -> Any:
+        return dict(value.registry)
+
+    def change(self, value: Any, contents: Any) -> None:
+        for cls, function in contents.items():
+            value.register(cls, function)
+
+
 class _Memos:
     """Functions behind `functools.cache`: what an unbounded one remembers can be given to another, else nothing."""
 
@@ -465,37 +485,16 @@ class _Memos:
         return held[0] if len(held) == 1 and len(held[0]) == value.cache_info().currsize else None
 
 
-class _Weak:
-    """Containers that hold weakly: a cell that changes one is not stored."""
-
-    def children(self, value: Any) -> list[object]:
-        return _inner(part for item in self._items(value) for part in item)
-
-    def state(self, value: Any) -> Any:
-        return [tuple(map(id, item)) for item in self._items(value)]
-
-    def same(self, value: Any, state: Any) -> bool:
-        return bool(self.state(value) == state)
-
-    def contents(self, value: Any, _state: Any) -> Any:
-        raise CannotRestoreError(f"it changes a {type_name(type(value))}, which holds weakly")
-
-    def change(self, value: Any, contents: Any) -> None:
-        raise AssertionError(value, contents)
-
-    def _items(self, value: Any) -> list[tuple[object, ...]]:
-        return list(value.items()) if isinstance(value, MutableMapping) else [(item,) for item in value]
-
-
 class _Noticed:
     """Of which a change is noticed, and cannot be made here: a cell that makes one is not stored."""
 
-    def __init__(self, read: Callable[[Any], Any], told: Callable[[Any], str]) -> None:
+    def __init__(self, read: Callable[[Any], Any], told: Callable[[Any], str], reach: Any = None) -> None:
         self._read = read
         self._told = told
+        self._reach = reach or (lambda value: [read(value)])
 
     def children(self, value: Any) -> list[object]:
-        return _inner([self._read(value)])
+        return _inner(self._reach(value))
 
     def state(self, value: Any) -> Any:
         return self._read(value)
@@ -509,6 +508,10 @@ class _Noticed:
 
     def change(self, value: Any, contents: Any) -> None:
         raise AssertionError(value, contents)
+
+
+def _held_weakly(value: Any) -> list[tuple[object, ...]]:
+    return list(value.items()) if isinstance(value, MutableMapping) else [(item,) for item in value]
 
 
 def _place_in(file: Any) -> tuple[int, int] | None:
@@ -744,6 +747,12 @@ _HOLDERS: Final[dict[str, Kind]] = {
     "logging": _Fixed(lambda _: all_handlers()),
 }
 _FUNCTIONS: Final = _Functions()
+_DISPATCHERS: Final = _Dispatchers()
+_WEAK: Final = _Noticed(
+    lambda value: tuple(tuple(map(id, item)) for item in _held_weakly(value)),
+    lambda value: f"it changes a {type_name(type(value))}, which holds weakly",
+    lambda value: (part for item in _held_weakly(value) for part in item),
+)
 _NAMESPACES: Final = _Namespaces()
 _by_type: dict[type, Kind | None] = {**dict.fromkeys(_ATOMS), **_KINDS}
 
@@ -757,6 +766,8 @@ def kind_of(cls: type, value: Any) -> Kind | None:  # Any: any object
     if cls is BuiltinFunctionType and (value.__self__ is None or isinstance(value.__self__, ModuleType | type)):
         return None
     if cls is FunctionType:
+        if isinstance(vars(value).get("registry"), MappingProxyType):  # functools.singledispatch
+            return _DISPATCHERS
         return _FUNCTIONS if is_user_function(value) else _CLOSED if value.__closure__ else None
     if isinstance(value, ModuleType):
         if (holds := _HOLDERS.get(value.__name__)) is not None:
@@ -790,7 +801,7 @@ def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented wh
     if cls is logging.LoggerAdapter:
         return _Objects(cls)
     if issubclass(cls, weakref.WeakValueDictionary | weakref.WeakKeyDictionary | weakref.WeakSet):
-        return _Weak()
+        return _WEAK
     if top == "weakref":
         return None
     if issubclass(cls, BaseException):

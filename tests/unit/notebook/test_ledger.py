@@ -439,3 +439,23 @@ def test_what_a_library_has_not_got_yet_while_it_is_imported_is_nothing_that_the
     before = ledger.snapshot("qq_first.setting = 2")
     names["qq_first"].setting = 2
     assert list(ledger.difference(before).data["attributes"]["set"]) == [(("qq_first", ""), "setting")]
+
+
+def test_settings_of_the_standard_library_are_watched_where_the_words_name_them():
+    ledger = Ledger({})
+    value = os.umask(0o022)
+    os.umask(value)
+    before = ledger.snapshot("os.umask(0o077)")
+    os.umask(0o077)
+    changes = ledger.difference(before)
+    os.umask(value)
+    assert changes.data == {"settings of the standard library": {"mask of new files": 0o077}}
+    stored = {"data": changes.data, "required": changes.required, "words": sorted(changes.words)}
+    assert ledger.refusal(stored) is None
+    ledger.apply(stored)
+    assert "settings of the standard library differ" in ledger.refusal(stored)  # what the call gave would be another
+    assert os.umask(value) == 0o077
+    before = ledger.snapshot("os.makedirs('x')")
+    os.umask(0o077)
+    assert ledger.difference(before).data == {}
+    os.umask(value)

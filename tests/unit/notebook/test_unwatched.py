@@ -3,13 +3,13 @@
 import abc
 import asyncio
 import csv
+import faulthandler
 import multiprocessing
 import os
 import random
 import signal
 import sqlite3
 import time
-import tracemalloc
 import urllib.request
 import xml.etree.ElementTree as ET
 from time import sleep
@@ -34,7 +34,7 @@ class Shape(abc.ABC):  # noqa: B024 - it is only registered with
 
 
 def starts():
-    tracemalloc.start()
+    faulthandler.enable()
 
 
 def draws():
@@ -50,7 +50,7 @@ NAMES = {
     "signal": signal,
     "sqlite3": sqlite3,
     "time": time,
-    "tracemalloc": tracemalloc,
+    "faulthandler": faulthandler,
     "request": urllib.request,
     "ET": ET,
     "sleep": sleep,
@@ -64,28 +64,30 @@ NAMES = {
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("tracemalloc.start()", "tracemalloc.start"),
-        ("d = 1\nif d:\n    tracemalloc.start(level)", "tracemalloc.start"),
-        ("mp.set_start_method('spawn', force=True)\nd = 1", "multiprocessing.set_start_method"),
+        ("faulthandler.enable()", "faulthandler.enable"),
+        ("d = 1\nif d:\n    faulthandler.enable(level)", "faulthandler.enable"),
+        ("mp.set_start_method('spawn', force=True)\nd = 1", ""),
+        ("mp.freeze_support()\nd = 1", "multiprocessing.freeze_support"),
         ("asyncio.set_event_loop_policy(Point())", "asyncio.set_event_loop_policy"),
         ("sqlite3.register_adapter(Point, lambda p: p.x)", ""),
         ("ET.register_namespace('z', 'http://z')", ""),
-        ("request.install_opener(request.build_opener())", "urllib.request.install_opener"),
+        ("request.install_opener(request.build_opener())", ""),
+        ("old = os.umask(7)", ""),
         ("signal.alarm(5)", "signal.alarm"),
-        ("old = os.umask(7)", "os.umask"),
+        ("old = os.setsid()", "os.setsid"),
         ("Shape.register(Point)", "an abstract one"),
         ("@Shape.register\nclass Square: pass", "an abstract one"),
-        ("def go():\n    tracemalloc.start()\ngo()", "tracemalloc.start"),
+        ("def go():\n    faulthandler.enable()\ngo()", "faulthandler.enable"),
         ("csv.QUOTE.x = 3", ""),
         ("time.sleep(1)\nsleep(1)", ""),
         ("random.seed(3); random.shuffle(items)", ""),
-        ("tracemalloc.take(items)", ""),
+        ("faulthandler.take(items)", ""),
         ("x = sqlite3.connect(':memory:')", ""),
         ("items.sort()", ""),
-        ("def go():\n    tracemalloc.start()", ""),
+        ("def go():\n    faulthandler.enable()", ""),
         ("print('a')\nos.makedirs('x')", ""),
         ("get_ipython().run_line_magic('time', 'x = 1')", ""),
-        ("tracemalloc.start(", ""),
+        ("faulthandler.enable(", ""),
     ],
 )
 def test_a_call_is_doubted_by_what_it_is(source, told):
@@ -103,18 +105,17 @@ def test_what_a_cell_sets_on_an_object_of_a_library_is_doubted():
 
 
 def test_functions_of_the_user_are_read_too():
-    assert "tracemalloc.start" in unwatched("starts()", (starts,), NAMES, shown=False)
+    assert "faulthandler.enable" in unwatched("starts()", (starts,), NAMES, shown=False)
     assert unwatched("draws()", (draws,), NAMES, shown=False) == ""
 
 
 def test_a_value_that_is_shown_is_what_the_call_was_for():
-    assert unwatched("tracemalloc.get_traced_memory()", (), NAMES, shown=True) == ""
-    assert "get_traced_memory" in unwatched("tracemalloc.get_traced_memory()", (), NAMES, shown=False)
-    assert "umask" in unwatched("os.umask(7)", (), NAMES, shown=True)
+    assert unwatched("faulthandler.is_enabled()", (), NAMES, shown=True) == ""
+    assert "is_enabled" in unwatched("faulthandler.is_enabled()", (), NAMES, shown=False)
+    assert "setsid" in unwatched("os.setsid()", (), NAMES, shown=True)
 
 
 def test_a_helper_that_is_defined_beside_its_import_is_read(shell):
-    shell.run("%%awaitly a\nimport tracemalloc\ndef trace(depth):\n    tracemalloc.start(depth)")
-    shell.run("%%awaitly b\ntrace(1)")
-    tracemalloc.stop()
-    assert "not stored: nobody can tell what tracemalloc.start leaves" in shell.badge
+    shell.run("%%awaitly a\nimport signal\ndef trace(depth):\n    signal.alarm(depth)")
+    shell.run("%%awaitly b\ntrace(0)")
+    assert "not stored: nobody can tell what signal.alarm leaves" in shell.badge
