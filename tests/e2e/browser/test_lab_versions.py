@@ -11,8 +11,10 @@ from importlib.metadata import version
 
 import pytest
 
+from awaitly_nb import create_disk_cache
 from tests.e2e.browser.lab import Lab, Server, notebook
 from tests.e2e.browser.marks import BROKEN, KEYLESS, LOAD, RAW, TOTAL, Page
+from tests.e2e.kernels import kernel
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -114,6 +116,20 @@ def test_every_mark_and_run_stale_through_edit_reload_move_and_restart(opened):
     page.expect("live", "hit", "hit", "uncached", "hit", "hit")
     page.lab.command("awaitly-nb:show-sidebar")
     page.page.locator('.awn-side .awn-lane .awn-row[data-key^="total:"]').wait_for()
+
+
+def test_automatic_mode_has_the_keys_of_a_kernel_without_a_page(opened, server, tmp_path):
+    rows, total = "# awaitly: cache\nrows = [n * n for n in range(9)]", "# awaitly: cache\ntotal = sum(rows)"
+    page = opened(f"{LOAD}\n%awaitly auto", rows, total)
+    page.lab.run_all()
+    page.expect("live", "stored", "stored")
+    (folder,) = server.root.rglob(".awaitly")
+    with kernel(tmp_path, AWAITLY_NB_AUTO="1") as other:
+        other.run(rows)
+        other.run(total)
+    found, wanted = (sorted(create_disk_cache(one, namespace="auto").keys()) for one in (folder, tmp_path / ".awaitly"))
+    assert len(wanted) == 2
+    assert found == wanted
 
 
 def test_every_command_by_mouse_palette_and_keyboard(opened):
