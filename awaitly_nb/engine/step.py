@@ -259,7 +259,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
     # Before the call: it may change its arguments, and their outline is to show what it was given.
     parts = None if spec.parts is None else spec.parts.to_data()
     with _tracked(run, spec) as tracker, Course(run) as course:
-        begun = None if spec.parts is None else begin_traces()
+        begun = None if spec.parts is None or spec.parts.is_isolated else begin_traces()
         started = time.perf_counter()
         try:
             called = as_called(spec, run.cache, lambda: _mark_of(run, spec, code, parts, tracker))
@@ -408,7 +408,7 @@ def _warn_of_storing(run: Run, spec: StepSpec, result: Result[Any, Any], exc: Ex
 
 def _check_input(spec: StepSpec) -> None:
     """Raise ChangedInputError if the step changed an argument or a global of its key: a hit would leave it as is."""
-    if spec.reread is None or spec.parts is None or spec.parts.is_fixed:
+    if spec.reread is None or spec.parts is None or spec.parts.is_isolated:
         return
     try:
         after = spec.reread()

@@ -17,7 +17,15 @@ import threading
 import weakref
 from contextlib import suppress
 from hashlib import blake2b
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from awaitly_nb.errors import UnkeyableError
@@ -32,7 +40,6 @@ from awaitly_nb.keys.origin import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sized
-    from types import CodeType
 
 __all__ = [
     "ABSENT",
@@ -334,7 +341,7 @@ class CodeGraph:
     """
 
     __slots__ = (
-        *("_code", "_functions", "_owners", "_plain", "_tables"),
+        *("_code", "_functions", "_isolated", "_owners", "_plain", "_tables"),
         *("fixed", "named", "nameless_in", "names", "prefix", "slots", "texts"),
     )
 
@@ -351,6 +358,7 @@ class CodeGraph:
         self._functions: list[tuple[Callable[[], Any], CodeType, object, object, int]] = []
         self._owners: list[tuple[Callable[[], Any], int]] = []
         self._tables: list[tuple[Sized, int]] = []
+        self._isolated: bool | None = None
 
     def holds(self) -> bool:
         """Tell whether the same objects still stand behind every name, so that the fixed parts are right."""
@@ -377,9 +385,21 @@ class CodeGraph:
         # A slot whose value became a function or class is code now, and needs the collector.
         return not self.slots or not any(is_code(slot.lookup.get(slot.key, ABSENT)) for slot in self.slots)
 
-    def is_closed(self) -> bool:
-        """Tell whether it was found by looking up nothing: then it stays as it is, whatever runs."""
-        return not (self._code or self._plain or self._owners or self._tables or self.slots)
+    def is_isolated(self) -> bool:
+        """Tell whether the code reaches nothing but its arguments: with plain ones it can read and change nothing else.
+
+        All that it looks up is code of this kind, a plain value, or a builtin that only computes.
+        """
+        if self._isolated is None:
+            followed = {code for _, code, *_ in self._functions}
+            self._isolated = (
+                not (self._owners or self._tables or self.slots)
+                and all(value is not ABSENT or key in _COMPUTING for _, key, value in self._plain)
+                and all(_only_computes(ref(), followed) for _, _, ref in self._code)
+                and all(map(_stays_inside, followed))
+                and bool(followed)
+            )
+        return self._isolated
 
     def watch_code(self, lookup: Lookup, key: object, value: object) -> None:
         """Let `holds` say no once another object stands at `key`."""
@@ -402,6 +422,45 @@ class CodeGraph:
     def watch_size(self, table: Sized) -> None:
         """Let `holds` say no once something joins or leaves `table`."""
         self._tables.append((table, len(table)))
+
+
+_COMPUTING: Final = frozenset(
+    {
+        *("abs", "all", "any", "ascii", "bin", "bool", "bytearray", "bytes", "chr", "complex", "dict", "divmod"),
+        *("enumerate", "filter", "float", "frozenset", "hex", "int", "isinstance", "issubclass", "iter", "len"),
+        *("list", "map", "max", "min", "next", "oct", "ord", "pow", "range", "repr", "reversed", "round", "set"),
+        *("slice", "sorted", "str", "sum", "tuple", "zip", "ArithmeticError", "AssertionError", "Exception"),
+        *("IndexError", "KeyError", "LookupError", "NotImplementedError", "OverflowError", "RuntimeError"),
+        *("StopIteration", "TypeError", "ValueError", "ZeroDivisionError"),
+    }
+)
+"""Builtins that do nothing but compute with what they are given."""
+
+_OUTWARD: Final = ("IMPORT_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR", "LOAD_BUILD_CLASS")
+_TELLING: Final = ("UNARY_INVERT",)  # of a truth value it warns, and whoever warns asks the filters
+_INWARDS: Final = ("_", "gi_", "cr_", "ag_", "tb_", "f_", "format")  # frames; and `format`, which takes names as text
+_ASYNCHRONOUS: Final = 0x80 | 0x200  # flags of coroutines and asynchronous generators, as `inspect` has them
+
+
+def _only_computes(value: object, followed: set[CodeType]) -> bool:
+    if type(value) is FunctionType:
+        return value.__code__ in followed
+    home = value.__self__ if type(value) is BuiltinFunctionType else value
+    # In C: a module of the user's that has the name is another one.
+    return home is sys.modules.get("math", ABSENT) and type(vars(home).get("sqrt")) is BuiltinFunctionType
+
+
+def _stays_inside(code: CodeType) -> bool:
+    """Tell whether code imports nothing, sets nothing outside, and asks for no attribute that leads out of values."""
+    from opcode import opmap
+
+    outward = {opmap[name] for name in (*_OUTWARD, *_TELLING) if name in opmap}
+    return (
+        outward.isdisjoint(code.co_code[::2])
+        and not any(name.startswith(_INWARDS) for name in code.co_names)
+        and not code.co_flags & _ASYNCHRONOUS
+        and all(_stays_inside(inner) for inner in code.co_consts if isinstance(inner, CodeType))
+    )
 
 
 def _ref(value: object) -> Callable[[], object]:

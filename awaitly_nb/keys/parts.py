@@ -82,30 +82,34 @@ class Parts:
     False
     """
 
-    __slots__ = ("_key", "_make", "_parts", "is_fixed", "name")
+    __slots__ = ("_key", "_make", "_parts", "is_isolated", "name")
 
     name: str
-    is_fixed: bool
-    """Whether nothing that runs can change what they were made of: plain values, and code that looks up no name."""
+    is_isolated: bool
+    """Whether they are of code that reaches nothing but its arguments, and of plain ones.
+
+    Then nothing has to be watched while it runs, and nothing of the key can have changed afterwards."""
 
     def __init__(self, name: str, parts: Iterable[Part]) -> None:
         self.name = name
         self._parts: tuple[Part, ...] | None = tuple(parts)
         self._make: Callable[[], Iterable[Part]] | None = None
-        self.is_fixed = False
+        self.is_isolated = False
         hasher = blake2b(digest_size=16)
         hasher.update("".join(map(frame, self._parts)).encode("utf-8", "surrogatepass"))
         self._key = f"{name}:{hasher.hexdigest()}"
 
     @classmethod
-    def later(cls, name: str, hexdigest: str, make: Callable[[], Iterable[Part]], *, is_fixed: bool = False) -> Parts:
+    def later(
+        cls, name: str, hexdigest: str, make: Callable[[], Iterable[Part]], *, is_isolated: bool = False
+    ) -> Parts:
         """Return parts whose key is known already and whose list is made when it is asked for: a hit never asks."""
         parts: Parts = cls.__new__(cls)
         parts.name = name
         parts._key = f"{name}:{hexdigest}"
         parts._parts = None
         parts._make = make
-        parts.is_fixed = is_fixed
+        parts.is_isolated = is_isolated
         return parts
 
     @property
@@ -192,15 +196,15 @@ def step_parts(
     values = [_read_slot(slot, read=True) for slot in graph.slots]
     if version is not None:
         values.append(("version", "version", _digest(version, "version"), version))
-    is_fixed = graph.is_closed()
+    is_isolated = type(fn) is FunctionType and not ignore and graph.is_isolated()
     for argument, value in bind(fn, args, kwargs):
         if not ignore or (argument not in ignore and argument.lstrip("*") not in ignore):
             if (token := named_token(argument, value)) is None:
-                is_fixed = False
+                is_isolated = False
                 token = _MARKER if _is_own_marker(fn, value) else _digest(value, argument)
             values.append(("argument", argument, token, value))
     hasher.update(_framed(values))
-    return Parts.later(name, hasher.hexdigest(), lambda: _listed(graph, values), is_fixed=is_fixed)
+    return Parts.later(name, hasher.hexdigest(), lambda: _listed(graph, values), is_isolated=is_isolated)
 
 
 _MARKER: Final = "object"
