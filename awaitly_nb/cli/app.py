@@ -398,7 +398,7 @@ def init(*, ipython: bool, as_json: bool) -> None:
 
 
 @app.command()
-@click.option("--link", is_flag=True, help="Link it there, after pip install -e.")
+@click.option("--link", is_flag=True, help="Link it there, where no installation has put it.")
 @as_json
 def lab(*, link: bool, as_json: bool) -> None:
     """Say where JupyterLab finds the extension with the marks on the cells, or link it there."""
@@ -410,7 +410,7 @@ def lab(*, link: bool, as_json: bool) -> None:
     elif link:
         click.echo(f"linked {place}; reload the page of JupyterLab")
     else:
-        click.echo(f"{place}; a wheel installs it, after pip install -e: awaitly-nb lab --link")
+        click.echo(f"{place}; pip installs it where JupyterLab looks, and where it is missing: awaitly-nb lab --link")
 
 
 @app.command("schema")

@@ -1,6 +1,6 @@
-"""The files of the JupyterLab extension, and how an editable installation shows them to JupyterLab.
+"""The files of the JupyterLab extension, and a link that shows them to JupyterLab where no installation does.
 
-A wheel puts `files/` where JupyterLab looks for extensions; `pip install -e` does not, so a link does.
+A wheel puts `files/` where JupyterLab looks for extensions, and so does `pip install -e`, which copies them once.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _cell_details(value: object) -> Preview | None:
 
 
 def _variables(payload: dict[str, Any], facts: dict[str, Any]) -> list[tuple[str, Preview]]:  # Any: a stored cell
-    """Return the variables of a cell, by name, in the order in which it bound them."""
+    """Return the variables of a cell, by name, in the order in which it bound them, modules last."""
     try:
         content = unpack(payload["stream"], payload["buffers"], payload["shapes"], _Live)
         values: dict[str, Any] = content["values"]
@@ -99,7 +99,7 @@ def _variables(payload: dict[str, Any], facts: dict[str, Any]) -> list[tuple[str
         values = {}  # of what the session defines: without it only the names are known
     modules, missing = facts.get("modules") or {}, facts.get("missing") or {}
     parts = []
-    for name in facts.get("names") or values:
+    for name in sorted(facts.get("names") or values, key=lambda name: name in modules):
         if name in values:
             parts.append((name, preview(values[name])))
         elif name in modules:

@@ -101,10 +101,19 @@ class Auto:
             return lines
         return [AUTO_LINE + "\n", *lines]
 
-    def cell(self, source: str) -> AutoCell:
-        """Return what automatic mode has to say on one cell; raises MisuseError for a comment that asks nonsense."""
+    def cell(self, source: str, *, runs: bool = True) -> AutoCell:
+        """Return what automatic mode has to say on one cell; raises MisuseError for a comment that asks nonsense.
+
+        Parameters
+        ----------
+        source
+            The cell's text.
+        runs
+            Whether it is about to run, and is not only looked up.
+        """
         directive = read_directive(source)
-        cold, self._cold = self._cold, False
+        cold = self._cold and runs
+        self._cold = self._cold and not runs
         return AutoCell(self, source, directive, cold=cold)
 
     @property

@@ -383,8 +383,12 @@ class Lab:
 
     def _invalidate(self, _page: _Page, data: dict[str, Any]) -> dict[str, Any]:
         cell = PageCell(id=data["id"], source=data["source"])
+        is_plain = cell.line is None
+        if is_plain and not self._is_auto:
+            return {"id": cell.id, "removed": False}
         try:
-            read = Cell(self._shell, cell.line or "", cell.body)
+            auto = self._mode.cell(cell.body, runs=False) if is_plain and self._mode is not None else None
+            read = Cell(self._shell, cell.line or "", cell.body, auto)
         except (SyntaxError, ValueError):
             return {"id": cell.id, "removed": False}  # it is no Python (yet), so nothing was stored of it
         removed = read.key is not None and manage.remove(_literal(read.key)).removed
@@ -471,6 +475,7 @@ class Lab:
             return
         mark = _mark_of(running, failed=not result.success, seconds=self._clock() - running.began)
         self._ran[running.text.id] = (running.text.source, mark)
+        self._recomputed.discard(running.text.id)  # also where nothing of it is cached
         self._order.ran(running.text.source)
         self._tell_mark(running.text.id, mark, running.text.source)
 
@@ -531,8 +536,8 @@ def _mark_of(running: _Running, *, failed: bool, seconds: float) -> CellMark:
     match running.event:
         case None:
             return mark if running.text.line is None else replace(mark, state="uncached", reason="it has no key")
-        case ev.StepCacheHit(computed_s=computed_s, duration_s=took_s, size_bytes=size):
-            saved = None if computed_s is None else computed_s - took_s
+        case ev.StepCacheHit(computed_s=computed_s, size_bytes=size):
+            saved = None if computed_s is None else computed_s - seconds  # of the whole cell, as its badge says
             return replace(mark, state="hit", seconds=computed_s, saved_s=saved, size_bytes=size)
         case ev.StepStart():
             if running.refused is not None:

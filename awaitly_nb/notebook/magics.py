@@ -62,10 +62,11 @@ class AwaitlyMagics(Magics):
         with settled():
             try:
                 mode = _modes.get(id(self.shell))
+                force = "--force" if lab.asked_to_recompute() else ""
                 if mode is not None and line.strip() == "--auto":
                     auto = mode.cell(cell)
-                    return Cell(self.shell, "", cell, auto, out_of_order=lab.out_of_order).start()  # type: ignore[arg-type] # as below
-                first = f"{line} --force" if lab.asked_to_recompute() else line
+                    return Cell(self.shell, force, cell, auto, out_of_order=lab.out_of_order).start()  # type: ignore[arg-type] # as below
+                first = f"{line} {force}" if force else line
                 read = Cell(self.shell, first, cell, out_of_order=lab.out_of_order)  # type: ignore[arg-type] # a magic always has its shell
             except (MisuseError, InvalidOptionError) as exc:
                 raise UsageError(str(exc)) from None

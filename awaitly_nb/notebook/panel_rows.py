@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from awaitly_nb.plans import AUTO
 from awaitly_nb.units import STATES, WORDS, short_key
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class _Estimates:
 
 
 def _is_loose(run: RunSummary) -> bool:
-    """Tell whether `run` is a decorated function or a cell: its steps carry its own name."""
-    return bool(run.steps) and all(step.step_id == run.workflow for step in run.steps)
+    """Tell whether `run` is a decorated function or a cell, whose steps carry its own name but in automatic mode."""
+    return bool(run.steps) and (run.workflow == AUTO or all(step.step_id == run.workflow for step in run.steps))
 
 
 def _section(run: RunSummary, before: RunSummary | None, estimates: _Estimates) -> Row:

@@ -146,7 +146,7 @@ class KeysTable {
     },
     cell("check", el("input", { type: "checkbox", tabindex: "-1", checked: chosen, "aria-label": `Select ${row.key}` })),
     cell("key", el("span", { class: "awn-keytext" }, row.ok ? "" : el("span", { class: "awn-flag" }, "failed"),
-      told ? el("span", { class: "awn-space" }, row.namespace) : "", keyNode(row.call || row.key),
+      told ? el("span", { class: "awn-space" }, row.namespace) : "", keyNode(row.call || named(row)),
       older ? el("button", {
         type: "button", class: "awn-older", tabindex: "-1", "aria-expanded": String(this.unfolded.has(call)),
         title: "Superseded results of the same call: of code, globals or files of before",
@@ -290,3 +290,6 @@ function previewNode(shown) {
   }
   return shown.text ? el("pre", { class: "awn-text" }, shown.text) : "";
 }
+
+// An automatic key says the name of its step, which in automatic mode it does not begin with.
+const named = ({ key, step }) => (step ? key.replace(/^.*(:[0-9a-f]{10}…)$/, (_, digits) => step + digits) : key);

@@ -71,7 +71,7 @@ class View {
   drawBar(opened) {
     const { question, undoable, note } = this.store;
     const button = (text, name, onclick, kind = "") => el("button", { type: "button", class: `awn-button ${kind}`, "data-do": name, onclick }, text);
-    const undo = !question && undoable > Date.now() && note;
+    const undo = !question && !this.store.gone && undoable > Date.now() && note; // a restarted kernel holds nothing
     const shown = JSON.stringify(question ? question : undo ? note : "");
     if (shown === this.shown) return;
     this.shown = shown;

@@ -75,6 +75,7 @@ class Store {
   setGone(how = "gone") {
     if (this.gone) return;
     this.gone = how;
+    this.question = null;
     this.asked.clear();
     this.draw("all");
   }

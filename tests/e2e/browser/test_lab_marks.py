@@ -122,7 +122,7 @@ for fold in range(3): score({"depth": 3}, fold=fold)"""
     page.lab.run_all()
     page.expect("live", "stored", "stored", "live")
     side = page.sidebar()
-    assert "2 from cache, 0 would run" in side.inner_text()
+    assert "2 in the cache, 0 would run" in side.inner_text()
     rows = side.locator(".awn-cells li")
     assert [row.split("\n")[0] for row in rows.all_inner_texts()] == ["raw", "total"]
     assert "reads raw" in rows.nth(1).locator("button").get_attribute("title")
@@ -168,6 +168,16 @@ def test_automatic_mode_is_switched_in_the_sidebar_and_its_cells_are_marked(open
     page.expect("live", "stored")
     page.write(1, slow + "\n# a comment")
     page.expect("live", "cached")
+    keys = page.page.locator(".awn-side .awn-lane .awn-row")
+    assert re.match(r"rows:\w{10}…", keys.first.inner_text()), "an automatic key says what its cell is called"
+    before = page.prompts()
+    page.press(1, "Control+Alt+r")
+    page.ran(before, [1])
+    page.expect("live", "stored")
+    page.press(1, "Control+Alt+i")
+    page.expect("live", "stale")
+    page.press(1, "Control+Alt+z")
+    page.expect("live", "stored")
     page.palette("Auto off")
     page.expect("live", "live")
 

@@ -52,9 +52,9 @@ def test_modules_and_what_is_not_stored_are_told_by_name():
         "missing": {"lock": ("lock", "no pickle")},
     }
     assert shown_text(preview(payload)).splitlines() == [
-        "np: module numpy",
         "rows: list, 1 item [1]",
         "lock: lock, not stored no pickle",
+        "np: module numpy",
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from awaitly_nb.notebook.auto import Auto
 from awaitly_nb.notebook.cell import Cell
 from awaitly_nb.notebook.lab import CellMark, Foreseen, Lab, PageCell, foresee
+from awaitly_nb.notebook.magics import mode_of
 
 
 class Comm:
@@ -278,6 +279,28 @@ def test_automatic_mode_is_switched_on_and_its_cells_are_marked(shell, page):
         lab.detach()
     assert page.marks() == [("b", "computing"), ("b", "stored"), ("b", "computing"), ("b", "hit")]
     assert page.sent[-1]["mark"]["name"] == "total"
+
+
+def test_a_cell_of_automatic_mode_is_recomputed_and_invalidated_too(shell, page, lab, run, monkeypatch):
+    monkeypatch.setattr(lab, "_mode", mode_of(shell.ip))
+    assert page.ask(type="invalidate", id="a", source="total = 1")["removed"] is False
+    page.ask(type="auto", on=True)
+    source = "# awaitly: cache\ntotal = 1"
+    run("a", source)
+    page.ask(type="recompute", id="a")
+    run("a", source)
+    run("a", source)
+    assert page.marks()[1::2] == [("a", "stored"), ("a", "stored"), ("a", "hit")]
+    assert page.ask(type="invalidate", id="a", source=source)["removed"] == 1
+    run("a", source)
+    assert page.marks()[-1] == ("a", "stored")
+
+    # What was asked of a cell that is not cached is not kept for later.
+    page.ask(type="recompute", id="b")
+    run("b", "import math")
+    run("b", source)
+    assert page.marks()[-1] == ("b", "hit")
+    page.ask(type="auto", on=False)
 
 
 def test_without_magics_there_is_no_automatic_mode_to_switch(page, lab):

@@ -76,6 +76,13 @@ def test_cells_and_decorated_functions_share_one_section():
     assert drawn[1]["status"] == "done"
 
 
+def test_cells_of_automatic_mode_are_among_the_cells_with_their_sum():
+    rows, total = step("rows", duration_s=6.0), step("total", seconds=6, duration_s=9.0)
+    (section,) = sections([run(rows, total, workflow="auto", run_id="auto@1", status="running")])
+    assert (section["id"], section["took"]) == ("loose", 15.0)
+    assert {row["workflow"] for row in section["steps"]} == {"auto"}, "under which their keys lie"
+
+
 def test_the_last_state_of_every_name_stays_however_often_others_were_called(monkeypatch):
     monkeypatch.setattr("awaitly_nb.notebook.panel_rows._MOST_STEPS", 100)
     cell = run(step("raw"), workflow="raw", run_id="raw@1")

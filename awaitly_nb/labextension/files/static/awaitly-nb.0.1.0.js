@@ -30,10 +30,9 @@
 
   const CSS = `
 .jp-Cell-inputWrapper { position: relative; }
-.awn-mark { position: absolute; right: 4px; bottom: 2px; z-index: 2; display: flex; gap: 4px; align-items: center;
+.awn-mark { position: absolute; right: 4px; bottom: -10px; z-index: 2; display: flex; gap: 4px; align-items: center;
   padding: 0 6px; border-radius: 8px; font: 10px/16px var(--jp-ui-font-family); cursor: default;
   color: var(--jp-ui-font-color1); background: var(--jp-layout-color1); border: 1px solid var(--awn-mark, transparent); }
-.jp-Cell.jp-mod-active > .jp-Cell-inputWrapper > .awn-mark { bottom: -10px; background: var(--jp-layout-color1); }
 .awn-mark .awn-sign { color: var(--awn-mark, inherit); font-weight: 700; }
 .awn-mark progress { width: 48px; height: 6px; }
 .jp-Cell[data-awaitly] > .jp-Cell-inputWrapper { box-shadow: inset 3px 0 0 -1px var(--awn-mark, transparent); }
@@ -43,7 +42,7 @@
 [data-awaitly="computing"] { --awn-mark: var(--jp-brand-color1, #1976d2); }
 [data-awaitly="failed"] { --awn-mark: var(--jp-error-color1, #c62828); }
 [data-awaitly="live"] { --awn-mark: transparent; }
-.jp-Cell[data-awaitly="live"] .awn-mark { color: var(--jp-ui-font-color2); background: none; border-color: transparent; }
+.jp-Cell[data-awaitly="live"] .awn-mark { color: var(--jp-ui-font-color2); }
 @media (forced-colors: active) { .awn-mark { border-color: CanvasText; forced-color-adjust: auto; } }
 .awn-spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .awn-side { padding: 10px 12px; overflow: auto; color: var(--jp-ui-font-color1); background: var(--jp-layout-color1);
@@ -334,7 +333,12 @@
       if (!found) return null;
       const { mark, source } = found;
       if (source === undefined || source === sourceOf(cell) || ["computing", "live"].includes(mark.state)) return mark;
-      return this.auto || isCached(sourceOf(cell)) ? { ...mark, state: "stale", reason: "its text was edited" } : null;
+      return this.keeps(cell) ? { ...mark, state: "stale", reason: "its text was edited" } : null;
+    }
+
+    /** Whether something of this cell may be stored. */
+    keeps(cell) {
+      return this.auto || isCached(sourceOf(cell));
     }
 
     draw() {
@@ -521,7 +525,7 @@
       const { marked, runs, served, seconds, saved } = marks.total;
       const about = seconds ? `, about ${duration(seconds)}` : "";
       const spared = saved > 0 ? `, ${duration(saved)} saved` : "";
-      this.head.textContent = `${served.length} from cache, ${runs.length} would run${about}${spared}`;
+      this.head.textContent = `${served.length} in the cache, ${runs.length} would run${about}${spared}`;
       this.run.disabled = runs.length === 0;
       const wired = new Set(marks.feeds.flat());
       this.drawCells(marks, marked.filter(({ cell, mark }) => mark.state !== "live" || wired.has(cell.model.id)));
@@ -762,7 +766,7 @@
         execute: async (args) => {
           const found = chosen(args);
           if (!found) return false;
-          if (isCached(sourceOf(found.cell))) await found.marks.question({ type: "recompute", id: found.cell.model.id });
+          if (found.marks.keeps(found.cell)) await found.marks.question({ type: "recompute", id: found.cell.model.id });
           return run(found.marks, [found.cell]);
         },
       });
@@ -772,7 +776,7 @@
         isEnabled: () => chosen() !== null,
         execute: async (args) => {
           const found = chosen(args);
-          if (!found || !isCached(sourceOf(found.cell))) return false;
+          if (!found?.marks.keeps(found.cell)) return false;
           const { id } = found.cell.model;
           const answer = await found.marks.question({ type: "invalidate", id, source: sourceOf(found.cell) });
           found.marks.ask(0);
@@ -819,10 +823,11 @@
         execute: async (args) => {
           const found = chosen(args);
           if (!found) return "";
-          const now = found.mark?.reason ? `${found.mark.reason}\n\n` : "";
           const name = found.mark?.state === "live" ? "" : found.mark?.name;
           const answer = name ? await found.marks.question({ type: "why", id: found.cell.model.id, name }) : null;
-          const text = now + (answer ? answer.text : "A plain cell: it runs each time.");
+          const told = answer?.text ?? "A plain cell: it runs each time.";
+          const reason = found.mark?.reason ?? "";
+          const text = told.includes(reason) ? told : `${reason}\n\n${told}`;
           void tell(name ? `Why ${name}?` : "Why?", text);
           return text;
         },
