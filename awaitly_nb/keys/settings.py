@@ -69,6 +69,7 @@ class LibrarySettings:
 
     def __init__(self) -> None:
         self._runs: list[_Used] = []
+        self._all_read = False
 
     def read(self) -> dict[str, Any]:
         """Return the values by name, without their being noticed as read."""
@@ -108,6 +109,7 @@ class LibrarySettings:
             self.watch()
         run = _Used(self.snapshot(), self.told, imported=imported)
         self._runs.append(run)
+        self._all_read = False
         return run
 
     def end(self, run: _Used) -> dict[str, Any] | None:
@@ -137,6 +139,8 @@ class LibrarySettings:
                     # A list may be the very one among the defaults, and was changed in both.
                     plain = not isinstance(value, list) and _is_equal(value, defaults.get(name, _MISSING))
                     run.names[name] = None if plain else _digest(value)
+        if names is None:
+            self._all_read = all(len(run.names) == len(run.found) for run in self._runs)
 
     def difference(self, used: dict[str, Any]) -> str | None:
         """Return why a run that read these would read other values now; None where it would not."""
@@ -370,7 +374,8 @@ class _Wrapped(LibrarySettings):
 
     def _telling(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def telling(*args: Any, **kwargs: Any) -> Any:
-            if sys._getframe(1).f_code.co_name not in self.setters:  # noqa: SLF001 - who asks
+            # An estimator asks forty times for each fit.
+            if not self._all_read and sys._getframe(1).f_code.co_name not in self.setters:  # noqa: SLF001 - who asks
                 self.note()
             return function(*args, **kwargs)
 

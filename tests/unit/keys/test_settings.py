@@ -18,6 +18,7 @@ import sklearn
 from sklearn.preprocessing import StandardScaler
 
 from awaitly_nb.keys import LIBRARY_SETTINGS, apply_traces, begin_traces, changed_traces, end_traces
+from awaitly_nb.keys.settings import LibrarySettings, SklearnSettings
 
 
 def used_by(act):
@@ -261,3 +262,21 @@ def test_a_library_that_the_run_imports_is_noticed_from_then_on():
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
     assert done.stdout == "pandas options: display.precision differs\n", done.stderr
+
+
+def test_a_library_that_asks_for_all_its_settings_again_and_again_is_heard_once_a_run(monkeypatch):
+    settings, heard = SklearnSettings(), []
+
+    def note(self, names=None):
+        heard.append(names)
+        LibrarySettings.note(self, names)
+
+    monkeypatch.setattr(SklearnSettings, "note", note)
+    for _ in range(2):
+        run = settings.begin()
+        sklearn.get_config()
+        sklearn.get_config()
+        used = settings.end(run)
+        assert used is not None
+        assert settings.difference(used) is None
+    assert heard == [None, None]
