@@ -163,10 +163,12 @@ def check_result(key: str, result: object) -> None:
 
 def check_key(key: str) -> None:
     """Raise MisuseError if `key` is no text, empty, longer than 64 kB, or nothing that UTF-8 can hold."""
+    if type(key) is str and key.isascii() and 0 < len(key) <= _LONGEST_KEY:
+        return  # as nearly all
     if type(key) is not str or not key:
         raise MisuseError(f'{key!r:.200} is no key: use a text that is not empty, as in key=f"user:{{id}}"')
     try:
-        size = len(key) if key.isascii() else len(key.encode())
+        size = len(key.encode())
     except UnicodeEncodeError:
         raise MisuseError(f"{key!r:.200} is no key: it holds half of a character, which no store can hold") from None
     if size > _LONGEST_KEY:

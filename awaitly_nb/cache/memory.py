@@ -152,7 +152,7 @@ class DictStore:
 
 
 def _head(name: str, sealed: Sealed) -> str:
-    return json.dumps(members_of(name, sealed))
+    return json.dumps({member: value for member, value in members_of(name, sealed).items() if value is not None})
 
 
 class _Free:

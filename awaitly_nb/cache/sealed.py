@@ -64,8 +64,6 @@ _MEMBERS: Final[tuple[tuple[str, object], ...]] = (
 )
 """Fields of a mark that are members of the head, each with the value that is left out; a further one is a line here."""
 
-_PLAIN: Final = (str, float)
-
 _SHARED_FROM: Final = 160
 """A part of a key that is shorter takes less space than a record of its own would save."""
 
@@ -84,7 +82,9 @@ _set_fill, _set_head, _set_notes, _set_home, _set_code, _set_duration_s, _set_fi
 _set_at, _set_ttl_s = _set_field["at"], _set_field["ttl_s"]
 _names = [name for name in Mark._fields if name not in ("at", "ttl_s", "size_bytes")]
 _STAYING, _that_stay = [_set_field[name] for name in _names], attrgetter(*_names)
-_values_of_members = attrgetter(*[name for name, _ in _MEMBERS])
+_NAMES_OF_MEMBERS = [name for name, _ in _MEMBERS]
+_values_of_members = attrgetter(*_NAMES_OF_MEMBERS)
+_OTHER_MEMBERS = [(name, default) for name, default in _MEMBERS if default is not None or name in ("traces", "made")]
 
 
 class Home(Protocol):
@@ -274,7 +274,7 @@ def seal_result(
 
 
 def members_of(name: str, sealed: Sealed) -> dict[str, Any]:
-    """Return what the head of an entry tells of it."""
+    """Return what the head of an entry tells of it; what is None is absent."""
     mark = sealed.mark
     # Not a proof, which is the signature: for who has lost the secret, and would find entries under another name.
     members: dict[str, Any] = {"name": name_digest(name)}
@@ -285,9 +285,13 @@ def members_of(name: str, sealed: Sealed) -> dict[str, Any]:
     if sealed.expires_at is not None:
         members["stored_at"], members["expires_at"] = sealed.stored_at, sealed.expires_at
     members["size_bytes"] = mark.size_bytes
-    for (field, default), value in zip(_MEMBERS, _values_of_members(mark), strict=False):
-        if value != default:
-            members[field] = value if type(value) in _PLAIN or not isinstance(value, Mapping) else dict(value)
+    members.update(zip(_NAMES_OF_MEMBERS, _values_of_members(mark), strict=True))
+    for field, default in _OTHER_MEMBERS:
+        value = members[field]
+        if value == default:
+            del members[field]
+        elif isinstance(value, Mapping):
+            members[field] = dict(value)
     if mark.files:
         members["files"] = len(mark.files)  # who reads heads alone learns that there is more to ask
     return members

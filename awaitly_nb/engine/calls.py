@@ -151,7 +151,11 @@ class Retry(Frozen):
 def attempted(run: Run, spec: StepSpec) -> Results:
     """Call the function until it succeeds or its retry is used up."""
     if spec.retry is None or spec.retry.attempts == 1:
-        return (yield from _attempt(spec))
+        return _attempt(spec)
+    return _retried(run, spec, spec.retry)
+
+
+def _retried(run: Run, spec: StepSpec, retry: Retry) -> Results:
     where = {"step_id": spec.step_id, "step_key": spec.key}
 
     def on_retry(attempt: int, delay_s: float, last: Result[Any, Any]) -> None:
@@ -159,7 +163,7 @@ def attempted(run: Run, spec: StepSpec) -> Results:
             StepRetry, attempt=attempt, delay_s=delay_s, error=last.error if isinstance(last, Err) else None, **where
         )
 
-    schedule = _schedule(spec.retry, on_retry=on_retry)
+    schedule = _schedule(retry, on_retry=on_retry)
     answer: Result[Any, Any] | None = None
     made = 0
     while True:
@@ -174,7 +178,7 @@ def attempted(run: Run, spec: StepSpec) -> Results:
         else:
             yield Pause(delay_s)
             answer = None
-    if isinstance(final, Err) and made == spec.retry.attempts:
+    if isinstance(final, Err) and made == retry.attempts:
         run.emit(StepRetriesExhausted, attempts=made, error=final.error, **where)
     return final
 

@@ -301,7 +301,9 @@ class Summariser:
         recording = self._runs.get(run_id)
         if recording is None:
             recording = self._begin(ev.StepStart, run_id, workflow, step.at)
-        recording.begin((step_id, step_key), step)
+        recording.steps[step_id, step_key] = step
+        if recording.standing:
+            recording.make_room()
 
     def note(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache import handle_of
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from awaitly_nb.engine.run import Run, StepSpec
     from awaitly_nb.keys import FileTracker
     from awaitly_nb.result import Result
+    from awaitly_nb.states import Session
 
 __all__ = ["begin", "perform"]
 
@@ -130,7 +132,10 @@ def _missed(run: Run, spec: StepSpec, decision: Compute, started: float) -> Step
     mine: list[Flight] = []
     token = None
     try:
-        flight = yield from _board(run, spec, leading, mine)
+        flight: Flight | Serve | None
+        flight, leads = FLIGHTS.join((run.scope, spec.key), mine)
+        if not leads:
+            flight = yield from _board(run, spec, leading, mine, flight)
         if flight is None:
             reason = "its key is being computed by a step that waits for this"
             return (yield from _compute(run, spec, reason=reason, lookup_s=time.perf_counter() - started))
@@ -156,13 +161,10 @@ def _abandon(flights: list[Flight]) -> None:
 
 
 def _board(
-    run: Run, spec: StepSpec, leading: tuple[Flight, ...], mine: list[Flight]
+    run: Run, spec: StepSpec, leading: tuple[Flight, ...], mine: list[Flight], flight: Flight
 ) -> Generator[Effect, Any, Flight | Serve | None]:
-    """Wait until this step leads its key's flight, or another has landed it; None where waiting would never end."""
+    """Wait for a flight until this step leads its key, or another has landed it; None where waiting would never end."""
     while True:
-        flight, leads = FLIGHTS.join((run.scope, spec.key), mine)
-        if leads:
-            return flight
         if flight in leading:
             raise MisuseError(
                 f"step {spec.step_id!r} waits for itself: it is called with the key {spec.key!r} from inside the step "
@@ -181,6 +183,9 @@ def _board(
             landed = as_wanted(run, spec, flight.landed)
             if isinstance(landed, Ok | Err) and not is_used_up(landed):
                 return Serve(landed, "run")
+        flight, leads = FLIGHTS.join((run.scope, spec.key), mine)
+        if leads:
+            return flight
 
 
 def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...], started: float) -> Steps:
@@ -252,7 +257,8 @@ def _told(run: Run, spec: StepSpec, decision: Compute) -> Miss:
 
 
 def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: float = 0.0, lock: Any = None) -> Steps:
-    yield from _check_lease(run)
+    if run.session is not None and run.session.is_due:
+        yield from _check_lease(run, run.session)
     at = run.now()
     note = run.begin_step(spec, at, reason)
     code = run.code_of(spec) if spec.key is not None else None
@@ -262,7 +268,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
         begun = None if spec.parts is None or spec.parts.is_isolated else begin_traces()
         started = time.perf_counter()
         try:
-            called = as_called(spec, run.cache, lambda: _mark_of(run, spec, code, parts, tracker))
+            called = as_called(spec, run.cache, partial(_mark_of, run, spec, code, parts, tracker))
             answer = yield from attempted(run, called)
             run_s = round(time.perf_counter() - started, _DIGITS_OF_S)
             result, there = arrived(run, spec, answer)
@@ -304,19 +310,22 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
     size_of = getattr(run.cache, "size_of", None) if stored else None
     size_bytes = None if size_of is None else size_of(spec.key)
     run.complete_step(note, spec, result, stored=stored, size_bytes=size_bytes)
+    store_s = time.perf_counter() - storing
+    told = reason or ""
     return Outcome(
-        result=result,
-        hit=False,
-        told=reason or "",
-        key=spec.key,
-        parts=spec.parts,
-        stored=stored,
-        error=error,
-        size_bytes=size_bytes,
-        key_s=spec.key_s,
-        lookup_s=lookup_s,
-        run_s=run_s,
-        store_s=time.perf_counter() - storing,
+        result,
+        False,  # noqa: FBT003 - by position, as a hit
+        told,
+        spec.key,
+        spec.parts,
+        None,
+        stored,
+        error,
+        size_bytes,
+        spec.key_s,
+        lookup_s,
+        run_s,
+        store_s,
     )
 
 
@@ -460,29 +469,26 @@ def _checkpoint(run: Run, spec: StepSpec, result: Result[Any, Any]) -> Generator
         warn(f"the checkpoint after step {spec.step_id!r} was not saved, and is tried again: {exc}", PersistWarning)
 
 
-def _check_lease(run: Run) -> Generator[Effect, Any, None]:
-    """Renew the lease of the run's id where it is due, before a step starts; without it the run ends here."""
-    if run.session is None or not run.session.is_due:
-        return
+def _check_lease(run: Run, session: Session) -> Generator[Effect, Any, None]:
+    """Renew the lease of the run's id, before a step starts; without it the run ends here."""
     try:
-        yield Save(run.session.check_lease, _ALWAYS)
+        yield Save(session.check_lease, _ALWAYS)
     except LeaseHeldError as exc:
         raise run.fail(Err(exc, exc)) from None
 
 
 def _carry_out(effect: Effect) -> Any:  # Any: each effect has its own answer
-    match effect:
-        case Invoke():
-            return _invoke(effect)
-        case Save(fn):
-            return uninterrupted(fn)
-        case Pause(seconds):
-            return time.sleep(seconds)
-        case Wait(future):
-            from concurrent.futures import wait
+    kind = type(effect)  # a `match` takes each apart first
+    if kind is Invoke:
+        return _invoke(effect)  # type: ignore[arg-type]
+    if kind is Save:
+        return uninterrupted(effect.fn)  # type: ignore[union-attr]
+    if kind is Pause:
+        return time.sleep(effect.seconds)  # type: ignore[union-attr]
+    from concurrent.futures import wait
 
-            wait([future])
-            return None
+    wait([effect.future])  # type: ignore[union-attr]
+    return None
 
 
 def _invoke(call: Invoke) -> Any:  # Any: the user's value

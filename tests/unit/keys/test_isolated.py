@@ -93,7 +93,7 @@ def looks_through_a_class(x):
 
 
 def looks_by_text(x):
-    return "{0.gi_frame.f_globals}".format((y for y in (x,)))
+    return x.format(y for y in (x,))
 
 
 def of_a_helper(x):
