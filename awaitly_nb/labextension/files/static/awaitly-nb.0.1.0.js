@@ -42,7 +42,7 @@
 [data-awaitly="computing"] { --awn-mark: var(--jp-brand-color1, #1976d2); }
 [data-awaitly="failed"] { --awn-mark: var(--jp-error-color1, #c62828); }
 [data-awaitly="live"] { --awn-mark: transparent; }
-.jp-Cell[data-awaitly="live"] .awn-mark { color: var(--jp-ui-font-color2); }
+.jp-Cell[data-awaitly="live"] .awn-mark { bottom: -15px; color: var(--jp-ui-font-color2); background: none; }
 @media (forced-colors: active) { .awn-mark { border-color: CanvasText; forced-color-adjust: auto; } }
 .awn-spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .awn-side { padding: 10px 12px; overflow: auto; color: var(--jp-ui-font-color1); background: var(--jp-layout-color1);
