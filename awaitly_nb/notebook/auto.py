@@ -13,6 +13,7 @@ import shutil
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.cache import open_default
 from awaitly_nb.config import cache_directory, settings, settled
 from awaitly_nb.errors import AwaitlyError
+from awaitly_nb.keys import is_user_function
 from awaitly_nb.notebook.body import is_typed
 from awaitly_nb.notebook.outputs import show_badge
 from awaitly_nb.notebook.totals import Tally
@@ -39,7 +41,7 @@ from awaitly_nb.units import show_duration
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import FrameType
 
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from awaitly_nb.notebook.shell import Shell
     from awaitly_nb.plans import Notes
 
-__all__ = ["AUTO_LINE", "Auto", "AutoCell"]
+__all__ = ["AUTO_LINE", "Auto", "AutoCell", "asking_by", "few"]
 
 AUTO_LINE = "%%awaitly --auto"
 _WORTH = 3.0
@@ -320,13 +322,12 @@ class _Effects:
     def __enter__(self) -> _Effects:
         _listen()
         _watching.append(self)
-        self._asks = builtins.input, getpass.getpass
-        # A front end puts functions of its own here, which no audit hook hears of.
-        builtins.input, getpass.getpass = (self._noting(ask) for ask in self._asks)
+        self._around = asking_by(self._noting)
+        self._around.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        builtins.input, getpass.getpass = self._asks
+        self._around.__exit__(None, None, None)
         _watching.remove(self)
 
     @property
@@ -341,6 +342,25 @@ class _Effects:
             return ask(*args, **kwargs)
 
         return asked
+
+
+@contextmanager
+def asking_by(stand_in: Callable[[Callable[..., str]], Callable[..., str]]) -> Iterator[None]:
+    """Let others ask the user: `stand_in` is given each function that asks, unless that is one of the user's own.
+
+    A front end puts functions of its own there, which no audit hook hears of. What the cell puts there, stays.
+    """
+    exchanged = []
+    for module, name in ((builtins, "input"), (getpass, "getpass")):
+        if not is_user_function(ask := getattr(module, name)):
+            exchanged.append((module, name, ask, stand_in(ask)))
+            setattr(module, name, exchanged[-1][3])
+    try:
+        yield
+    finally:
+        for module, name, ask, now in exchanged:
+            if getattr(module, name, None) is now:
+                setattr(module, name, ask)
 
 
 _watching: list[_Effects] = []

@@ -7,8 +7,6 @@ once the session is restored; what cannot be restored runs, with the reason on i
 
 from __future__ import annotations
 
-import builtins
-import getpass
 import sys
 import time
 import warnings
@@ -28,14 +26,13 @@ from awaitly_nb.keys import (
     cell_parts,
     changed_files,
     import_again,
-    is_user_function,
     literal_files,
     names_set_here,
     read_cell,
     track_files,
     tree_digest,
 )
-from awaitly_nb.notebook.auto import few
+from awaitly_nb.notebook.auto import asking_by, few
 from awaitly_nb.notebook.body import hide_handler, read_body, register_lines
 from awaitly_nb.notebook.ledger import Ledger
 from awaitly_nb.notebook.outputs import Recorder, flush_figures, replay, show_badge
@@ -238,7 +235,7 @@ class Cell:
                 for command in self.body.commands:  # IPython starts them in a terminal, which tells nobody
                     files.started(command)
             if self._auto is None:
-                around.enter_context(_input_refused())
+                around.enter_context(asking_by(_refuse_to_ask))
             else:
                 around.enter_context(self._auto.effects)
             began = time.perf_counter()
@@ -586,12 +583,8 @@ def _message_only(message: object, *_: object, **__: object) -> str:
     return f"{message}\n"
 
 
-@contextmanager
-def _input_refused() -> Iterator[None]:
-    """Refuse to ask the user anything, unless by a function of the user's: the answer would be no part of the key."""
-    if is_user_function(builtins.input):
-        yield
-        return
+def _refuse_to_ask(_ask: object) -> Callable[..., str]:
+    """Return what stands for a function that asks the user: the answer would be no part of the key."""
 
     def refuse(prompt: object = "", *_: object, **__: object) -> str:
         raise MisuseError(
@@ -599,12 +592,4 @@ def _input_refused() -> Iterator[None]:
             "own, and read the answer here"
         )
 
-    saved = builtins.input, getpass.getpass
-    builtins.input, getpass.getpass = refuse, refuse
-    try:
-        yield
-    finally:
-        if builtins.input is refuse:  # else the cell has set one of its own
-            builtins.input = saved[0]
-        if getpass.getpass is refuse:
-            getpass.getpass = saved[1]
+    return refuse

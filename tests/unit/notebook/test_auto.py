@@ -236,10 +236,23 @@ def test_a_program_is_an_effect_and_a_pool_of_workers_is_none(auto):
 
 
 def test_input_asks_the_user_each_time(auto, monkeypatch):
-    monkeypatch.setattr("builtins.input", lambda prompt="": "yes")
+    monkeypatch.setattr("builtins.input", "yes".format)  # as a front end has one of its own
     auto.run(slow("answer = input('? ')"))
     assert auto.ns["answer"] == "yes"
+    assert "it asked you something" in badge(auto)
     assert keys() == []
+
+
+def test_a_function_of_the_cell_that_answers_in_the_user_s_place_stays(auto, monkeypatch):
+    monkeypatch.setattr("builtins.input", "yes".format)
+    cells = ["# awaitly: cache\nimport builtins\nbuiltins.input = lambda prompt='': 'no'", slow("answer = input('? ')")]
+    for _ in range(2):
+        for source in cells:
+            auto.run(source)
+        assert auto.ns["answer"] == "no"
+        assert "it asked you something" not in badge(auto)
+        monkeypatch.setattr("builtins.input", "yes".format)
+    assert "from cache" in badge(auto)
 
 
 def test_the_cheapest_seconds_per_byte_go_beyond_the_budget(auto, monkeypatch):
