@@ -32,7 +32,7 @@ from awaitly_nb.errors import (
 from awaitly_nb.events import PersistFailed, StepWaiting
 from awaitly_nb.executors import check_may_block, is_awaitable, resolve
 from awaitly_nb.interrupts import uninterrupted
-from awaitly_nb.keys import begin_traces, end_traces, literal_files, track_files
+from awaitly_nb.keys import begin_traces, end_traces, environment_set, literal_files, track_files
 from awaitly_nb.locks import FLIGHTS, Flight, led
 from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
@@ -280,6 +280,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
                 run.end_step(note, spec, run.failure, time.perf_counter() - started)
             raise
         finally:
+            names_set = [] if begun is None or spec.reread is None else environment_set(begun)
             traces = None if begun is None else end_traces(begun)
     origin = mark_of(result)
     if origin is not None and origin.duration_s is not None and spec.retry is None:
@@ -298,7 +299,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
     run.end_step(note, spec, result, run_s)
     stored, error = False, None
     if spec.key is not None:
-        stored, error = yield from _store(run, spec, result, there=there, lock=lock, wanted=wanted)
+        stored, error = yield from _store(run, spec, result, there=there, lock=lock, wanted=wanted, names_set=names_set)
         if isinstance(result, Err) and not stored:
             note_failure(run, spec, result)
         if spec.lazy and isinstance(result, Ok):
@@ -363,7 +364,7 @@ def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | N
 
 
 def _store(
-    run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool, lock: Any, wanted: bool
+    run: Run, spec: StepSpec, result: Result[Any, Any], *, there: bool, lock: Any, wanted: bool, names_set: list[str]
 ) -> Generator[Effect, Any, tuple[bool, Exception | None]]:
     """Store a finished result in the run and in the cache, where a worker may have; tell whether the cache has it.
 
@@ -381,7 +382,7 @@ def _store(
             return False, None
         if not wanted:
             return False, None
-        _check_input(spec)
+        _check_input(spec, names_set)
         if not there:
             # A cache with leases is on a server, and sees for itself that the lease still holds.
             leased = hasattr(lock, "check_lease")
@@ -415,8 +416,14 @@ def _warn_of_storing(run: Run, spec: StepSpec, result: Result[Any, Any], exc: Ex
     )
 
 
-def _check_input(spec: StepSpec) -> None:
-    """Raise ChangedInputError if the step changed an argument or a global of its key: a hit would leave it as is."""
+def _check_input(spec: StepSpec, names_set: list[str]) -> None:
+    """Raise ChangedInputError if the step changed an argument, a global of its key, or the environment."""
+    if names_set:
+        raise ChangedInputError(
+            f"step {spec.step_id!r} set {', '.join(names_set)} in the environment, so its result is not stored: a hit "
+            "would not set it. Set it before the step is called, or restore it in the step",
+            names=tuple(f"environment {name}" for name in names_set),
+        )
     if spec.reread is None or spec.parts is None or spec.parts.is_isolated:
         return
     try:

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         begin_traces as begin_traces,
         changed_traces as changed_traces,
         end_traces as end_traces,
+        environment_set as environment_set,
         names_set_here as names_set_here,
         register_tracer as register_tracer,
         remember_environment as remember_environment,
@@ -95,8 +96,8 @@ else:
             "origin": "distributions_of import_label is_user_class is_user_function is_user_module package_version",
             "parts": "CellRead Part Parts cell_parts part_digest part_outline read_cell read_names step_parts",
             "settings": "LIBRARY_SETTINGS LibrarySettings",
-            "traces": "Tracer apply_traces begin_traces changed_traces end_traces names_set_here register_tracer "
-            "remember_environment",
+            "traces": "Tracer apply_traces begin_traces changed_traces end_traces environment_set names_set_here "
+            "register_tracer remember_environment",
             "untouched": "noted_digests remember_digest",
             "values": "fingerprint unstable_type",
             "values_objects": "File file register_key",

@@ -50,6 +50,7 @@ __all__ = [
     "begin_traces",
     "changed_traces",
     "end_traces",
+    "environment_set",
     "is_importing",
     "names_set_here",
     "register_tracer",
@@ -248,12 +249,13 @@ _SECRET_SIZE: Final = 2
 class _Reads:
     """What one run has read so far."""
 
-    __slots__ = ("_salt", "argv", "argv_before", "copiers", "left_out", "names", "token", "written")
+    __slots__ = ("_salt", "argv", "argv_before", "copiers", "left_out", "names", "set_by_user", "token", "written")
 
     def __init__(self) -> None:
         self._salt = b""
         self.names: dict[str, list[str | None]] = {}
         self.written: set[str] = set()
+        self.set_by_user: dict[str, str | None] = {}  # what they were
         self.left_out: str | None = None  # where all was read: what does not count
         self.copiers: set[CodeType | None] = set()
         self.argv_before = list.copy(sys.argv)
@@ -377,12 +379,14 @@ class _WatchedEnviron(os._Environ[Any]):  # noqa: SLF001 - the class of `os.envi
         return super().setdefault(key, value)
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        before = _value(_plain_name(self, key))
         super().__setitem__(key, value)
-        _written(_plain_name(self, key))
+        _written(_plain_name(self, key), before)
 
     def __delitem__(self, key: Any) -> None:
+        before = _value(_plain_name(self, key))
         super().__delitem__(key)
-        _written(_plain_name(self, key))
+        _written(_plain_name(self, key), before)
 
     def __reduce__(self) -> Any:
         return dict, (dict(zip(*_raw_items(self), strict=True)),)
@@ -483,9 +487,32 @@ _STARTS: Final = frozenset({"subprocess.Popen", "os.system"})
 _hooked = threading.Event()
 
 
-def _written(name: str) -> None:
+def _written(name: str, before: str | None) -> None:
     for reads in _traced():
         reads.written.add(name)
+        # What a package sets, as when it is imported, is its own affair.
+        if name not in reads.set_by_user and _reader(sys._getframe(2))[0] in (_USER, _FOR_USER):  # noqa: SLF001 - who sets
+            reads.set_by_user[name] = before
+
+
+def environment_set(begun: list[tuple[Tracer, object]]) -> list[str]:
+    """Return the names of the environment that a run's own code has set to another value, or removed.
+
+    A name that it has set to what it was counts as read: elsewhere that would be a change. Comes before `end_traces`.
+
+    Parameters
+    ----------
+    begun
+        What `begin_traces` returned.
+    """
+    changed = []
+    for reads in (state for tracer, state in begun if tracer.name == "environment" and isinstance(state, _Reads)):
+        for name, before in reads.set_by_user.items():
+            if _value(name) != before:
+                changed.append(name)
+            else:
+                reads.names.setdefault(name, [_digest(reads.salt, name, before)])
+    return sorted(changed)
 
 
 class _Environment:

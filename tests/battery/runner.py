@@ -27,6 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BADGE = re.compile(r"^Out\[\d+\]: |^(?:[^\n]*: )?(?:from cache|computed in|ran .* first).*\n?", re.MULTILINE)
+UNCACHED = re.compile(r"runs uncached: [^;\n]+")
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 CONTEXT = re.compile(r"^(?:\x1b\[[\d;]*m)*(?:-+> )?(?:\x1b\[[\d;]*m)* *\d+(?:\x1b\[[\d;]*m)+ .*\n", re.MULTILINE)
 """Lines of code in a traceback: how many are shown around the failing one is IPython's affair."""
@@ -117,7 +118,7 @@ def _play(job):
             shell.run_line_magic("load_ext", "awaitly_nb")
         for index, source in enumerate(job["cells"]):
             last = index == len(job["cells"]) - 1
-            start = out.tell()
+            start, start_err = out.tell(), err.tell()
             options, source = source.split("\n", 1) if source.startswith("#!") else ("", source)
             # A line of its own in either way, so that tracebacks name the same lines.
             first = "" if source.startswith("%%") else "#"
@@ -125,7 +126,9 @@ def _play(job):
                 first = job["first"].format(index) + options[2:]
             done = shell.run_cell(f"{first}\n{source}" if first and not last else source, True)
             error = done.error_before_exec or done.error_in_exec
-            badges += BADGE.findall(out.getvalue()[start:])[-1:] if job["cached"] and not last else []
+            if job["cached"] and not last:
+                found = [one for one in BADGE.findall(out.getvalue()[start:]) if not one.startswith("Out[")]
+                badges += found[-1:] or UNCACHED.findall(err.getvalue()[start_err:])[:1] or ["no badge"]
             if error is not None:
                 bad = f"cell {index}: {type(error).__name__}: {str(error)[:160]}"
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import numpy as np
@@ -48,6 +49,17 @@ SEEN = {}
 
 def noted(x):
     SEEN[x] = True
+    return x
+
+
+def configured(x):
+    os.environ["MODE_OF_A_STEP"] = "fast"
+    return x
+
+
+def configured_for_a_while(x):
+    os.environ["MODE_OF_A_STEP"] = "fast"
+    del os.environ["MODE_OF_A_STEP"]
     return x
 
 
@@ -118,6 +130,39 @@ def test_a_step_that_changes_nothing_is_stored_without_a_word(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert step(pd.DataFrame({"x": [1, 2]})) == 2
+    assert len(cache.keys()) == 1
+
+
+@pytest.mark.parametrize("how", ["decorated", "ctx.steps"])
+def test_a_step_that_sets_the_environment_is_told_and_not_stored(tmp_path, how, monkeypatch):
+    monkeypatch.setenv("MODE_OF_A_STEP", "slow")
+    cache = aw.create_disk_cache(tmp_path)
+
+    def call():
+        if how == "decorated":
+            return aw.step(cache=cache)(configured)(1)
+        workflow = aw.create_workflow("w", {"fn": configured}, cache=cache)
+        return workflow.run_sync(lambda ctx: ctx.steps.fn(1)).unwrap()
+
+    with pytest.warns(aw.errors.UncachedWarning, match="set MODE_OF_A_STEP in the environment"):
+        assert call() == 1
+    assert cache.keys() == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert call() == 1  # it was so before, and a hit leaves it so
+    assert len(cache.keys()) == 1
+    monkeypatch.setenv("MODE_OF_A_STEP", "slow")
+    with pytest.warns(aw.errors.UncachedWarning, match="set MODE_OF_A_STEP in the environment"):
+        assert call() == 1
+    assert os.environ["MODE_OF_A_STEP"] == "fast"
+
+
+def test_a_step_that_restores_the_environment_is_stored(tmp_path, monkeypatch):
+    monkeypatch.delenv("MODE_OF_A_STEP", raising=False)
+    cache = aw.create_disk_cache(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert aw.step(cache=cache)(configured_for_a_while)(1) == 1
     assert len(cache.keys()) == 1
 
 
