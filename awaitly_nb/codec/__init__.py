@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         decode as decode,
         decode_plain as decode_plain,
         encode as encode,
+        is_global_generator as is_global_generator,
         is_heavy as is_heavy,
         is_used_up as is_used_up,
         refuse_used_up as refuse_used_up,
@@ -83,8 +84,8 @@ else:
             "handlers": "all_handlers describe_handler handlers_of",
             "identity": "Identity PublicKey TrustedKeys UntrustedSignerError own_identity signer_name",
             "pickling": (
-                "Encoded Shape UndecodableError copied copied_if_light decode decode_plain encode is_heavy "
-                "is_used_up refuse_used_up"
+                "Encoded Shape UndecodableError copied copied_if_light decode decode_plain encode "
+                "is_global_generator is_heavy is_used_up refuse_used_up"
             ),
             "sharing": "EntangledError exports_memory",
             "plain": "from_json resign to_json",

@@ -35,6 +35,7 @@ __all__ = [
     "decode",
     "decode_plain",
     "encode",
+    "is_global_generator",
     "is_heavy",
     "is_used_up",
     "is_user_class",
@@ -175,13 +176,18 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
+def is_global_generator(obj: object) -> bool:
+    """Tell whether this is the generator behind `numpy.random.rand`, which is the session's and no part of a value."""
+    return type(obj).__name__ == "RandomState" and obj is getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+
+
 def reduced_known(obj: Any) -> Any:  # Any: pickle's own protocol
     """Reduce a NumPy datetime array through an integer view; NumPy itself would put it into the stream.
 
     The generator behind `numpy.random.rand` goes by its name: a fitted model or a distribution that draws from it draws
     from the one of the session that loads it, as it would have where it was made.
     """
-    if type(obj).__name__ == "RandomState" and obj is getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None):
+    if is_global_generator(obj):
         return "_rand"  # numpy has no other name for it
     numpy = sys.modules.get("numpy")
     if numpy is None or type(obj) is not numpy.ndarray or obj.dtype.kind not in "mM":

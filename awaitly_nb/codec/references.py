@@ -283,7 +283,7 @@ class _Pass:
         numpy = sys.modules.get("numpy")
         if numpy is not None and type(obj) is numpy.ndarray:
             owner = self.memory.owner(obj)
-            return _reduced(obj) if owner is None else (_view, self._facts(obj, owner))
+            return _laid_out(obj) if owner is None else (_view, self._facts(obj, owner))
         if numpy is not None and isinstance(obj, numpy.ndarray):
             if isinstance(obj, numpy.memmap) and obj._mmap is not None:  # noqa: SLF001 - no public way
                 raise pickle.PicklingError("its elements are those of a file")
@@ -313,7 +313,7 @@ class _Pass:
 
     def _facts(self, array: Any, owner: Any) -> tuple[Any, ...]:  # Any: arrays
         offset = self.memory.offset(array, owner)
-        return owner, offset, array.shape, array.strides, array.dtype, array.flags.writeable
+        return owner, offset, array.shape, array.strides, array.dtype, array.flags.writeable, _layout(owner)
 
     def _buffer(self, obj: Any) -> Any:  # Any: an object whose memory others may look at, and pickle's own protocol
         if isinstance(obj, memoryview):
@@ -437,6 +437,38 @@ def _copied_view(owner: Any, *facts: Any) -> Any:
     return _view(owner, *facts).copy("K")
 
 
+def _layout(array: Any) -> list[tuple[int, int]]:
+    """Return how an array lies in memory: the strides between its items, with the lengths that they go over."""
+    return [(length, stride) for length, stride in zip(array.shape, array.strides, strict=True) if length > 1]
+
+
+def _laid_out(array: Any) -> Any:  # Any: pickle's own protocol
+    """Return how an array comes back with gaps where it has them: others look at its memory, now or in a later cell."""
+    if array.flags.forc or not array.size:
+        return _reduced(array)
+    numpy = sys.modules["numpy"]
+    start, stop = numpy.lib.array_utils.byte_bounds(array)
+    offset = array.__array_interface__["data"][0] - start
+    if array.dtype.hasobject and any(part % array.itemsize for part in (offset, stop - start, *array.strides)):
+        raise EncodeError("an array of objects lies between other things")
+    contents = _Bare(numpy.ascontiguousarray(array))
+    return _spread, (contents, int(stop - start), int(offset), array.strides, array.flags.writeable)
+
+
+def _spread(contents: Any, size: int, offset: int, strides: tuple[int, ...], writeable: bool) -> Any:  # noqa: FBT001 - a pickle names no arguments
+    """Return an array with gaps in its memory."""
+    numpy, dtype = sys.modules["numpy"], contents.dtype
+    if dtype.hasobject:
+        memory = numpy.empty(size // dtype.itemsize, dtype)[offset // dtype.itemsize :]
+        array = numpy.lib.stride_tricks.as_strided(memory, contents.shape, strides)
+    else:
+        array = numpy.ndarray(contents.shape, dtype, numpy.zeros(size, "u1"), offset, strides)
+    array[...] = contents
+    if not writeable:
+        array.flags.writeable = False
+    return array
+
+
 class _Place:
     """A place in an array's memory, as NumPy wants to be told of it."""
 
@@ -447,7 +479,9 @@ class _Place:
 
 def _view(owner: Any, *facts: Any) -> Any:
     """Return an array that looks at a part of another one's memory."""
-    offset, shape, strides, dtype, writeable = facts
+    offset, shape, strides, dtype, writeable, *layout = facts
+    if layout != [_layout(owner)]:  # its key is that of its contents
+        raise UndecodableError("an array lies in memory in another way than when a part of it was stored")
     numpy = sys.modules["numpy"]
     plain = not dtype.hasobject
     interface = {

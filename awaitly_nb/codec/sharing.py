@@ -156,11 +156,14 @@ class Memory:
         if (known := self._owners.get(id(array))) is not None:
             return known[1]
         start, stop = self._bounds(array)
-        for place in self._living(start, stop):
-            if place.value is not array:
-                if place.holds(start, stop):
-                    return place.value
-                raise EncodeError("an array shares memory with one that lies outside of it")
+        others = [place for place in self._living(start, stop) if place.value is not array]
+        for place in others:
+            if not place.holds(start, stop):
+                break
+            if self._covers(place.value, array):
+                return place.value
+        if others:
+            raise EncodeError("an array shares memory with one that lies outside of it")
         self._check_apart(start, stop, array, "an array")
         self._seen[id(array)] = _Range(start, stop, array)
         self._written.add((start, stop))
@@ -171,7 +174,7 @@ class Memory:
         if array.size:
             start, stop = self._bounds(array)
             for place in self._living(start, stop):
-                if place.holds(start, stop):
+                if place.holds(start, stop) and self._covers(place.value, array):
                     return place.value
         return None
 
@@ -192,7 +195,7 @@ class Memory:
         if (known := self._parts.get((start, stop))) is not None:
             return known
         for place in self._living(start, stop):
-            if place.holds(start, stop):
+            if place.holds(start, stop) and place.value.flags.forc:
                 return place.value
             raise EntangledError(f"a {type(buffer).__name__} shares memory with an array, and looks past its end")
         self._check_apart(start, stop, buffer, f"a {type(buffer).__name__}")
@@ -261,10 +264,10 @@ class Memory:
         for start, stop, array, _ in group[1:]:
             if any(array is column.value for column in apart):
                 continue
-            if stop > last:
+            if stop > last or not owner.flags.forc:  # what lies in its gaps is not stored with it
                 base = self._base(owner)
                 first, last = self._bounds(base)
-                if not (first <= start and stop <= last):
+                if not (first <= start and stop <= last and base.flags.forc):
                     raise EncodeError("two arrays share memory in a way that cannot be stored")
                 if base is not owner:
                     self._owners[id(owner)] = (owner, base)
@@ -273,7 +276,7 @@ class Memory:
                 self._owners[id(array)] = (array, owner)
         for (start, stop), buffer in self._buffers.items():
             if start < last and first < stop and (columns or owner.flags.writeable or written):
-                if not (first <= start and stop <= last):
+                if not (first <= start and stop <= last and owner.flags.forc):
                     raise EntangledError(f"a {type(buffer).__name__} shares memory with an array")
                 self._parts[start, stop] = owner
 
@@ -320,6 +323,22 @@ class Memory:
         if self._where.overlapping(start, stop) is None:
             return []
         return [place for place in self._live if place.overlaps(start, stop)]
+
+    def _covers(self, owner: Any, array: Any) -> bool:
+        """Tell whether an array within the bounds of another one lies on items of that alone, and not in its gaps."""
+        if owner.flags.forc:
+            return True
+        assert self._numpy is not None
+        first, last = self._bounds(owner)
+        marks = self._numpy.zeros(last - first, "?")
+
+        def at(value: Any) -> Any:
+            offset = value.__array_interface__["data"][0] - first
+            shape, strides = (*value.shape, value.itemsize), (*value.strides, 1)
+            return self._numpy.ndarray(shape, "?", marks, offset, strides)  # type: ignore[union-attr] # as asserted
+
+        at(owner)[...] = True
+        return bool(at(array).all())
 
     def _base(self, array: Any) -> Any:
         while type(array.base) is type(array):

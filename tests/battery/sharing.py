@@ -169,7 +169,25 @@ IDENTITY = {
     "handler that stores records": "import logging.handlers\nh = logging.handlers.MemoryHandler(9); logging.getLogger('abc').addHandler(h) --- logging.getLogger('abc').warning('a') --- OUT = (len(h.buffer), logging.getLogger('abc').handlers[0] is h)",
 }
 
+GAPS = {
+    "part of a part": "X = np.arange(30.).reshape(5, 6)[:, :4] --- t = X[1:] --- t[0, 0] = 99 --- OUT = (t.tolist(), X.tolist())",
+    "part of another layout": "X = np.ones((2, 3)) * [1, 2, 3] ==> X = np.asfortranarray(np.ones((2, 3)) * [1, 2, 3]) --- t = X[1:] --- OUT = t.tolist()",
+    "two shapes of a part": "x = np.arange(30.).reshape(5, 6)\nf = x[:, :4]; i = f.view(); i.shape = (5, 2, 2)\ndel x --- n = 1 --- OUT = (f.tolist(), i.tolist())",
+    "both in a dict": "x = np.arange(30.).reshape(5, 6)\nf = x[:, :4]; d = {'f': f, 'i': f[:, ::2]}\ndel x, f --- d['i'][0, 0] = 9 --- OUT = (d['f'].tolist(), d['i'].tolist())",
+    "axes in another order": "a = np.arange(24).reshape(2, 3, 4).transpose(1, 0, 2) --- b = a[1] --- b[0, 0] = 77 --- OUT = (a.tolist(), b.tolist())",
+    "reversed": "a = np.arange(6)[::-1] --- b = a[1:3] --- b[0] = 77 --- OUT = (a.tolist(), b.tolist())",
+    "between the items": "x = np.arange(12.).reshape(3, 4)\nh = [x[:, ::2], x[:2, 1]]\ndel x --- n = 2 --- OUT = [a.tolist() for a in h]",
+    "column that is read later": "x = np.arange(12.).reshape(3, 4); h = x[:, ::2] --- c = x[:, 1] --- c[0] = 50 --- OUT = (x.tolist(), h.tolist(), c.tolist())",
+    "field of records": "a = np.zeros(3, dtype=[('a', 'i4'), ('b', 'f8')])['b'] --- b = a[1:] --- b[0] = 5 --- OUT = (a.tolist(), b.tolist(), a.flags.c_contiguous)",
+    "part of objects": "a = np.array([[1, 'a', None], [2, 'b', []]], dtype=object)[:, 1:] --- b = a[1] --- b[1].append(3) --- OUT = (a.tolist(), b.tolist())",
+    "spread over an axis": "a = np.broadcast_to(np.arange(3), (2, 3)) --- b = a[1] --- OUT = (a.tolist(), b.tolist(), b.flags.writeable)",
+    "large part": "X = np.arange(2_000_000.).reshape(1000, 2000)[:, :1500] --- t = X[::2] --- t[1, 1] = -1 --- OUT = (float(t.sum()), float(X.sum()))",
+    "digits": "from sklearn.datasets import load_digits\nv = load_digits() --- t = float(v.images[1].sum()) --- v.data[1, 3] = 500 --- OUT = (t, v.images[1].tolist())",
+    "distribution": "from scipy.stats import norm\nv = norm(1) --- m = float(v.mean()) --- r = np.random.rand() < 2 --- OUT = (m, r)",
+}
+
 SHARING = {
+    "gaps": ("import numpy as np\n", GAPS),
     "shared memory": ("import numpy as np, pandas as pd, pyarrow as pa, polars as pl\n", HOLDERS),
     "one object": ("", IDENTITY),
 }

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import xxhash
 
-from awaitly_nb.codec import all_handlers, bare, handlers_of, named_nan
+from awaitly_nb.codec import all_handlers, bare, handlers_of, is_global_generator, named_nan
 from awaitly_nb.errors import AwaitlyError, UnkeyableError
 from awaitly_nb.keys import fingerprint, is_user_class, is_user_function, is_user_module
 
@@ -759,8 +759,8 @@ _by_type: dict[type, Kind | None] = {**dict.fromkeys(_ATOMS), **_KINDS}
 
 def kind_of(cls: type, value: Any) -> Kind | None:  # Any: any object
     """Return how objects of a class are treated; None for those that never change, and for installed code."""
-    if value is sys.stdout or value is sys.stderr:
-        return None  # what is shown is recorded
+    if value is sys.stdout or value is sys.stderr or is_global_generator(value):
+        return None  # what is shown is recorded, and who draws is traced
     if cls is float and _is_own_nan(value):
         return LEAF
     if cls is BuiltinFunctionType and (value.__self__ is None or isinstance(value.__self__, ModuleType | type)):

@@ -7,8 +7,9 @@ import threading
 import weakref
 
 import numpy as np
+import pytest
 
-from awaitly_nb.codec import pack, remember_original, unpack
+from awaitly_nb.codec import UndecodableError, pack, remember_original, unpack
 
 
 class MakesArrays:
@@ -44,6 +45,44 @@ def test_arrays_that_a_reduce_makes_are_not_taken_for_others():
         assert np.array_equal(one.part, other.part)
     view[0] = -1.0
     assert whole[5] == -1.0
+
+
+GAPPY = {
+    "part": lambda: np.arange(30.0).reshape(5, 6)[:, :4],
+    "reversed": lambda: np.arange(12).reshape(3, 4)[:, ::-1],
+    "permuted": lambda: np.arange(24).reshape(2, 3, 4).transpose(1, 0, 2),
+    "field": lambda: np.zeros((2, 3), dtype=[("a", "i4"), ("b", "f8")])["b"],
+    "dates": lambda: np.arange("2020-01", "2021-01", dtype="M8[M]").reshape(3, 4)[:, 1:],
+    "objects": lambda: np.array([[1, "a", None], [2, "b", 3.5]], dtype=object)[:, 1:],
+    "broadcast": lambda: np.broadcast_to(np.arange(4.0), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("make", GAPPY.values(), ids=GAPPY)
+def test_an_array_with_gaps_keeps_its_strides_and_parts_of_it_stay_parts(make):
+    array = make()
+    whole, part, one = round_trip([array, array[1:], array[:, 1]])
+    assert whole.strides == array.strides
+    assert whole.flags.writeable == array.flags.writeable
+    for found, wanted in ((whole, array), (part, array[1:]), (one, array[:, 1])):
+        assert found.tolist() == wanted.tolist()
+        assert np.shares_memory(found, whole)
+
+
+def test_what_lies_in_the_gaps_of_an_array_is_stored_with_what_they_share():
+    base = np.arange(12.0).reshape(3, 4)
+    two, between = round_trip([base[:, ::2], base[:2, 1]])
+    assert (two.tolist(), between.tolist()) == (base[:, ::2].tolist(), [1.0, 5.0])
+
+
+def test_a_part_of_a_live_array_is_refused_where_that_lies_in_another_way():
+    live = np.arange(6.0).reshape(2, 3)
+    encoded = pack(live[1:], [live], numbers={id(live): 0}, changed=(), is_new=lambda cls: False)
+    found = unpack(encoded.stream, [], encoded.shapes, live=lambda number: live)
+    assert found.tolist() == live[1:].tolist()
+    other = np.asfortranarray(live)
+    with pytest.raises(UndecodableError, match="in another way"):
+        unpack(encoded.stream, [], encoded.shapes, live=lambda number: other)
 
 
 def test_what_is_no_number_is_the_same_object_wherever_it_stood():
