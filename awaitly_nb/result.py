@@ -76,10 +76,10 @@ class Mark(Frozen, kw_only=True):
     made: Mapping[str, Any] | None = None  # Any: plain JSON data
     call: str | None = None
 
-    # Of a mark that was read with its entry: what sets the fields that no hit asks for, and from what.
-    __slots__ = ("_fill", "_head", "_home", "_notes")
-    _fill: ClassVar[Callable[..., None]]  # slots, and no fields
-    _head: ClassVar[str]
+    fill: ClassVar[Callable[..., None]]
+    """Sets the fields, of a mark that was read with its entry, that no hit asks for; given by the cache."""
+    __slots__ = ("_head", "_home", "_notes")
+    _head: ClassVar[str]  # slots, and no fields: what they are set from
     _home: ClassVar[object]
     _notes: ClassVar[bytes | bytearray | memoryview]
 
@@ -118,7 +118,7 @@ class Mark(Frozen, kw_only=True):
     def __getattr__(self, name: str) -> Any:  # Any: each field has its own type
         if name not in Mark._fields:
             raise AttributeError(f"a Mark has no {name!r}")
-        self._fill(self, self._head, self._notes, self._home)
+        Mark.fill(self, self._head, self._notes, self._home)
         return getattr(self, name)
 
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         holds_handles as holds_handles,
         loaded as loaded,
         look_up_in as look_up_in,
+        look_up_of as look_up_of,
         recipe_of as recipe_of,
     )
     from awaitly_nb.cache.listing import Listing as Listing, folder_listing as folder_listing
@@ -74,7 +75,7 @@ else:
             "entry": "Entry Missed SEPARATOR StepCache entries_for entry_of key_begun_by",
             "exchange": "Announced Exported Intake announce_entries check_entry export_entries made_here staged",
             "folder": "Folder open_folder",
-            "handle": "Recipe Stored glance handle_of holds_handles loaded look_up_in recipe_of",
+            "handle": "Recipe Stored glance handle_of holds_handles loaded look_up_in look_up_of recipe_of",
             "listing": "Listing folder_listing",
             "published": "Offer Published Signers",
             "resigning": "Foreign Resigned foreign objections resign",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,10 +21,22 @@ from awaitly_nb.stores import ABSENT
 from awaitly_nb.units import show_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from awaitly_nb.cache.entry import StepCache
     from awaitly_nb.result import Result
 
-__all__ = ["Recipe", "Stored", "glance", "handle_of", "holds_handles", "loaded", "look_up_in", "recipe_of"]
+__all__ = [
+    "Recipe",
+    "Stored",
+    "glance",
+    "handle_of",
+    "holds_handles",
+    "loaded",
+    "look_up_in",
+    "look_up_of",
+    "recipe_of",
+]
 
 _NOTHING: Final = object()
 
@@ -135,9 +148,16 @@ _unreadable: set[tuple[str, str]] = set()
 
 def look_up_in(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
     """Ask any cache; one that cannot say why it has nothing says "absent"."""
-    if (lookup := getattr(cache, "lookup", None)) is not None:
-        found: Result[Any, Any] | Missed = lookup(key)
-        return found
+    return look_up_of(cache)(key)
+
+
+def look_up_of(cache: StepCache) -> Callable[[str], Result[Any, Any] | Missed]:
+    """Return what asks a cache, as `look_up_in` does."""
+    found: Callable[[str], Result[Any, Any] | Missed] | None = getattr(cache, "lookup", None)
+    return found or partial(_got, cache)
+
+
+def _got(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
     result = cache.get(key)
     return result if isinstance(result, Ok | Err) else Missed()
 

@@ -224,7 +224,7 @@ class Remote:
     def open(self, name: str, make: Make) -> Sealed | Missed:
         """Return the entry called `name`, from the folder or, where that has none to serve, from the remote."""
         found = self._look(name, make)
-        if not isinstance(found, Sealed) or not (found.timeless or found.alive(self._clock())):
+        if not isinstance(found, Sealed) or not found.alive(self._clock()):
             found = self._look_behind(name, make, found)
         if isinstance(found, Exception):
             raise found

@@ -30,7 +30,7 @@ from awaitly_nb.codec import (
 from awaitly_nb.stores import DamagedRecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from awaitly_nb.cache.folder import Folder
     from awaitly_nb.codec import Opened
@@ -104,7 +104,7 @@ def foreign(folder: Folder) -> list[Foreign]:
     ]
 
 
-def _is_outdated(members: dict[str, Any]) -> bool:
+def _is_outdated(members: Mapping[str, Any]) -> bool:
     """Tell whether an entry has a format whose buffers could be forged, so that only its owner can vouch for it."""
     return members.get("schema") == 1 and bool(members.get("buffers"))
 
@@ -200,7 +200,7 @@ def _resign_one(folder: Folder, name: str, lost: Collection[str]) -> bool:
     return folder.swap(name, new, parts, expect=version, written_at=written_at) is not None
 
 
-def _is_meant(folder: Folder, members: dict[str, Any], lost: Collection[str]) -> bool:
+def _is_meant(folder: Folder, members: Mapping[str, Any], lost: Collection[str]) -> bool:
     secret = members.get("secret")
     return secret in lost and (folder.keyring.find(str(secret)) is None or _is_outdated(members))
 

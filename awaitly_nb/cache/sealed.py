@@ -19,6 +19,7 @@ from awaitly_nb.cache.entry import is_alive
 from awaitly_nb.codec import (
     Encoded,
     EnvelopeError,
+    Opened,
     UndecodableError,
     check_buffers,
     decode,
@@ -34,7 +35,7 @@ from awaitly_nb.result import Err, Mark, Ok, mark_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from awaitly_nb.codec import Keyring, Opened, Shape
+    from awaitly_nb.codec import Keyring, Shape
     from awaitly_nb.result import Result
     from awaitly_nb.stores import Body
 
@@ -74,10 +75,9 @@ _from_timestamp = datetime.fromtimestamp
 _new = object.__new__
 _set_value = Ok.__dict__["value"].__set__
 _set_mark = Ok.__dict__["_mark"].__set__
-_set_field = {name: Mark.__dict__[name].__set__ for name in (*Mark._fields, "_fill", "_head", "_notes", "_home")}
-_set_fill, _set_head, _set_notes, _set_home, _set_code, _set_duration_s, _set_files, _set_size_bytes, _set_traces = [
-    _set_field[name]
-    for name in ("_fill", "_head", "_notes", "_home", "code", "duration_s", "files", "size_bytes", "traces")
+_set_field = {name: Mark.__dict__[name].__set__ for name in (*Mark._fields, "_head", "_notes", "_home")}
+_set_head, _set_notes, _set_home, _set_code, _set_duration_s, _set_files, _set_size_bytes, _set_traces = [
+    _set_field[name] for name in ("_head", "_notes", "_home", "code", "duration_s", "files", "size_bytes", "traces")
 ]
 _set_at, _set_ttl_s = _set_field["at"], _set_field["ttl_s"]
 _names = [name for name in Mark._fields if name not in ("at", "ttl_s", "size_bytes")]
@@ -116,6 +116,9 @@ def _fill(mark: Mark, head: str, notes: Body, home: Home | None) -> None:
     _set_field["size_bytes"](mark, get("size_bytes"))
 
 
+Mark.fill = staticmethod(_fill)
+
+
 def _restated(mark: Mark, at: datetime, ttl_s: float | None, size_bytes: int) -> Mark:
     """Return a mark as it is stored: with the instant, the TTL and the size that the entry has."""
     made = _new(Mark)
@@ -142,8 +145,6 @@ class Sealed:
         Seconds since the epoch; None for the second means never.
     size_bytes
         What it holds in memory.
-    timeless
-        Whether it is plain and never expires: all that a repeated hit has to ask.
     private
         Whether nobody else uses the buffers, and they can be written to: then a result is made of themselves.
     stamp, version, hits
@@ -163,7 +164,6 @@ class Sealed:
         "stamp",
         "stored_at",
         "stream",
-        "timeless",
         "version",
     )
 
@@ -174,9 +174,9 @@ class Sealed:
         shapes: Sequence[Shape],
         mark: Mark,
         *,
-        ok: bool,
-        stored_at: float,
-        expires_at: float | None,
+        ok: bool = True,
+        stored_at: float = 0.0,
+        expires_at: float | None = None,
     ) -> None:
         self.stream = stream
         self.buffers = buffers
@@ -186,7 +186,6 @@ class Sealed:
         self.plain = ok and not buffers and not shapes
         self.stored_at = stored_at
         self.expires_at = expires_at
-        self.timeless = self.plain and expires_at is None
         self.size_bytes = len(stream) + (sum([len(buffer) for buffer in buffers]) if buffers else 0)
         self.private = False
         self.stamp = 0
@@ -429,15 +428,16 @@ def open_sealed(
     EnvelopeError
         It cannot be read or does not verify.
     """
-    found = verified(name, head, body, keyring, verify=verify)
-    if verify and found.macs and not checked:
+    rest, duration_s, code, notes, stream, buffers, macs, sums, secret = verified(
+        name, head, body, keyring, verify=verify
+    )
+    if macs and verify and not checked:
+        opened = Opened(rest, notes, stream, buffers, macs, sums, secret)
         if later is None:
-            check_buffers(found)
+            check_buffers(opened)
         else:
-            later(partial(check_buffers, found))
-    rest, duration_s, code, notes, stream, buffers, *_, secret = found
+            later(partial(check_buffers, opened))
     mark = _new(Mark)
-    _set_fill(mark, _fill)
     _set_head(mark, head)
     _set_notes(mark, notes)
     _set_home(mark, home)
@@ -448,7 +448,7 @@ def open_sealed(
         _set_files(mark, ())
         _set_traces(mark, None)
         _set_size_bytes(mark, len(stream))
-        return Sealed(stream, (), (), mark, ok=True, stored_at=0.0, expires_at=None)
+        return Sealed(stream, (), (), mark)
     try:
         _fill(mark, head, notes, home)
     except (TypeError, ValueError, OverflowError, OSError) as exc:

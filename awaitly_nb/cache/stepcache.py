@@ -7,8 +7,6 @@ what it opened), and list heads. Results are found by namespace and key.
 from __future__ import annotations
 
 import time
-from copy import copy
-from mmap import mmap
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from awaitly_nb.cache.entry import (
@@ -175,6 +173,8 @@ class StoredCache:
         later
             Is given what does so for each of them; it raises CacheError.
         """
+        from copy import copy
+
         found = copy(self)
         found._later = later  # noqa: SLF001 - its own class
         return found
@@ -212,9 +212,9 @@ class StoredCache:
     def _open(self, name: str, head: str, body: Body, version: Version, stamp: object) -> Sealed:
         store, verify = self.store, self.verify != "off"
         if stamp is None:  # no file: the body is signed as a whole
-            return open_sealed(name, head, body, self._keyring(), verify=verify, checked=False, home=store)
+            return open_sealed(name, head, body, self._keyring(), verify=verify, home=store)
         known = store.checked.get(version) == stamp
-        later = self._later if isinstance(memoryview(body).obj, mmap) else None
+        later = self._later if self._later is not None and _is_mapped(body) else None
         sealed = open_sealed(name, head, body, self._keyring(), verify=verify, checked=known, home=store, later=later)
         if verify and later is None:
             store.checked[version] = stamp
@@ -364,6 +364,12 @@ class StoredCache:
     def to_frame(self) -> pd.DataFrame:
         """Return the entries as a pandas DataFrame, one row per key."""
         return frame_of(self.entries())
+
+
+def _is_mapped(body: Body) -> bool:
+    import mmap
+
+    return isinstance(memoryview(body).obj, mmap.mmap)
 
 
 def _is_text(text: str) -> bool:

@@ -83,52 +83,46 @@ class Tier:
                     return known
             except StoreError:
                 pass  # asked below in a way that repairs the database
-        # Before the row, as all that tells how new it is.
-        header = self._database.header
-        found, (writes, stamp) = self._read(name)
+        database = self._database
+        moment, ahead = self._ahead
+        if (found := ahead.pop(name, None)) is not None and moment != self._moment():
+            self._ahead, found = _NOTHING_AHEAD, None
         if found is None:
-            return Missed("absent", store.why_absent(name), None, (writes, stamp, header))
-        head, body, version, _, file_stamp, _ = found
+            # Read before the row: what this process or another writes meanwhile makes it stale, not wrong.
+            moment, header = (self.writes, database.seen or store.stamp()), database.header
+            found = store.fetch(name)
+            if found is None:
+                return Missed("absent", store.why_absent(name), None, (*moment, header))
+            self._read_ahead(found[-1])
+        head, body, version, _, file_stamp, self._number = found
         if known is not None and known.version == version:
-            known.stamp = stamp  # Somebody has written something, but not to this entry: it is not verified again.
+            known.stamp = moment[1]  # Somebody has written something, but not to this entry: it is not verified again.
             known.hits += 1
             return known
         sealed = make(name, head, body, version, file_stamp)
-        if sealed.size_bytes > MAX_ENTRY_BYTES or self._database.on_network:
+        if sealed.size_bytes > MAX_ENTRY_BYTES or database.on_network:
             self.count(name)
             return sealed
-        sealed.own_bytes()
-        sealed.stamp, sealed.version, sealed.hits = stamp, version, 1
+        if sealed.buffers or type(sealed.stream) is not bytes:
+            sealed.own_bytes()
+        writes, sealed.stamp = moment
+        sealed.version, sealed.hits = version, 1
         self.add(name, sealed, writes=writes)
         return sealed
 
-    def _read(self, name: str) -> tuple[Fetched | None, tuple[int, int]]:
-        """Return a record, and a moment at which it was current: how often was written here, and by others.
-
-        Whoever resumes asks for what was stored, in that order. So after a few records in that order the next ones are
-        read in one statement, and one of these is served only while nobody has written anything.
-        """
-        moment, ahead = self._ahead
-        if (found := ahead.pop(name, None)) is not None:
-            self._number = found[-1]
-            if moment == self._moment():
-                return found, moment
-            self._ahead = _NOTHING_AHEAD
-        # Read before the record: what this process or another writes meanwhile makes it stale, not wrong.
-        moment = self.writes, self._database.seen or self.store.stamp()
-        found = self.store.fetch(name)
-        if found is not None:
-            is_next = 0 < found[-1] - self._number <= _NEAR
-            self._in_order = self._in_order + 1 if is_next else 0
-            self._number = found[-1]
-            if self._in_order >= _IN_ORDER and not self._database.on_network:
-                self._read_ahead(found[-1])
-        return found, moment
-
     def _read_ahead(self, number: int) -> None:
-        with suppress(StoreError):  # whoever wants one of them asks in a way that repairs the database
-            moment = self.writes, self._stamp()
-            self._ahead = moment, self.store.store.fetch_next(number, _AHEAD)
+        """Read what was written after the record of that number, if the last few were asked for in that order.
+
+        Whoever resumes does. One of these records is served only while nobody, here or elsewhere, has written anything.
+        """
+        if not 0 < number - self._number <= _NEAR:
+            self._in_order = 0
+        elif self._in_order < _IN_ORDER:
+            self._in_order += 1
+        elif not self._database.on_network:
+            with suppress(StoreError):  # whoever wants one of them asks in a way that repairs the database
+                moment = self.writes, self._stamp()
+                self._ahead = moment, self.store.store.fetch_next(number, _AHEAD)
 
     def _moment(self) -> tuple[int, int]:
         try:

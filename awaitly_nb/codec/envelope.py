@@ -124,18 +124,13 @@ class Opened(NamedTuple):
         Who signed it; None where that was not looked at.
     """
 
-    head: dict[str, Any]
-    notes: memoryview
-    stream: memoryview
+    head: Mapping[str, Any]
+    notes: Body
+    stream: Body
     buffers: tuple[memoryview, ...] = ()
     macs: tuple[str, ...] = ()
     sums: tuple[str, ...] = ()
     secret: Secret | None = None
-
-    @property
-    def rest(self) -> dict[str, Any]:
-        """The head's members, as of what is `Verified`."""
-        return self.head
 
     @property
     def shapes(self) -> list[Shape]:
@@ -324,28 +319,12 @@ def _secret_id(text: str) -> str | None:
     return a2b_base64(text + "=", strict_mode=True).hex() if text else None
 
 
-class Verified(NamedTuple):
-    """The parts of an entry whose signature was looked at; no more of its head is parsed than that takes.
-
-    Attributes
-    ----------
-    rest
-        The members that few entries have; all of them where the head is of an older format.
-    duration_s, code
-        Members that every hit of a step asks for, where the head is of the present format.
-    notes, stream, buffers, macs, sums, secret
-        As of `Opened`.
-    """
-
-    rest: Mapping[str, Any]
-    duration_s: float | None
-    code: str | None
-    notes: Body
-    stream: Body
-    buffers: tuple[memoryview, ...] = ()
-    macs: tuple[str, ...] = ()
-    sums: tuple[str, ...] = ()
-    secret: Secret | None = None
+Verified: TypeAlias = (
+    "tuple[Mapping[str, Any], float | None, str | None, Body, Body, tuple[memoryview, ...], tuple[str, ...],"
+    " tuple[str, ...], Secret | None]"
+)
+"""The members that few entries have (all of them of an older format); seconds and code mark, which most have; notes,
+stream, buffers, macs, sums and secret as of `Opened`. No class: every first hit makes one."""
 
 
 def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool = True) -> Opened:
@@ -357,7 +336,7 @@ def open_envelope(name: str, head: str, body: Body, keyring: Keyring, *, verify:
         It is damaged, unsigned, altered, signed by somebody who is not trusted here, or of another format.
     """
     _, _, _, notes, stream, buffers, macs, sums, secret = verified(name, head, body, keyring, verify=verify)
-    return Opened(read_head(head) or {}, memoryview(notes), memoryview(stream), buffers, macs, sums, secret)
+    return Opened(read_head(head) or {}, notes, stream, buffers, macs, sums, secret)
 
 
 def verified(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool) -> Verified:
@@ -392,7 +371,7 @@ def verified(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool
         digest = secret.digest(front, notes, stream, *(() if macs else buffers))
         if not compare_digest(signature, short_text(digest)):
             raise EnvelopeError("its signature does not fit its bytes", reason="unverified")
-    return Verified(rest, duration_s, code or None, notes, stream, buffers, macs, sums, secret)
+    return rest, duration_s, code or None, notes, stream, buffers, macs, sums, secret
 
 
 def _verified_json(name: str, head: str, body: Body, keyring: Keyring, *, verify: bool) -> Verified:
@@ -408,7 +387,7 @@ def _verified_json(name: str, head: str, body: Body, keyring: Keyring, *, verify
     secret = _trusted(members.get("secret"), keyring) if verify else None
     found = _parts_of(schema, members, body, members.get("notes_bytes", 0), len(body))
     if secret is None:
-        return Verified(members, None, None, *found)
+        return members, None, None, *found, None
     if not (head.startswith(_SIGNATURE, -_TAIL) and head.isascii()):
         raise EnvelopeError("it is not signed", reason="unverified")
     notes, stream, buffers, macs, _ = found
@@ -422,10 +401,10 @@ def _verified_json(name: str, head: str, body: Body, keyring: Keyring, *, verify
             "folder, `awaitly-nb trust folder` signs it anew",
             reason="outdated",
         )
-    return Verified(members, None, None, *found, secret)
+    return members, None, None, *found, secret
 
 
-def check_buffers(opened: Opened | Verified) -> None:
+def check_buffers(opened: Opened) -> None:
     """Authenticate the buffers of a large entry; those of any other were part of what was signed.
 
     Of an entry that was opened without verification, they are compared with their checksums instead: who vouches for a
@@ -442,7 +421,7 @@ def check_buffers(opened: Opened | Verified) -> None:
         return
     if not opened.macs:
         return
-    found = _macs(opened.secret.derive(bytes.fromhex(opened.rest["nonce"])), opened.buffers)
+    found = _macs(opened.secret.derive(bytes.fromhex(opened.head["nonce"])), opened.buffers)
     if not compare_digest("".join(found), "".join(opened.macs)):
         raise EnvelopeError("a buffer is not the one that was signed", reason="unverified")
 

@@ -6,7 +6,7 @@ The one rule of delivery: a listener never breaks a run. A summary holds no valu
 from __future__ import annotations
 
 from collections import OrderedDict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from awaitly_nb import events as ev
@@ -16,7 +16,6 @@ from awaitly_nb.frozen import Frozen, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
 
     from awaitly_nb.events import Event, Listener
 
@@ -190,9 +189,9 @@ class RunSummary(Frozen, kw_only=True):
         return html_of(self)
 
 
-_Hit: TypeAlias = "tuple[datetime, float, float | None, int | None, str, bool, bool, str]"
-"""When it was told, the seconds of its look-up and of computing it once, its size, its source, whether its code
-changed, whether it is a success, and its error in one line."""
+_Hit: TypeAlias = "tuple[float, float, float | None, int | None, str, bool, bool, str]"
+"""When it was told, in seconds since the epoch; the seconds of its look-up and of computing it once, its size, its
+source, whether its code changed, whether it is a success, and its error in one line."""
 
 
 class StepNote:
@@ -249,7 +248,7 @@ class _Recording:
         # A hit is noted as the bare facts, and made into a summary when somebody asks.
         self.steps: dict[tuple[str, str | None], StepNote | _Hit] = {}
 
-    def begin(self, where: tuple[str, str | None], step: StepNote | _Hit) -> None:
+    def begin(self, where: tuple[str, str | None], step: StepNote) -> None:
         self.steps[where] = step
         self.make_room()
 
@@ -293,8 +292,10 @@ class Summariser:
         """Note a hit: the common case, without an event."""
         recording = self._runs.get(run_id)
         if recording is None:
-            recording = self._begin(ev.StepCacheHit, run_id, workflow, facts[0])
-        recording.begin((step_id, step_key), facts)
+            recording = self._begin(ev.StepCacheHit, run_id, workflow, datetime.fromtimestamp(facts[0], UTC))
+        recording.steps[step_id, step_key] = facts
+        if recording.standing:
+            recording.make_room()
 
     def begin(self, run_id: str, workflow: str, step_id: str, step_key: str | None, step: StepNote) -> None:
         """Note that a step is computed; what becomes of it is told to `step`."""
@@ -394,17 +395,17 @@ def _facts(at: datetime, fields: Mapping[str, Any]) -> _Hit:
     result = fields["result"]
     error_text = "" if result.ok else error_line(result.error)
     taken = (fields[name] for name in ("duration_s", "computed_s", "size_bytes", "source", "stale_code"))
-    return (at, *taken, result.ok, error_text)
+    return (at.timestamp(), *taken, result.ok, error_text)
 
 
 def _hit(step_id: str, step_key: str | None, note: _Hit) -> StepSummary:
-    at, duration_s, computed_s, size_bytes, source, stale_code, ok, error_text = note
+    at_s, duration_s, computed_s, size_bytes, source, stale_code, ok, error_text = note
     wasteful = source == "cache" and computed_s is not None and computed_s < duration_s >= _NOTICEABLE_S
     return StepSummary(
         step_id=step_id,
         step_key=step_key,
         state="hit" if ok else "replayed failure",
-        at=at - timedelta(seconds=duration_s),  # it is told when it has been loaded
+        at=datetime.fromtimestamp(at_s, UTC) - timedelta(seconds=duration_s),  # it is told when it has been loaded
         duration_s=duration_s,
         computed_s=computed_s,
         saved_s=0.0 if computed_s is None else max(0.0, computed_s - duration_s),

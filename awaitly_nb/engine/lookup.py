@@ -6,10 +6,10 @@ The rules (`decide`, `may_store`) are pure functions: no effects, no clock. A hi
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from awaitly_nb.cache import Missed, Stored, glance, handle_of, look_up_in
+from awaitly_nb.cache import Missed, Stored, glance, handle_of
 from awaitly_nb.codec import copied, copied_if_light
 from awaitly_nb.engine.listeners import SOURCES, error_line
 from awaitly_nb.errors import (
@@ -29,9 +29,8 @@ from awaitly_nb.result import Err, Mark, Ok, mark_of
 from awaitly_nb.units import show_age
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from awaitly_nb.cache import StepCache
     from awaitly_nb.engine.run import CacheErrors, Run, StepSpec
     from awaitly_nb.keys import Parts
     from awaitly_nb.result import Result
@@ -148,12 +147,12 @@ def decide(
     changed
         One line for each of those things that changed since.
     """
-    if not isinstance(found, Ok | Err):
+    if isinstance(found, Missed):
         return Compute(found.detail or _MISSED[found.reason], found.moment)
     if source == "run":
         return Serve(found, source)
     mark = mark_of(found)
-    stale_code = mark is not None and mark.code is not None and code is not None and mark.code != code
+    stale_code = code is not None and mark is not None and mark.code is not None and mark.code != code
     if isinstance(found, Err):
         if not may_store(found, policy=policy):
             return Compute("was a failure that is not replayed")
@@ -199,7 +198,6 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
     """Look for a result: in this run, in its resume state, in the cache; and decide whether it may be served."""
     key, policy, automatic = spec.key, spec.cache_errors, spec.parts is not None
     assert key is not None
-    resumed = None if run.resumed is None else run.resumed.steps.get(key)
     if run.remember and (known := run.results.get(key)) is not None:
         # A fresh copy where there is one, so that what the body did to the first one does not show.
         if key in run.stored:
@@ -208,7 +206,7 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
         elif not isinstance(known, Ok) or type(known.value) is not Stored:
             known = copied_if_light(known) if run.cache is None else copied(known)
         return decide(as_wanted(run, spec, known), source="run", policy=policy, code=None, automatic=automatic)
-    if resumed is not None:
+    if run.resumed is not None and (resumed := run.resumed.steps.get(key)) is not None:
         code = run.code_of(spec)
         found = _in_time(run, spec, as_wanted(run, spec, resumed.result))
         changed = _changed(run, found) if automatic else ()
@@ -217,11 +215,12 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
             return decision
     if run.cache is None:
         return Compute("no cache")
-    found = _find(run, spec) if spec.ttl_s is None else _in_time(run, spec, _find(run, spec))
-    if type(found) is Missed:
-        return decide(found, source="cache", policy=policy, code=None, automatic=automatic)
-    changed = _changed(run, found) if automatic else ()
-    code = None if automatic else run.code_of(spec)
+    found = _find(run, spec)
+    if spec.ttl_s is not None:
+        found = _in_time(run, spec, found)
+    changed, code = (), None
+    if type(found) is not Missed:
+        changed, code = (_changed(run, found), None) if automatic else ((), run.code_of(spec))
     return decide(found, source="cache", policy=policy, code=code, automatic=automatic, changed=changed)
 
 
@@ -253,11 +252,13 @@ def _changed(run: Run, found: Result[Any, Any] | Missed) -> Sequence[str]:
 def look_up_to_serve(run: Run, spec: StepSpec) -> Serve | Compute:
     """Do as `look_up`, and leave the process as the step would have left it where its result is to be served."""
     decision = look_up(run, spec)
-    if type(decision) is Serve and spec.accept is not None and isinstance(decision.result, Ok):
+    if type(decision) is not Serve:
+        return decision
+    if spec.accept is not None and isinstance(decision.result, Ok):
         why = spec.accept(decision.result.value)
         if why is not None:
             return Compute(why)
-    if type(decision) is not Serve or decision.source == "run" or spec.parts is None:
+    if spec.parts is None or decision.source == "run":
         return decision
     mark = mark_of(decision.result)
     if mark is not None and mark.traces:
@@ -281,14 +282,14 @@ def as_wanted(run: Run, spec: StepSpec, known: Result[Any, Any]) -> Result[Any, 
 
 
 def _find(run: Run, spec: StepSpec) -> Result[Any, Any] | Missed:
-    """Ask any cache; one that cannot say why it has nothing says "absent", and one that fails is bypassed."""
-    cache, key = run.cache, spec.key
-    assert cache is not None
+    """Ask any cache; one that fails is bypassed."""
+    key, look_up = spec.key, run.look_up
+    assert look_up is not None
     assert key is not None
     try:
         if spec.lazy:
-            return _find_handle(cache, key)
-        return look_up_in(cache, key)
+            return _find_handle(run, key, look_up)
+        return look_up(key)
     except (UnverifiedEntryError, MisuseError):
         raise  # verify="strict" asks for the one; the other is the caller's
     except Exception as exc:  # noqa: BLE001 - any adapter's disk or server may raise anything
@@ -296,11 +297,12 @@ def _find(run: Run, spec: StepSpec) -> Result[Any, Any] | Missed:
         return Missed("unusable", f"the cache could not be read ({type(exc).__name__}: {exc})")
 
 
-def _find_handle(cache: StepCache, key: str) -> Result[Any, Any] | Missed:
-    if (seen := glance(cache, key)) is not None:
+def _find_handle(run: Run, key: str, look_up: Callable[[str], Result[Any, Any] | Missed]) -> Result[Any, Any] | Missed:
+    assert run.cache is not None
+    if (seen := glance(run.cache, key)) is not None:
         return seen
-    found = look_up_in(cache, key)
-    return handle_of(cache, key, found, in_cache=True) if isinstance(found, Ok) else found
+    found = look_up(key)
+    return handle_of(run.cache, key, found, in_cache=True) if isinstance(found, Ok) else found
 
 
 def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
@@ -318,7 +320,8 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
             result = copied(result)
         if run.watch is not None:
             run.watch.hit(spec.step_id)
-    if result.ok:
+    error_text = ""
+    if isinstance(result, Ok):
         run.last_step_key = key
         if stale_code:
             made = f"by {mark.workflow}/{mark.step_id}" if mark.step_id else "earlier"
@@ -329,25 +332,26 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
                 f"To recompute it: %awaitly rm {key}",
                 CodeChangedWarning,
             )
-    elif source != "run":
-        logger(__name__).warning(
-            "step %r was not run: it failed %s with %r, which %s. To run it again: %%awaitly retry %s",
-            spec.step_id,
-            show_age(mark.at, run.now()) if mark.at else "earlier",
-            result.error,
-            "is in its resume state" if source == "resumed" else "is cached",
-            key if spec.parts is None else key[:-20],  # enough of the digits for `retry`
-        )
+    else:
+        error_text = error_line(result.error)
+        if source != "run":
+            logger(__name__).warning(
+                "step %r was not run: it failed %s with %r, which %s. To run it again: %%awaitly retry %s",
+                spec.step_id,
+                show_age(mark.at, run.now()) if mark.at else "earlier",
+                result.error,
+                "is in its resume state" if source == "resumed" else "is cached",
+                key if spec.parts is None else key[:-20],  # enough of the digits for `retry`
+            )
     lookup_s = time.perf_counter() - started
-    at = run.now()
+    at_s = run.clock()
     if run.log is not None:
-        error_text = "" if result.ok else error_line(result.error)
-        facts = (at, lookup_s, mark.duration_s, mark.size_bytes, source, stale_code, result.ok, error_text)
+        facts = (at_s, lookup_s, mark.duration_s, mark.size_bytes, source, stale_code, result.ok, error_text)
         run.log.hit(run.run_id, run.workflow, spec.step_id, key, facts)
     if run.listened:
         run.deliver(
             StepCacheHit,
-            at,
+            datetime.fromtimestamp(at_s, UTC),
             step_id=spec.step_id,
             step_key=key,
             result=result,

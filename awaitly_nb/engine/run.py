@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from awaitly_nb.cache import look_up_of
 from awaitly_nb.engine.calls import Retry
 from awaitly_nb.engine.listeners import Emitter, StepNote, Summariser, error_line
 from awaitly_nb.errors import (
@@ -353,6 +354,8 @@ class Run:
         self.workflow = workflow
         self.run_id = run_id
         self.cache = cache
+        self.look_up = look_up_of(cache) if cache is not None else None
+        """Asks the cache, and is told why it has nothing."""
         self.resumed = resumed
         self.session = session
         self.deps = deps or {}
@@ -376,11 +379,11 @@ class Run:
         """Whose flights are shared: those of one cache, or of this run where there is none."""
         self.log = log
         self._emitter = emitter
-        self._clock = clock
+        self.clock = clock
 
     def now(self) -> datetime:
         """Return the time, aware UTC."""
-        return datetime.fromtimestamp(self._clock(), UTC)
+        return datetime.fromtimestamp(self.clock(), UTC)
 
     def emit(self, kind: type[Event], **fields: Any) -> None:  # Any: the fields of the event
         """Make an event of this run, take note of it and deliver it."""
@@ -444,32 +447,27 @@ class Run:
         """Whether somebody watches every run of the process, as a notebook does."""
         return self._emitter.observed
 
-    def raise_if_leaving(self) -> None:
-        """Raise `Leave` when the run has failed or was interrupted, so that no further step starts."""
-        if self.failure is not None or self.interrupt is not None:
-            raise self._leave()
-
     def fail(self, result: Err[Any]) -> Leave:
         """Remember the run's first failure; return what carries it out of the body."""
         if self.failure is None:
             self.failure = result
-        return self._leave()
+        return self.left()
 
     def interrupted(self, exc: BaseException) -> Leave:
         """Remember an interrupt, to be raised again from the run itself; return what carries it out of the body."""
         if self.interrupt is None:
             self.interrupt = exc
-        return self._leave()
+        return self.left()
 
-    def _leave(self) -> Leave:
+    def left(self) -> Leave:
+        """Return what carries control out of the body, now that the run has failed or was interrupted."""
         for course in _courses.get():
             course.left = course.left or course.run is self
         return Leave()
 
     def note_key(self, spec: StepSpec) -> None:
         """Warn when two step ids use one key."""
-        if not self.remember or spec.key is None:
-            return
+        assert spec.key is not None
         first = self._ids.setdefault(spec.key, spec.step_id)
         if first != spec.step_id and (spec.key, spec.step_id) not in self._told:
             self._told.add((spec.key, spec.step_id))

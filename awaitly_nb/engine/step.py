@@ -99,7 +99,8 @@ def begin(run: Run, spec: StepSpec) -> Outcome | Steps:
     """Begin one step of `run`: return its outcome if it is a plain hit, else the effects that lead to one."""
     if run.over:
         raise MisuseError(f"step {spec.step_id!r} was called after its run had ended; await every step in the body")
-    run.raise_if_leaving()
+    if run.failure is not None or run.interrupt is not None:
+        raise run.left()
     started = time.perf_counter()
     if spec.key is None:
         if spec.lazy:
@@ -107,7 +108,8 @@ def begin(run: Run, spec: StepSpec) -> Outcome | Steps:
                 f"step {spec.step_id!r} is lazy, and what is not stored cannot be loaded later: give it a key="
             )
         return _compute(run, spec, reason=None)
-    run.note_key(spec)
+    if run.remember:
+        run.note_key(spec)
     decision = _AS_ASKED if spec.force else look_up_to_serve(run, spec)
     if isinstance(decision, Serve):
         # The common case needs no effects, and a generator would cost as much again.

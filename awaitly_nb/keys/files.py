@@ -32,7 +32,6 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.installed import is_installed_path, is_own_path
-from awaitly_nb.keys.children import named_in_command
 from awaitly_nb.keys.code import quoted_files
 from awaitly_nb.keys.graph import ABSENT, CodeGraph, function_graph
 
@@ -119,6 +118,8 @@ class FileTracker:
         """Take notice that a child process is started, perhaps in another folder: its command is all we know of it."""
         here = _full(folder or "", _cwd())
         with _muted():
+            from awaitly_nb.keys.children import named_in_command
+
             named = list(named_in_command(command, here))
         for path, use in named:
             at = os.path.join(folder or "", path)  # noqa: PTH118

@@ -177,15 +177,11 @@ class Context(_SpecMaker):
         MisuseError
             The id, the key or the callable cannot be what was meant.
         """
-        return self._leave_or_value(
-            self._attempt(
-                check_step(
-                    id, fn, args, kwargs, key=key, ttl=ttl, retry=retry, timeout=timeout, error=error,
-                    cache_errors=cache_errors or self._cache_errors,
-                    executor=executor or self._executor, lazy=lazy,
-                )
-            )
+        spec = check_step(
+            id, fn, args, kwargs, key=key, ttl=ttl, retry=retry, timeout=timeout, error=error,
+            cache_errors=cache_errors or self._cache_errors, executor=executor or self._executor, lazy=lazy,
         )  # fmt: skip
+        return self._run_step(spec)
 
     @overload
     def attempt(
@@ -283,13 +279,11 @@ class Context(_SpecMaker):
     def _attempt(self, spec: StepSpec) -> Result[Any, Any]:
         return perform(self._run, spec).result
 
-    def _leave_or_value(self, result: Result[Any, Any]) -> Any:  # Any: the user's value
+    def _run_step(self, spec: StepSpec) -> Any:  # Any: the user's value
+        result = perform(self._run, spec).result
         if isinstance(result, Ok):
             return result.value
         raise self._run.fail(result)
-
-    def _run_automatic(self, spec: StepSpec) -> Any:  # Any: the user's value
-        return self._leave_or_value(self._attempt(spec))
 
 
 class AsyncContext(_SpecMaker):
@@ -343,7 +337,7 @@ class AsyncContext(_SpecMaker):
             cache_errors=cache_errors or self._cache_errors, executor=executor or self._executor,
             lazy=lazy,
         )  # fmt: skip
-        return self._run_automatic(spec)
+        return self._run_step(spec)
 
     @overload
     def attempt(
@@ -429,7 +423,7 @@ class AsyncContext(_SpecMaker):
 
         return (await perform_async(self._run, spec)).result
 
-    async def _run_automatic(self, spec: StepSpec) -> Any:  # Any: the user's value
+    async def _run_step(self, spec: StepSpec) -> Any:  # Any: the user's value
         result = await self._attempt(spec)
         if isinstance(result, Err):
             raise self._run.fail(result)
@@ -459,6 +453,6 @@ class _Steps:
             raise MisuseError(f"ctx.steps.{name}: no dependency is called {name!r}; give it to create_workflow")
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return ctx._run_automatic(ctx._automatic(name, args, kwargs))  # noqa: SLF001 - one module
+            return ctx._run_step(ctx._automatic(name, args, kwargs))  # noqa: SLF001 - one module
 
         return call

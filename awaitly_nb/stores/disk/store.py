@@ -113,7 +113,7 @@ class DiskStore:
                 return None
             head, version, written, size, filename, value, rowid = row
             if type(value) is bytes:
-                return _plain(head), value, _version(version), written, None, rowid
+                return head if type(head) is str else "", value, _version(version), written, None, rowid
             try:
                 body, stamp = self._body(filename, size)
             except FileNotFoundError:
