@@ -75,9 +75,13 @@ class LibrarySettings:
         """Return the values by name, without their being noticed as read."""
         raise NotImplementedError
 
+    def found(self) -> dict[str, Any]:
+        """Return the values by name that count for a run, where these are more than what it may set."""
+        return self.read()
+
     def snapshot(self) -> Any:
         """Return what `told` makes the values by name of, where that is cheaper: each run begins with one."""
-        return self.read()
+        return self.found()
 
     def told(self, snapshot: Any) -> dict[str, Any]:
         """Return the values of a snapshot by name."""
@@ -134,7 +138,7 @@ class LibrarySettings:
                 if values is None:
                     if is_importing(sys._getframe(1)):  # noqa: SLF001 - who reads
                         return
-                    values, defaults = self.read(), self.defaults()
+                    values, defaults = self.found(), self.defaults()
                 if (value := values.get(name, _MISSING)) is run.found[name] or _is_equal(value, run.found[name]):
                     # A list may be the very one among the defaults, and was changed in both.
                     plain = not isinstance(value, list) and _is_equal(value, defaults.get(name, _MISSING))
@@ -147,7 +151,7 @@ class LibrarySettings:
         if used.get("imported"):
             # What it begins with is the environment's and a file's; a hit imports it, too.
             import_module(self.library)
-        values = self.read() if self.is_loaded else {}
+        values = self.found() if self.is_loaded else {}
         defaults = self.defaults() if self.is_loaded else {}
         for name, digest in used["set"].items():
             if name not in values or _digest(values[name]) != digest:
@@ -465,6 +469,10 @@ class DecimalContext(LibrarySettings):
 
     def read(self) -> dict[str, Any]:
         """Return its fields, and its traps."""
+        return {name: value for name, value in self.found().items() if not name.startswith("mark ")}
+
+    def found(self) -> dict[str, Any]:
+        """Return also the marks that are set: whether a run sets them again, nobody can tell."""
         return self.told(self.snapshot())
 
     def snapshot(self) -> Any:
@@ -472,9 +480,10 @@ class DecimalContext(LibrarySettings):
         return sys.modules["decimal"].getcontext().copy()
 
     def told(self, snapshot: Any) -> dict[str, Any]:
-        """Return the fields and the traps of a copy."""
+        """Return the fields, the traps and the marks of a copy."""
         fields = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
         values = {name: getattr(snapshot, name) for name in fields}
+        values |= {f"mark {signal.__name__}": True for signal, is_set in snapshot.flags.items() if is_set}
         return values | {f"trap {signal.__name__}": value for signal, value in snapshot.traps.items()}
 
     def defaults(self) -> dict[str, Any]:

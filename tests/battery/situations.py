@@ -56,6 +56,7 @@ INTERPRETER = {
     "decimal context by default": "import decimal --- decimal.DefaultContext.prec = 9 --- c = decimal.Context().prec --- OUT = c",
     "output replaced and left so": "import sys, io\nold = sys.stdout --- buf = io.StringIO(); sys.stdout = buf --- print('x') --- sys.stdout = old --- OUT = buf.getvalue()",
     "output wrapped": "import sys\nold = sys.stdout\nclass Twice:\n    def write(self, t): return old.write(t.upper())\n    def flush(self): old.flush() --- sys.stdout = Twice() --- print('x') --- sys.stdout = old --- OUT = 1",
+    "decimal mark that was set": "import decimal\nthird = decimal.Decimal(1) / 3 ==> import decimal\nthird = decimal.Decimal(1) / 4 --- sevenths = decimal.Decimal(2) / 7 --- OUT = str(sevenths), decimal.getcontext().flags[decimal.Inexact]",
     "input answered": "import builtins\nbuiltins.input = lambda p='': 'yes' ==> import builtins\nbuiltins.input = lambda p='': 'no' --- a = builtins.input('?') --- OUT = a",
     "hook for threads": "import threading --- threading.excepthook = lambda a: None --- OUT = threading.excepthook is threading.__excepthook__",
     "hook for what cannot be raised": "import sys\nlog = [] --- sys.unraisablehook = lambda u: log.append(type(u.exc_value).__name__) --- class D:\n    def __del__(self): 1 / 0\nd = D()\ndel d --- OUT = log",

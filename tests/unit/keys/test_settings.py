@@ -280,3 +280,19 @@ def test_a_library_that_asks_for_all_its_settings_again_and_again_is_heard_once_
         assert used is not None
         assert settings.difference(used) is None
     assert heard == [None, None]
+
+
+def test_a_mark_of_the_decimal_context_that_was_set_is_to_be_set_again():
+    context = decimal.getcontext()
+    before = context.copy()
+    try:
+        context.clear_flags()
+        first = used_by(lambda: decimal.Decimal(1) / 3)
+        context.flags[decimal.Rounded] = True
+        assert changed_traces(first) is None, "what it found unset it leaves set, whoever has set it before"
+        again = used_by(lambda: decimal.Decimal(1) / 3)
+        assert changed_traces(again) is None
+        context.clear_flags()
+        assert "mark" in changed_traces(again)
+    finally:
+        decimal.setcontext(before)
