@@ -287,7 +287,9 @@ class Logging:
         named = {"", *(name for name in before if name and name.rpartition(".")[2] in words)} - set(changed or ())
         told = []
         for name in sorted(named):
-            *fields, handlers = before.get(name, _FRESH)
+            *fields, handlers = state = before.get(name, _FRESH)
+            if name and state == _FRESH:
+                continue  # there or not: asking for a logger makes it, and so does loading what holds it
             told.append([name, *fields, [describe_handler(one, lenient=True) for one in handlers]])
         return digest_of(told) if told else None
 
