@@ -45,6 +45,7 @@ def test_notebooks_by_kind_of_state_end_as_if_every_cell_had_run():
         names = random.Random(13).sample(names, SAMPLE)
     results = check_all({name: BY_KIND[name] for name in names}, every=False)
     assert {result.name: result.silent for result in results if result.silent} == {}
+    assert [(result.name, why) for result in results for why in result.ran if why.endswith("are wanted")] == []
 
 
 def test_notebooks_end_as_a_plain_run_where_nobody_wrote_a_magic():
