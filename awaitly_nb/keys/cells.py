@@ -299,6 +299,16 @@ def _call(node: ast.Call, out: list[NameUse]) -> None:
     match node:
         case ast.Call(func=ast.Name(id="eval" | "exec" as mode), args=[ast.Constant(value=str(text)), *_]):
             out.extend(NameUse(chain, bind=False) for chain in names_of(text, mode))
+        case ast.Call(func=ast.Attribute(attr="eval" | "evaluate"), args=[ast.Constant(value=str(text)), *_]):
+            # pandas and numexpr look names up where they are called; pandas takes those of columns first.
+            out.extend(NameUse(chain, bind=False) for chain in names_of(text))
+
+
+def _compare(node: ast.Compare, out: list[NameUse]) -> None:
+    _visit_all(ast.iter_child_nodes(node), out)
+    match node:
+        case ast.Compare(left=ast.Constant(value=str(name)), comparators=[ast.Call(func=ast.Name(id="globals"))]):
+            out.append(NameUse((name,), bind=False))
 
 
 def _subscript(node: ast.Subscript, out: list[NameUse]) -> None:
@@ -380,6 +390,7 @@ _VISITORS: dict[type[ast.AST], Callable[..., None]] = {
     ast.Constant: _constant,
     ast.Call: _call,
     ast.Subscript: _subscript,
+    ast.Compare: _compare,
     ast.Lambda: _function,
     ast.FunctionDef: _function,
     ast.AsyncFunctionDef: _function,

@@ -106,6 +106,12 @@ FRAMES = {
 }
 
 DEFINITIONS = {
+    "name worked out": "k = 1 ==> k = 2 --- name = 'k' --- r = globals()[name] --- OUT = r",
+    "text filled with all variables": "who = 'a' ==> who = 'b' --- s = 'hi {who}'.format_map(globals()) --- OUT = s",
+    "text filled with the variables": "who = 'a' ==> who = 'b' --- s = 'hi %(who)s' % vars() --- OUT = s",
+    "code in a variable": "def f(x): return x ==> def f(x): return -x --- s = 'f(2)' --- r = eval(s) --- OUT = r",
+    "expression of columns": "import pandas as pd\nx = pd.Series([1, 2]) ==> import pandas as pd\nx = pd.Series([5, 2]) --- r = pd.eval('x * 2') --- OUT = r.tolist()",
+    "whether a variable is there": "model = 1 ==> d = 1 --- r = 'model' in globals() --- OUT = r",
     "functions that share a variable": "def make():\n    n = 0\n    def add():\n        nonlocal n\n        n += 1\n    def get(): return n\n    return add, get\nadd, get = make() --- add(); add(); d = 1 --- OUT = get()",
     "functions in a dict that share a variable": "def make():\n    n = 0\n    def add():\n        nonlocal n\n        n += 1\n    def get(): return n\n    return {'add': add, 'get': get}\nbox = make() --- box['add'](); d = 1 --- OUT = box['get']()",
     "functions taken apart that share a variable": "def make():\n    n = 0\n    def add():\n        nonlocal n\n        n += 1\n    def get(): return n\n    return add, get\npair = make() --- add = pair[0] --- get = pair[1] --- add(); d = 1 --- OUT = (get(), add is pair[0])",

@@ -4,6 +4,9 @@ A statement that only calls a function is there for what the call does. If that 
 no watched state, a hit cannot do it again, so the cell is not stored. A library is trusted to do nothing of the kind by
 being named here; what is not named is doubted. Calls that are given a variable are taken to act on that, and changed
 variables are seen; so are files.
+
+What looks a variable up by a name that only running tells, as `globals()[name]` and `eval(text)` do, is doubted too:
+the key of the cell does not hold what it finds.
 """
 
 from __future__ import annotations
@@ -65,11 +68,16 @@ def unwatched(source: str, functions: Iterable[FunctionType], namespace: Names, 
     shown
         Whether the cell has shown a value.
     """
+    if name := _any_variable(source, namespace, of_cell=True):
+        return f"{name} may read any variable"
     for statement in _statements(source, of_cell=True):
         if name := _doubted(statement, namespace, shown=shown):
             return _told(name, statement)
     for function in functions:
-        for statement in _statements(function_text(function), of_cell=False):
+        text = function_text(function)
+        if name := _any_variable(text, function.__globals__, of_cell=False):
+            return f"{name} in {function.__name__} may read any variable"
+        for statement in _statements(text, of_cell=False):
             if name := _doubted(statement, function.__globals__, shown=False):
                 return _told(name, statement)
     return ""
@@ -81,12 +89,56 @@ def _told(name: str, statement: _Deed) -> str:
     return f"nobody can tell what {'setting ' if statement.sets else ''}{name} leaves"
 
 
+def _parsed(source: str, *, of_cell: bool) -> ast.Module:
+    try:
+        return ast.parse(source if of_cell else f"if 1:\n{_indented(source)}")
+    except (SyntaxError, ValueError, RecursionError):
+        return ast.Module([], [])
+
+
+def _any_variable(source: str, namespace: Names, *, of_cell: bool) -> str:
+    """Return the call that may look up any variable; else nothing."""
+    for name, shown in _lookups(source, of_cell=of_cell):
+        if name not in namespace:
+            return shown
+    return ""
+
+
+@lru_cache(maxsize=1000)
+def _lookups(source: str, *, of_cell: bool) -> tuple[tuple[str, str], ...]:
+    """Return the built-in functions that look up names which the code does not tell, each as it is called."""
+    if not any(name in source for name in _READERS):
+        return ()
+    found: dict[tuple[str, str], None] = {}
+    waiting: list[tuple[ast.AST, bool]] = [(_parsed(source, of_cell=of_cell), of_cell)]
+    while waiting:
+        node, at_top = waiting.pop()
+        match node:
+            # The name is told, or one is only written: what a cell leaves is seen.
+            case (
+                ast.Subscript(value=ast.Call(func=ast.Name(id="globals")), slice=ast.Constant())
+                | ast.Subscript(value=ast.Call(func=ast.Name(id="globals")), ctx=ast.Store())
+            ):
+                waiting.append((node.slice, at_top))
+                continue
+            case ast.Compare(
+                left=ast.Constant(), ops=[ast.In() | ast.NotIn()], comparators=[ast.Call(func=ast.Name(id="globals"))]
+            ) if of_cell:
+                continue
+            case ast.Call(func=ast.Name(id="eval" | "exec" as name), args=[code]) if not isinstance(code, ast.Constant):
+                found[name, f"{name}(...)"] = None
+            case ast.Call(func=ast.Name(id="globals"), args=[]):
+                found["globals", "globals()"] = None
+            case ast.Call(func=ast.Name(id="locals" | "vars" | "dir" as name), args=[]) if at_top:
+                found[name, f"{name}()"] = None
+        inside = at_top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        waiting.extend((child, inside) for child in ast.iter_child_nodes(node))
+    return tuple(found)
+
+
 @lru_cache(maxsize=1000)
 def _statements(source: str, *, of_cell: bool) -> tuple[_Deed, ...]:
-    try:
-        tree = ast.parse(source if of_cell else f"if 1:\n{_indented(source)}")
-    except (SyntaxError, ValueError, RecursionError):
-        return ()
+    tree = _parsed(source, of_cell=of_cell)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     last = tree.body[-1] if of_cell and tree.body else None
     return tuple(found for node in _inside(tree, used) for found in _read(node, is_last=node is last) if found.chain)
@@ -161,6 +213,7 @@ def _doubted(statement: _Deed, names: Names, *, shown: bool) -> str:
 
 
 _ABSTRACT = "an abstract class"
+_READERS = ("eval", "exec", "globals", "locals", "vars", "dir")
 
 
 def _led_to(chain: tuple[str, ...], names: Names) -> tuple[str, Any]:  # Any: whatever there is

@@ -109,6 +109,31 @@ def test_functions_of_the_user_are_read_too():
     assert unwatched("draws()", (draws,), NAMES, shown=False) == ""
 
 
+def looks_up(name):
+    return globals()[name]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("x = globals()[name]", "globals() may read any variable"),
+        ("'{a}'.format_map(vars())", "vars() may read any variable"),
+        ("rows = [eval(text) for text in texts]", "eval(...) may read any variable"),
+        ("x = globals()['a']; globals()[name] = 1; 'a' in globals()", ""),
+        ("x = eval('a + 1'); y = eval(text, {})", ""),
+        ("def f(a):\n    return locals()", ""),
+        ("x = vars(a)", ""),
+    ],
+)
+def test_a_name_that_only_running_tells_is_doubted(source, told):
+    assert unwatched(source, (), NAMES, shown=False) == told
+
+
+def test_a_name_that_only_running_tells_is_doubted_in_functions_too():
+    assert unwatched("looks_up('a')", (looks_up,), NAMES, shown=False) == "globals() in looks_up may read any variable"
+    assert unwatched("eval(text)", (), {"eval": len}, shown=False) == ""  # the user's own
+
+
 def test_a_value_that_is_shown_is_what_the_call_was_for():
     assert unwatched("faulthandler.is_enabled()", (), NAMES, shown=True) == ""
     assert "is_enabled" in unwatched("faulthandler.is_enabled()", (), NAMES, shown=False)
