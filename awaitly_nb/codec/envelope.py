@@ -229,17 +229,16 @@ def write_head(members: Mapping[str, Any]) -> str:
     signature = rest.pop("signature", "")
     fields = [""] * len(_FIELDS)
     # What a field cannot hold as it is stays with the others, which are JSON.
+    get = rest.get
     for place, member in _TEXTS:
-        text = rest.get(member)
-        if type(text) is str and text.isascii() and text.isprintable() and text and text != _SAME:
+        if (text := get(member)) and type(text) is str and text.isascii() and text.isprintable() and text != _SAME:
             fields[place] = text
             del rest[member]
     for place, member, kind in _NUMBERS:
-        number = rest.get(member)
-        if type(number) is kind:
+        if type(number := get(member)) is kind:
             fields[place] = repr(number)
             del rest[member]
-    if type(secret := rest.get("secret")) is str and (short := _short_id(secret)):
+    if type(secret := get("secret")) is str and (short := _short_id(secret)):
         fields[0] = short
         del rest["secret"]
     if fields[_STEP] and fields[_STEP] == fields[_WORKFLOW]:
