@@ -118,12 +118,12 @@ def test_every_mark_and_run_stale_through_edit_reload_move_and_restart(opened):
     page.page.locator('.awn-side .awn-lane .awn-row[data-key^="total:"]').wait_for()
 
 
-def test_automatic_mode_has_the_keys_of_a_kernel_without_a_page(opened, server, tmp_path):
+def test_automatic_mode_has_the_keys_of_a_kernel_without_a_page(opened, tmp_path):
     rows, total = "# awaitly: cache\nrows = [n * n for n in range(9)]", "# awaitly: cache\ntotal = sum(rows)"
     page = opened(f"{LOAD}\n%awaitly auto", rows, total)
     page.lab.run_all()
     page.expect("live", "stored", "stored")
-    (folder,) = server.root.rglob(".awaitly")
+    folder = page.lab.path.with_name(".awaitly")
     with kernel(tmp_path, AWAITLY_NB_AUTO="1") as other:
         other.run(rows)
         other.run(total)
