@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from awaitly_nb.keys.code import Bound, Import, names_of, quoted_in
+from awaitly_nb.keys.code import EVALUATORS, Bound, Import, names_of, quoted_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -299,8 +299,7 @@ def _call(node: ast.Call, out: list[NameUse]) -> None:
     match node:
         case ast.Call(func=ast.Name(id="eval" | "exec" as mode), args=[ast.Constant(value=str(text)), *_]):
             out.extend(NameUse(chain, bind=False) for chain in names_of(text, mode))
-        case ast.Call(func=ast.Attribute(attr="eval" | "evaluate"), args=[ast.Constant(value=str(text)), *_]):
-            # pandas and numexpr look names up where they are called; pandas takes those of columns first.
+        case ast.Call(func=ast.Attribute(attr=name), args=[ast.Constant(value=str(text)), *_]) if name in EVALUATORS:
             out.extend(NameUse(chain, bind=False) for chain in names_of(text))
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from awaitly_nb.keys.graph import Lookup
 
 __all__ = [
+    "EVALUATORS",
     "Bound",
     "Chain",
     "Import",
@@ -425,6 +426,8 @@ _STORE: Final = frozenset({"STORE_FAST", "STORE_DEREF", "STORE_NAME", "STORE_GLO
 _FUSED: Final = re.compile("LOAD_FAST|STORE_FAST")
 _CALL: Final = frozenset({"PUSH_NULL", "PRECALL", "CALL", "CACHE"})
 _READERS: Final = frozenset({"eval", "exec", "globals"})
+EVALUATORS: Final = frozenset({"eval", "evaluate"})
+"""Methods of pandas and numexpr that look names up where they are called; pandas takes those of columns first."""
 _QUOTED: Final = re.compile(r"@([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 _SQL: Final = re.compile(
     r"\b(?:select|pivot|unpivot|summarize|describe|insert\s+into|delete\s+from)\s|\A\s*from\s", re.IGNORECASE
@@ -567,6 +570,8 @@ class _Scan:
                 after_deps = value == "deps"
                 if chain:
                     chain.append(value)
+                if value in EVALUATORS:
+                    reader = "eval"
                 continue
             if chain:
                 chains[tuple(chain)] = None

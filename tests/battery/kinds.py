@@ -106,6 +106,7 @@ FRAMES = {
 }
 
 DEFINITIONS = {
+    "expression of columns in a function": "import pandas as pd\nx = pd.Series([1, 2]) ==> import pandas as pd\nx = pd.Series([5, 2]) --- def twice(): return pd.eval('x * 2') --- r = twice() --- OUT = r.tolist()",
     "name worked out": "k = 1 ==> k = 2 --- name = 'k' --- r = globals()[name] --- OUT = r",
     "text filled with all variables": "who = 'a' ==> who = 'b' --- s = 'hi {who}'.format_map(globals()) --- OUT = s",
     "text filled with the variables": "who = 'a' ==> who = 'b' --- s = 'hi %(who)s' % vars() --- OUT = s",
