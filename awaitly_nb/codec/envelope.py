@@ -226,7 +226,7 @@ def write_head(members: Mapping[str, Any]) -> str:
     """
     rest = dict(members)
     del rest["schema"]
-    signature = rest.pop("signature", "")
+    signature = rest.pop("signature", None) or ""  # of an entry that came unsigned it is None
     fields = [""] * len(_FIELDS)
     # What a field cannot hold as it is stays with the others, which are JSON.
     get = rest.get
