@@ -187,6 +187,8 @@ def reduced_known(obj: Any) -> Any:  # Any: pickle's own protocol
     The generator behind `numpy.random.rand` goes by its name: a fitted model or a distribution that draws from it draws
     from the one of the session that loads it, as it would have where it was made.
     """
+    if isinstance(obj, BaseException):
+        return _linked(obj)
     if is_global_generator(obj):
         return "_rand"  # numpy has no other name for it
     numpy = sys.modules.get("numpy")
@@ -195,6 +197,24 @@ def reduced_known(obj: Any) -> Any:  # Any: pickle's own protocol
     if not (obj.flags.c_contiguous or obj.flags.f_contiguous) or not obj.dtype.isnative:
         return NotImplemented
     return _view_as, (obj.view("i8"), obj.dtype.str)
+
+
+def _linked(error: BaseException) -> Any:  # Any: pickle's own protocol
+    """Return how an exception is made with what led to it, which its own pickle leaves out."""
+    links = (error.__cause__, error.__context__, error.__suppress_context__)
+    if links == (None, None, False):
+        return NotImplemented
+    reduced = error.__reduce_ex__(PROTOCOL)
+    if not isinstance(reduced, tuple) or len(reduced) > 3:  # noqa: PLR2004 - with items, or a setter of its own
+        return NotImplemented
+    make, args, *state = reduced
+    return make, args, (state[0] if state else None, *links), None, None, _link
+
+
+def _link(error: BaseException, state: tuple[Any, ...]) -> None:  # Any: as above
+    attributes, error.__cause__, error.__context__, error.__suppress_context__ = state
+    if attributes is not None:
+        error.__setstate__(attributes)
 
 
 def _view_as(array: Any, dtype: str) -> Any:  # Any: a NumPy array; NumPy is not imported here

@@ -531,7 +531,7 @@ _LOOKED_AT: Final[tuple[type, ...]] = (
     *(type, FunctionType, CodeType, memoryview, io.IOBase, re.Match, GeneratorType),
     *(weakref.ReferenceType, weakref.ProxyType, weakref.CallableProxyType, weakref.finalize),
     *(weakref.WeakSet, weakref.WeakValueDictionary, weakref.WeakKeyDictionary, threading.Thread),
-    *(logging.Handler, _Bare),
+    *(logging.Handler, BaseException, _Bare),
 )
 _LOOKED_AT_IN: Final = (
     *("pandas.core.internals", "matplotlib.figure", "zipfile", "concurrent.futures", "unittest.mock"),

@@ -156,6 +156,8 @@ def by_state(walk: Walk, value: Any) -> bytes:  # Any: whatever nothing nearer i
         args = (None, *args[1:])
     add_items(walk, parts, args, lambda i: "" if len(args) <= 2 else f".__reduce_ex__()[1][{i}]")  # noqa: PLR2004
     _add_state(walk, parts, cls, state)
+    if isinstance(value, BaseException) and (value.__cause__ or value.__context__) is not None:
+        parts.update(b"e" + walk.part(value.__cause__, ".__cause__") + walk.part(value.__context__, ".__context__"))
     if items is not None:
         add_items(walk, parts, items)
     parts.update(b";")

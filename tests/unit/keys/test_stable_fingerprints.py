@@ -319,6 +319,25 @@ def test_a_dictionary_of_attributes_that_is_empty_is_none():
     assert fingerprint(error) == before
 
 
+def test_an_exception_comes_back_with_what_led_to_it_and_has_another_key_for_another():
+    def raised(first):
+        try:
+            try:
+                raise first
+            except Exception as exc:
+                raise ValueError("x") from exc
+        except ValueError as exc:
+            return exc
+
+    error = raised(KeyError("a"))
+    assert_stable(error)
+    found = loaded(error)
+    assert repr(found.__cause__) == "KeyError('a')"
+    assert found.__cause__ is found.__context__
+    assert found.__suppress_context__
+    assert len({fingerprint(one) for one in (error, raised(KeyError("b")), ValueError("x"))}) == 3
+
+
 class Counted:
     """Comes back as another one each time."""
 
