@@ -122,7 +122,8 @@ def _play(job):
             options, source = source.split("\n", 1) if source.startswith("#!") else ("", source)
             # A line of its own in either way, so that tracebacks name the same lines.
             first = "" if source.startswith("%%") else "#"
-            if job["cached"]:
+            # A comment before the magic of another would make that one's line an ordinary one.
+            if job["cached"] and (first or not job["first"].startswith("#")):
                 first = job["first"].format(index) + options[2:]
             done = shell.run_cell(f"{first}\n{source}" if first and not last else source, True)
             error = done.error_before_exec or done.error_in_exec

@@ -366,7 +366,7 @@ class Ledger:
                     waiting += [part for part in vars(value).values() if isinstance(part, FunctionType | type)]
             elif type(value).__module__ != "builtins":
                 waiting.append(type(value))
-                new = {_package(type(value).__module__)}
+                new = {_package(str(type(value).__module__))}  # that of an array of ctypes is None
             words |= new
         return frozenset(words), tuple(functions)
 
