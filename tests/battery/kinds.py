@@ -106,6 +106,9 @@ FRAMES = {
 }
 
 DEFINITIONS = {
+    "variable of the shell": "k = 1 ==> k = 2 --- r = get_ipython().user_ns['k'] --- OUT = r",
+    "variable of the main module": "k = 1 ==> k = 2 --- import sys\nr = sys.modules['__main__'].k --- OUT = r",
+    "module imported by a call": "open('im.py', 'w').write('V = 1\\n') ==> open('im.py', 'w').write('V = 222\\n') --- import importlib\nm = importlib.import_module('im'); r = m.V --- OUT = r",
     "expression of columns in a function": "import pandas as pd\nx = pd.Series([1, 2]) ==> import pandas as pd\nx = pd.Series([5, 2]) --- def twice(): return pd.eval('x * 2') --- r = twice() --- OUT = r.tolist()",
     "name worked out": "k = 1 ==> k = 2 --- name = 'k' --- r = globals()[name] --- OUT = r",
     "text filled with all variables": "who = 'a' ==> who = 'b' --- s = 'hi {who}'.format_map(globals()) --- OUT = s",

@@ -5,13 +5,14 @@ no watched state, a hit cannot do it again, so the cell is not stored. A library
 being named here; what is not named is doubted. Calls that are given a variable are taken to act on that, and changed
 variables are seen; so are files.
 
-What looks a variable up by a name that only running tells, as `globals()[name]` and `eval(text)` do, is doubted too:
-the key of the cell does not hold what it finds.
+What looks a variable or a module up by a name that only running tells, as `globals()[name]` and `eval(text)` do, is
+doubted too: the key of the cell does not hold what it finds.
 """
 
 from __future__ import annotations
 
 import ast
+import sys
 from abc import ABCMeta
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,15 +69,15 @@ def unwatched(source: str, functions: Iterable[FunctionType], namespace: Names, 
     shown
         Whether the cell has shown a value.
     """
-    if name := _any_variable(source, namespace, of_cell=True):
-        return f"{name} may read any variable"
+    if told := _doubted_lookup(source, namespace, of_cell=True):
+        return told
     for statement in _statements(source, of_cell=True):
         if name := _doubted(statement, namespace, shown=shown):
             return _told(name, statement)
     for function in functions:
         text = function_text(function)
-        if name := _any_variable(text, function.__globals__, of_cell=False):
-            return f"{name} in {function.__name__} may read any variable"
+        if told := _doubted_lookup(text, function.__globals__, of_cell=False):
+            return f"{function.__name__}: {told}"
         for statement in _statements(text, of_cell=False):
             if name := _doubted(statement, function.__globals__, shown=False):
                 return _told(name, statement)
@@ -96,20 +97,24 @@ def _parsed(source: str, *, of_cell: bool) -> ast.Module:
         return ast.Module([], [])
 
 
-def _any_variable(source: str, namespace: Names, *, of_cell: bool) -> str:
-    """Return the call that may look up any variable; else nothing."""
-    for name, shown in _lookups(source, of_cell=of_cell):
-        if name not in namespace:
-            return shown
+def _doubted_lookup(source: str, namespace: Names, *, of_cell: bool) -> str:
+    """Return why the key of a cell cannot hold all that the code finds; else nothing."""
+    for builtin, told, module in _lookups(source, of_cell=of_cell):
+        loaded = sys.modules.get(module) if module is not None else None
+        if builtin not in namespace and (loaded is None or is_user_module(loaded)):
+            return told
     return ""
 
 
 @lru_cache(maxsize=1000)
-def _lookups(source: str, *, of_cell: bool) -> tuple[tuple[str, str], ...]:
-    """Return the built-in functions that look up names which the code does not tell, each as it is called."""
-    if not any(name in source for name in _READERS):
+def _lookups(source: str, *, of_cell: bool) -> tuple[tuple[str, str, str | None], ...]:
+    """Return what looks up names that the code does not tell.
+
+    Each is the built-in function that does, or nothing, with what to tell, and the module where that is all it loads.
+    """
+    if not any(name in source for name in _LOOKING):
         return ()
-    found: dict[tuple[str, str], None] = {}
+    found: dict[tuple[str, str, str | None], None] = {}
     waiting: list[tuple[ast.AST, bool]] = [(_parsed(source, of_cell=of_cell), of_cell)]
     while waiting:
         node, at_top = waiting.pop()
@@ -118,6 +123,7 @@ def _lookups(source: str, *, of_cell: bool) -> tuple[tuple[str, str], ...]:
             case (
                 ast.Subscript(value=ast.Call(func=ast.Name(id="globals")), slice=ast.Constant())
                 | ast.Subscript(value=ast.Call(func=ast.Name(id="globals")), ctx=ast.Store())
+                | ast.Subscript(value=ast.Attribute(attr="user_ns"), ctx=ast.Store())
             ):
                 waiting.append((node.slice, at_top))
                 continue
@@ -126,11 +132,22 @@ def _lookups(source: str, *, of_cell: bool) -> tuple[tuple[str, str], ...]:
             ) if of_cell:
                 continue
             case ast.Call(func=ast.Name(id="eval" | "exec" as name), args=[code]) if not isinstance(code, ast.Constant):
-                found[name, f"{name}(...)"] = None
+                found[name, f"{name}(...) may read any variable", None] = None
             case ast.Call(func=ast.Name(id="globals"), args=[]):
-                found["globals", "globals()"] = None
+                found["globals", "globals() may read any variable", None] = None
             case ast.Call(func=ast.Name(id="locals" | "vars" | "dir" as name), args=[]) if at_top:
-                found[name, f"{name}()"] = None
+                found[name, f"{name}() may read any variable", None] = None
+            case ast.Attribute(attr="user_ns" | "user_global_ns" | "f_globals" | "f_locals" as name):
+                found["", f"{name} may read any variable", None] = None
+            case ast.Subscript(slice=ast.Constant(value="__main__")):
+                found["", "sys.modules may read any variable", None] = None
+            case ast.Call(
+                func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__"),
+                args=[wanted, *_],
+            ):
+                literal = wanted.value if isinstance(wanted, ast.Constant) and isinstance(wanted.value, str) else None
+                told = "a module that is imported by a call is no input: write `import`"
+                found["", told, literal] = None
         inside = at_top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         waiting.extend((child, inside) for child in ast.iter_child_nodes(node))
     return tuple(found)
@@ -213,7 +230,10 @@ def _doubted(statement: _Deed, names: Names, *, shown: bool) -> str:
 
 
 _ABSTRACT = "an abstract class"
-_READERS = ("eval", "exec", "globals", "locals", "vars", "dir")
+_LOOKING = (
+    *("eval", "exec", "globals", "locals", "vars", "dir", "user_ns", "user_global_ns", "f_globals", "f_locals"),
+    *("__main__", "import_module", "__import__"),
+)
 
 
 def _led_to(chain: tuple[str, ...], names: Names) -> tuple[str, Any]:  # Any: whatever there is

@@ -119,6 +119,12 @@ def looks_up(name):
         ("x = globals()[name]", "globals() may read any variable"),
         ("'{a}'.format_map(vars())", "vars() may read any variable"),
         ("rows = [eval(text) for text in texts]", "eval(...) may read any variable"),
+        ("x = get_ipython().user_ns['a']", "user_ns may read any variable"),
+        ("x = sys._getframe().f_globals", "f_globals may read any variable"),
+        ("x = sys.modules['__main__'].a", "sys.modules may read any variable"),
+        ("m = importlib.import_module(name)", "a module that is imported by a call is no input: write `import`"),
+        ("m = importlib.import_module('json')", ""),
+        ("ip.user_ns['a'] = 1", ""),
         ("x = globals()['a']; globals()[name] = 1; 'a' in globals()", ""),
         ("x = eval('a + 1'); y = eval(text, {})", ""),
         ("def f(a):\n    return locals()", ""),
@@ -130,7 +136,7 @@ def test_a_name_that_only_running_tells_is_doubted(source, told):
 
 
 def test_a_name_that_only_running_tells_is_doubted_in_functions_too():
-    assert unwatched("looks_up('a')", (looks_up,), NAMES, shown=False) == "globals() in looks_up may read any variable"
+    assert unwatched("looks_up('a')", (looks_up,), NAMES, shown=False) == "looks_up: globals() may read any variable"
     assert unwatched("eval(text)", (), {"eval": len}, shown=False) == ""  # the user's own
 
 
