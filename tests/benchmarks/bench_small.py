@@ -54,7 +54,7 @@ def body(ctx):
         }
     sides |= {"ctx.step": lambda n: ctx.step("load", load, n, key=f"k{n}"), "@aw.step": decorated, **peers}
     numbers = list(range(first, first + count))
-    random.Random(first).shuffle(numbers)
+    random.Random(f"{kind} {first}").shuffle(numbers)  # hits in another order than they were stored in
     taken = {name: [] for name in sides}
     for start in range(0, count, 10):
         for name, side in sides.items():
