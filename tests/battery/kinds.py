@@ -323,7 +323,7 @@ PROCESS = {
     "logging, disabled": "import logging --- logging.disable(logging.WARNING) --- OUT = logging.root.manager.disable",
     "logging, by a dict": "import logging.config --- logging.config.dictConfig({'version': 1, 'disable_existing_loggers': False, 'loggers': {'own.i': {'level': 'DEBUG'}}}) --- OUT = logging.getLogger('own.i').level",
     "logging, adapter": "import logging\nlog = logging.LoggerAdapter(logging.getLogger('own.j'), {'k': 1}) --- log.extra['k'] = 2 --- OUT = log.extra",
-    "hook for exceptions": "import sys\nold = sys.excepthook --- sys.excepthook = lambda *a: None --- OUT = sys.excepthook is old",
+    "hook for exceptions": "import sys\nold = sys.excepthook --- sys.excepthook = lambda *a: None --- OUT = sys.excepthook == old",
     "hook for display": "import sys\nold = sys.stdout; import io --- buf = io.StringIO(); sys.stdout = buf; print('x'); sys.stdout = old --- OUT = buf.getvalue()",
     "standard output redirected": "import io, contextlib\nbuf = io.StringIO() --- with contextlib.redirect_stdout(buf): print('x') --- OUT = buf.getvalue()",
     "signal": "import signal --- _ = signal.signal(signal.SIGUSR1, signal.SIG_IGN) --- OUT = signal.getsignal(signal.SIGUSR1)",
