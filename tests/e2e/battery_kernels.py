@@ -81,11 +81,13 @@ class Forks:
         self._process.stdout.close()
 
     @contextlib.contextmanager
-    def kernel(self, folder, env):
-        """A kernel for the length of a `with`."""
+    def kernel(self, folder, env, *, cached):
+        """A kernel for the length of a `with`, with our extension where it is `cached`."""
         with tempfile.TemporaryDirectory() as top:
             file, _ = write_connection_file(f"{top}/kernel.json", ip=f"{top}/ipc", transport="ipc")
-            self._process.stdin.write(json.dumps({"file": file, "folder": str(folder), "env": env}) + "\n")
+            self._process.stdin.write(
+                json.dumps({"file": file, "folder": str(folder), "env": env, "cached": cached}) + "\n"
+            )
             self._process.stdin.flush()
             number = int(self._process.stdout.readline())
             one = ForkedKernel(file, number)
@@ -110,7 +112,8 @@ def serve():
             os.chdir(job["folder"])
             os.dup2(os.open(os.devnull, os.O_RDWR), 0)
             os.dup2(0, 1)
-            launch_new_instance(argv=["-f", job["file"]])
+            # The extension by a flag: a cell that loads it would have a number of its own.
+            launch_new_instance(argv=["-f", job["file"], *(["--ext=awaitly_nb"] if job["cached"] else [])])
             os._exit(0)
         print(child, flush=True)
         with contextlib.suppress(ChildProcessError):
@@ -122,9 +125,7 @@ def play(forks, notebook, folder, cache, env, *, cached):
     """Run a notebook in a kernel of its own."""
     folder.mkdir(exist_ok=True)
     shown, badges = [], []
-    with forks.kernel(folder, {**env, "AWAITLY_NB_CACHE_DIR": str(cache)}) as one:
-        if cached:
-            one.run("%load_ext awaitly_nb")
+    with forks.kernel(folder, {**env, "AWAITLY_NB_CACHE_DIR": str(cache)}, cached=cached) as one:
         for number, source in enumerate(notebook.cells[:-1]):
             options, source = source.split("\n", 1) if source.startswith("#!") else ("", source)
             # A line of its own in either way, so that tracebacks name the same lines.

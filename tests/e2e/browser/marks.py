@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from playwright.sync_api import TimeoutError as TooLate
+
 LOAD = "%load_ext awaitly_nb"
 RAW = "%%awaitly raw\nimport time\ntime.sleep(1.5)\nraw = [1, 2, 3]"
 TOTAL = "%%awaitly total\ntotal = sum(raw)\ntotal"
@@ -62,12 +66,17 @@ class Page:
 
     def palette(self, words, *, cell=None):
         """Choose a command in the palette by its words."""
-        if cell is not None:
-            self.focus(cell)
-        self.page.keyboard.press("Control+Shift+C")
         box = self.page.locator("#modal-command-palette input")
+        for _ in range(5):  # a key that falls into the moment in which a cell ends reaches no one
+            if cell is not None:
+                self.focus(cell)
+            self.page.keyboard.press("Control+Shift+C")
+            with suppress(TooLate):
+                box.wait_for(timeout=5_000)
+                break
         box.fill(words)
-        self.page.locator("#modal-command-palette .lm-CommandPalette-item").first.wait_for()
+        # What Enter chooses: until the list is filtered, that is another command.
+        self.page.locator("#modal-command-palette .lm-CommandPalette-item.lm-mod-active", has_text=words).wait_for()
         box.press("Enter")
 
     def focus(self, number):
