@@ -11,6 +11,7 @@ import ast
 import builtins
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -297,68 +298,57 @@ class _Walk:
         return plan
 
     def _decide(self, cell: CellText) -> tuple[CellPlan, CellRecord | None]:
-        plan = CellPlan(name=cell.name, index=cell.index, cell_id=cell.cell_id, state="live", reason=cell.live)
+        plan = partial(CellPlan, name=cell.name, index=cell.index, cell_id=cell.cell_id)
         if cell.problem:
-            return replace(plan, state="unknown", reason=cell.problem), None
+            return plan(state="unknown", reason=cell.problem), None
         if cell.live or not cell.cached:
-            return replace(plan, reason=cell.live or "not cached", seconds=self._history.live_s(cell.code)), None
-        plan = replace(plan, namespace=cell.namespace)
-        if cell.key is not None:
-            return self._decide_by_key(cell, plan)
-        same = self._history.of_code(cell.namespace, cell.code)
+            seconds = self._history.live_s(cell.code)
+            return plan(state="live", reason=cell.live or "not cached", seconds=seconds), None
         named = self._history.of_name(cell.namespace, cell.name)
-        plan = replace(plan, seconds=self._history.seconds(same or named))
+        if cell.key is not None:
+            plan = partial(plan, namespace=cell.namespace, seconds=self._history.seconds(named))
+            return self._decide_by_key(cell, plan, named)
+        same = self._history.of_code(cell.namespace, cell.code)
+        plan = partial(plan, namespace=cell.namespace, seconds=self._history.seconds(same or named))
         if cell.force:
-            return replace(plan, state="run", reason="recomputed, as asked (--force)"), same[0] if same else None
+            return plan(state="run", reason="recomputed, as asked (--force)"), same[0] if same else None
         if not same:
             state, reason = ("run", f"code of {cell.name} edited") if named else ("new", "first run")
             # What it changed before the edit, it may well change now.
-            return replace(plan, state=state, reason=reason), named[0] if named else None
+            return plan(state=state, reason=reason), named[0] if named else None
         findings = [(self._compare(cell, record), record) for record in same]
         # The nearest: a hit if there is one, else what differs in the fewest parts.
         finding, record = min(findings, key=lambda item: (_RANK[item[0].state], not item[1].stored, item[0].weight))
         if not any(one.stored for one in same):
             # It was never worth storing: it runs, and where its inputs are those of before, it leaves what it left.
-            plan = replace(plan, state="live", reason="runs each time: storing it was not worth it")
-            return plan, record if finding.state == "hit" else None
-        plan = replace(plan, state=finding.state, reason=finding.reason, differs=finding.differs)
+            found = plan(state="live", reason="runs each time: storing it was not worth it")
+            return found, record if finding.state == "hit" else None
         if finding.state == "hit" and not record.stored:
-            return replace(plan, state="run", reason="its result was not stored"), record
+            return plan(state="run", reason="its result was not stored", differs=finding.differs), record
         if finding.state == "hit":
-            plan = replace(
-                plan,
-                seconds=record.seconds,
-                load_s=record.load_s,
-                size_bytes=record.size_bytes,
-                key=record.key,
-                reason=finding.reason,
-            )
-        return plan, record
+            found = _served(plan, record, record.key, reason=finding.reason, differs=finding.differs)
+            return found, record
+        return plan(state=finding.state, reason=finding.reason, differs=finding.differs), record
 
-    def _decide_by_key(self, cell: CellText, plan: CellPlan) -> tuple[CellPlan, CellRecord | None]:
+    def _decide_by_key(
+        self, cell: CellText, plan: Callable[..., CellPlan], named: Sequence[CellRecord]
+    ) -> tuple[CellPlan, CellRecord | None]:
         key = cell.key or ""
-        named = self._history.of_name(cell.namespace, cell.name)
-        plan = replace(plan, seconds=self._history.seconds(named))
         if "{" in key:
             filled = self._filled(key)
             if filled is None:
-                return replace(plan, state="unknown", reason=f"the key {key!r} names what only a run knows"), None
+                return plan(state="unknown", reason=f"the key {key!r} names what only a run knows"), None
             key = filled
         record = self._history.of_key(cell.namespace, key)
         if cell.force:
-            return replace(plan, state="run", reason="recomputed, as asked (--force)"), record
+            return plan(state="run", reason="recomputed, as asked (--force)"), record
         if record is None:
             state, reason = ("run", f"nothing is stored under {key!r}") if named else ("new", "first run")
-            return replace(plan, state=state, reason=reason), None
+            return plan(state=state, reason=reason), None
         late = self._late(cell, record)
         if late is not None:
-            return replace(plan, state="run", reason=late), record
-        return (
-            replace(
-                plan, state="hit", seconds=record.seconds, load_s=record.load_s, size_bytes=record.size_bytes, key=key
-            ),
-            record,
-        )
+            return plan(state="run", reason=late), record
+        return _served(plan, record, key, reason=""), record
 
     def _filled(self, key: str) -> str | None:
         values = {name: symbol.value for name, symbol in self.names.items() if isinstance(symbol, Constant)}
@@ -763,6 +753,21 @@ def _parsed(shown: Any) -> ast.AST | None:  # Any: plain JSON data
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Lambda):
         return statement.value
     return statement
+
+
+def _served(
+    plan: Callable[..., CellPlan], record: CellRecord, key: str | None, *, reason: str, differs: str = ""
+) -> CellPlan:
+    """Return the plan of a cell that an entry is served to."""
+    return plan(
+        state="hit",
+        reason=reason,
+        differs=differs,
+        seconds=record.seconds,
+        load_s=record.load_s,
+        size_bytes=record.size_bytes,
+        key=key,
+    )
 
 
 def _inner(node: ast.AST, path: Sequence[str]) -> ast.AST | None:
