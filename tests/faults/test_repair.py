@@ -433,7 +433,10 @@ def test_a_database_of_before_is_looked_through_once(filled, monkeypatch):
 
 
 FOREIGN = ({"AWAITLY_NB_SECRET": "alice"}, {"AWAITLY_NB_SECRET": "bob"}, "")
-NEWER = ({}, {}, "from awaitly_nb.codec import envelope; envelope.SCHEMA, envelope._PACKED = 99, '99\\t'\n")
+AS_A_LATER_ONE = (
+    "from awaitly_nb.codec import envelope; envelope.SCHEMA, envelope._VERSION, envelope._PACKED = 99, '99', '99\\t'\n"
+)
+NEWER = ({}, {}, AS_A_LATER_ONE)
 LOOK_UP = "print(json.dumps([cache.get(f'big {i}') is None for i in range(4)]))"
 FIX = "caches.doctor(sys.argv[1], fix=True); caches.doctor(sys.argv[1], fix=True); " + LOOK_UP
 
