@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from awaitly_nb.cache.entry import Entry, Missed, check_key, check_result, frame_of
-from awaitly_nb.cache.sealed import Sealed, members_of
+from awaitly_nb.cache.sealed import Sealed, members_of, restated
 from awaitly_nb.codec import refuse_used_up
 from awaitly_nb.drawing import html_of
 from awaitly_nb.errors import InvalidOptionError
@@ -85,6 +85,7 @@ class DictStore:
         """Store an entry."""
         del seal
         sealed.own_bytes()
+        sealed.mark = restated(sealed)
         with self._lock:
             self.entries[name] = sealed
             self.entries.move_to_end(name)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awaitly_nb.cache.entry import is_alive
 from awaitly_nb.codec import (
+    FACTS,
     Encoded,
     EnvelopeError,
     Opened,
@@ -35,7 +36,7 @@ from awaitly_nb.result import Err, Mark, Ok, mark_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from awaitly_nb.codec import Keyring, Shape
+    from awaitly_nb.codec import Facts, Keyring, Shape
     from awaitly_nb.result import Result
     from awaitly_nb.stores import Body
 
@@ -49,21 +50,14 @@ __all__ = [
     "name_digest",
     "open_sealed",
     "part_digest",
+    "restated",
     "seal_result",
     "whole_notes",
 ]
 
-_MEMBERS: Final[tuple[tuple[str, object], ...]] = (
-    ("step_id", None),
-    ("workflow", None),
-    ("duration_s", None),
-    ("call", None),
-    ("code", None),
-    ("origin", "returned"),
-    ("traces", None),
-    ("made", None),
-)
-"""Fields of a mark that are members of the head, each with the value that is left out; a further one is a line here."""
+_OTHERS: Final[tuple[tuple[str, object], ...]] = (("origin", "returned"), ("traces", None), ("made", None))
+"""Fields of a mark that few heads tell of, each with the value that is left out; a further one is a line here."""
+_MEMBERS: Final = (*[(name, None) for name in FACTS if name in Mark._fields and name != "size_bytes"], *_OTHERS)
 
 _SHARED_FROM: Final = 160
 """A part of a key that is shorter takes less space than a record of its own would save."""
@@ -82,13 +76,15 @@ _set_head, _set_notes, _set_home, _set_code, _set_duration_s, _set_files, _set_s
 _set_at, _set_ttl_s = _set_field["at"], _set_field["ttl_s"]
 _names = [name for name in Mark._fields if name not in ("at", "ttl_s", "size_bytes")]
 _STAYING, _that_stay = [_set_field[name] for name in _names], attrgetter(*_names)
-_NAMES_OF_MEMBERS = [name for name, _ in _MEMBERS]
-_values_of_members = attrgetter(*_NAMES_OF_MEMBERS)
-_OTHER_MEMBERS = [(name, default) for name, default in _MEMBERS if default is not None or name in ("traces", "made")]
+_values_of_others = attrgetter(*[name for name, _ in _OTHERS])
+_USUAL: Final = tuple([default for _, default in _OTHERS])
 
 
 class Home(Protocol):
     """The store of an entry, as far as its parts are concerned."""
+
+    def share(self, text: bytes) -> str | None:
+        """Return the digest of a part of a key as JSON, where it is a record of its own; else None."""
 
     def shared(self, digest: str) -> bytes | None:
         """Return the part of a key that a digest stands for, as JSON, or None."""
@@ -119,15 +115,25 @@ def _fill(mark: Mark, head: str, notes: Body, home: Home | None) -> None:
 Mark.fill = staticmethod(_fill)
 
 
-def _restated(mark: Mark, at: datetime, ttl_s: float | None, size_bytes: int) -> Mark:
-    """Return a mark as it is stored: with the instant, the TTL and the size that the entry has."""
-    made = _new(Mark)
+def restated(sealed: Sealed) -> Mark:
+    """Return the mark of an entry that has no head: with the instant, the TTL and the size that the entry has."""
+    mark, made = sealed.mark, _new(Mark)
     for set_field, value in zip(_STAYING, _that_stay(mark), strict=False):
         set_field(made, value)
+    at = mark.at or _from_timestamp(sealed.stored_at, UTC)
     _set_at(made, at)
-    _set_ttl_s(made, ttl_s)
-    _set_size_bytes(made, size_bytes)
+    _set_ttl_s(made, None if sealed.expires_at is None else sealed.expires_at - at.timestamp())
+    _set_size_bytes(made, sealed.size_bytes)
     return made
+
+
+def _to_be_read(head: str, notes: Body, home: Home | None) -> Mark:
+    """Return a mark that reads its fields from an entry when somebody asks."""
+    mark = _new(Mark)
+    _set_head(mark, head)
+    _set_notes(mark, notes)
+    _set_home(mark, home)
+    return mark
 
 
 class Sealed:
@@ -244,12 +250,15 @@ def hold(
         from awaitly_nb.codec import failure_to_data
 
         encoded = Encoded(_to_json(failure_to_data(result, keyring=keyring)).encode("ascii"))
-    mark = mark_of(result) or _NO_MARK
-    at = mark.at or _from_timestamp(now, UTC)
-    mark = _restated(mark, at, None if ttl_s is None else now + ttl_s - at.timestamp(), encoded.size_bytes)
     expires_at = None if ttl_s is None else now + ttl_s
     sealed = Sealed(
-        encoded.stream, encoded.buffers, encoded.shapes, mark, ok=result.ok, stored_at=now, expires_at=expires_at
+        encoded.stream,
+        encoded.buffers,
+        encoded.shapes,
+        mark_of(result) or _NO_MARK,
+        ok=result.ok,
+        stored_at=now,
+        expires_at=expires_at,
     )
     return sealed, encoded
 
@@ -257,43 +266,57 @@ def hold(
 _NO_MARK = Mark()
 
 
-def seal_result(
-    name: str, sealed: Sealed, encoded: Encoded, keyring: Keyring, share: Callable[[bytes], str | None]
-) -> tuple[str, list[Body]]:
-    """Return head and body of the entry called `name`.
-
-    Parameters
-    ----------
-    share
-        Called with a part of a key as JSON; returns its digest where the store has it as a record of its own.
-    """
+def seal_result(name: str, sealed: Sealed, encoded: Encoded, keyring: Keyring, home: Home) -> tuple[str, list[Body]]:
+    """Return head and body of the entry called `name`; its mark is from then on as the entry tells it."""
     mark = sealed.mark
-    notes = b"" if mark.parts is None and not mark.files else _notes_of(mark.parts, mark.files, mark.step_id, share)
-    return seal(name, members_of(name, sealed), notes, encoded, keyring.own)
+    notes = (
+        b"" if mark.parts is None and not mark.files else _notes_of(mark.parts, mark.files, mark.step_id, home.share)
+    )
+    head, body = seal(name, (_facts_of(name, sealed), _others_of(sealed)), notes, encoded, keyring.own)
+    sealed.mark = told = _to_be_read(head, notes, home)
+    _set_duration_s(told, mark.duration_s)
+    _set_code(told, mark.code)
+    _set_files(told, mark.files)
+    _set_traces(told, mark.traces)
+    _set_size_bytes(told, sealed.size_bytes)
+    return head, body
 
 
 def members_of(name: str, sealed: Sealed) -> dict[str, Any]:
-    """Return what the head of an entry tells of it; what is None is absent."""
+    """Return what the head of an entry tells of it, or would tell; what is None is absent."""
+    return dict(zip(FACTS, _facts_of(name, sealed), strict=True)) | _others_of(sealed)
+
+
+def _facts_of(name: str, sealed: Sealed) -> Facts:
     mark = sealed.mark
-    # Not a proof, which is the signature: for who has lost the secret, and would find entries under another name.
-    members: dict[str, Any] = {"name": name_digest(name)}
-    # What is absent or as usual is left out: heads are stored and parsed by the hundred thousand.
+    return (
+        # Not a proof, which is the signature: for who has lost the secret, and would find entries under another name.
+        name_digest(name),
+        sealed.stored_at if mark.at is None else mark.at.timestamp(),
+        sealed.size_bytes,
+        mark.step_id,
+        mark.workflow,
+        mark.duration_s,
+        mark.call,
+        mark.code,
+    )
+
+
+def _others_of(sealed: Sealed) -> dict[str, Any]:
+    """Return what few heads tell of: what is absent or as usual is left out, because many heads are stored and read."""
+    mark = sealed.mark
+    others: dict[str, Any] = {}
     if not sealed.ok:
-        members["ok"] = False
-    members["created_at"] = sealed.stored_at if mark.at is None else mark.at.timestamp()
+        others["ok"] = False
     if sealed.expires_at is not None:
-        members["stored_at"], members["expires_at"] = sealed.stored_at, sealed.expires_at
-    members["size_bytes"] = mark.size_bytes
-    members.update(zip(_NAMES_OF_MEMBERS, _values_of_members(mark), strict=True))
-    for field, default in _OTHER_MEMBERS:
-        value = members[field]
-        if value == default:
-            del members[field]
-        elif isinstance(value, Mapping):
-            members[field] = dict(value)
+        others["stored_at"], others["expires_at"] = sealed.stored_at, sealed.expires_at
+    if (values := _values_of_others(mark)) != _USUAL:
+        for (field, default), value in zip(_OTHERS, values, strict=True):
+            if value != default:
+                others[field] = dict(value) if isinstance(value, Mapping) else value
     if mark.files:
-        members["files"] = len(mark.files)  # who reads heads alone learns that there is more to ask
-    return members
+        others["files"] = len(mark.files)  # who reads heads alone learns that there is more to ask
+    return others
 
 
 def _notes_of(
@@ -437,10 +460,7 @@ def open_sealed(
             check_buffers(opened)
         else:
             later(partial(check_buffers, opened))
-    mark = _new(Mark)
-    _set_head(mark, head)
-    _set_notes(mark, notes)
-    _set_home(mark, home)
+    mark = _to_be_read(head, notes, home)
     if secret is not None and not rest:
         # The usual entry. What a hit of a step asks for is set now, what only a reader asks for when one does.
         _set_duration_s(mark, duration_s)

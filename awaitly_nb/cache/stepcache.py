@@ -268,7 +268,7 @@ class StoredCache:
         if self._bound is not None:
             self._bound.refuse(key, encoded.size_bytes)
         try:
-            self.store.put(name, sealed, lambda: seal_result(name, sealed, encoded, keyring, self.store.share))
+            self.store.put(name, sealed, lambda: seal_result(name, sealed, encoded, keyring, self.store))
             if self._bound is not None:
                 self._bound.enforce(spare={name})
         except LeaseHeldError:

@@ -15,8 +15,10 @@ from awaitly_nb.doors import door
 if TYPE_CHECKING:
     from awaitly_nb.codec.by_value import from_bytes as from_bytes, is_travelling as is_travelling, to_bytes as to_bytes
     from awaitly_nb.codec.envelope import (
+        FACTS as FACTS,
         SCHEMA as SCHEMA,
         EnvelopeError as EnvelopeError,
+        Facts as Facts,
         Opened as Opened,
         check_buffers as check_buffers,
         open_envelope as open_envelope,
@@ -77,8 +79,8 @@ else:
         {
             "by_value": "from_bytes is_travelling to_bytes",
             "envelope": (
-                "SCHEMA EnvelopeError Opened check_buffers open_envelope read_head reseal seal short_text unsigned "
-                "verified"
+                "FACTS SCHEMA EnvelopeError Facts Opened check_buffers open_envelope read_head reseal seal short_text "
+                "unsigned verified"
             ),
             "failures": "failure_from_data failure_to_data",
             "handlers": "all_handlers describe_handler handlers_of",

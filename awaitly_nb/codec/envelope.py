@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from awaitly_nb.codec.secrets import Keyring, Secret
 
 __all__ = [
+    "FACTS",
     "SCHEMA",
     "EnvelopeError",
+    "Facts",
     "Opened",
     "check_buffers",
     "open_envelope",
@@ -139,7 +141,7 @@ class Opened(NamedTuple):
 
 
 def seal(
-    name: str, members: Mapping[str, Any], notes: Body, encoded: Encoded, secret: Secret
+    name: str, told: tuple[Facts, dict[str, Any]], notes: Body, encoded: Encoded, secret: Secret
 ) -> tuple[str, list[Body]]:
     """Return head and body of an entry; the body's parts are views of the value's own memory, nothing is copied.
 
@@ -147,45 +149,47 @@ def seal(
     ----------
     name
         The record's name, which the signature binds.
-    members
-        What the head tells of the entry, as JSON data.
+    told
+        What the head tells of the entry: the members that have a field, and others as JSON data, which are used up.
     notes
         Bytes that only a reader of the whole entry wants.
     """
-    stream = encoded.stream
-    head: dict[str, Any] = {"schema": SCHEMA, "secret": secret.id, **members}
-    body = _laid_out(head, notes, stream, encoded.buffers)
+    facts, others = told
+    stream, buffers = encoded.stream, encoded.buffers
+    body, size = _laid_out(others, notes, stream, buffers)
+    if facts[_SIZE_OF_FACTS] != size:
+        others["stream_bytes"] = len(stream)
     signed: tuple[Body, ...] = (notes, stream) if notes else (b"", stream)
-    if encoded.buffers:
-        if sum(head["buffers"]) < MAC_FROM:
-            signed += encoded.buffers
+    if buffers:
+        if sum(others["buffers"]) < MAC_FROM:
+            signed += buffers
         else:
             nonce = os.urandom(16)
-            head["nonce"] = nonce.hex()
-            head["macs"] = _macs(secret.derive(nonce), encoded.buffers)
-        head["sums"] = _checksums(encoded.buffers)
+            others["nonce"] = nonce.hex()
+            others["macs"] = _macs(secret.derive(nonce), buffers)
+        others["sums"] = _checksums(buffers)
     if encoded.shapes:
-        head["shapes"] = encoded.shapes
-    text = write_head(head)
+        others["shapes"] = encoded.shapes
+    text = _written(secret.id, facts, len(notes) if notes else None, others)
     return text + short_text(secret.digest(_front(SCHEMA, name, text), *signed)), body
 
 
-def _laid_out(head: dict[str, Any], notes: Body, stream: Body, buffers: Sequence[memoryview]) -> list[Body]:
-    """Return the parts of a body, and tell their lengths in its head."""
+def _laid_out(
+    others: dict[str, Any], notes: Body, stream: Body, buffers: Sequence[memoryview]
+) -> tuple[list[Body], int]:
+    """Return the parts of a body, and the bytes of stream and buffers; their lengths go to the members."""
     body: list[Body] = [notes, stream] if notes else [stream]
-    if notes:
-        head["notes_bytes"] = len(notes)
-    if head.get("size_bytes") != len(stream) + (sum([buffer.nbytes for buffer in buffers]) if buffers else 0):
-        head["stream_bytes"] = len(stream)
+    size = len(stream)
     if buffers:
-        head["buffers"] = [buffer.nbytes for buffer in buffers]
-        offset = len(notes) + len(stream)
+        others["buffers"] = [buffer.nbytes for buffer in buffers]
+        offset = len(notes) + size
         for buffer in buffers:
             if gap := -offset % ALIGNMENT:
                 body.append(_PADDING[:gap])
             body.append(buffer)
             offset += gap + buffer.nbytes
-    return body
+            size += buffer.nbytes
+    return body, size
 
 
 def unsigned(opened: Opened, members: Mapping[str, Any], notes: Body) -> tuple[str, list[Body]]:
@@ -193,19 +197,22 @@ def unsigned(opened: Opened, members: Mapping[str, Any], notes: Body) -> tuple[s
 
     Checksums are those that were signed with it, so that large buffers are not read for this.
     """
-    head = {"schema": SCHEMA, **{member: value for member, value in members.items() if member not in _LAYOUT}}
-    body = _laid_out(head, notes, opened.stream, opened.buffers)
+    others = {member: value for member, value in members.items() if member not in _LAYOUT}
+    facts = _facts_of(others)
+    body, size = _laid_out(others, notes, opened.stream, opened.buffers)
+    if facts[_SIZE_OF_FACTS] != size:
+        others["stream_bytes"] = len(opened.stream)
     if opened.buffers:
-        head["sums"] = list(opened.sums)
+        others["sums"] = list(opened.sums)
     if opened.shapes:
-        head["shapes"] = opened.shapes
-    return write_head(head), body
+        others["shapes"] = opened.shapes
+    return _written(None, facts, len(notes) if notes else None, others), body
 
 
 def reseal(name: str, opened: Opened, encoded: Encoded, secret: Secret) -> tuple[str, list[Body]]:
     """Return head and body of an entry signed anew, whoever signed it before: the caller vouches for what it holds."""
-    members = {member: value for member, value in opened.head.items() if member not in _LAYOUT}
-    return seal(name, members, opened.notes, encoded, secret)
+    others = {member: value for member, value in opened.head.items() if member not in _LAYOUT}
+    return seal(name, (_facts_of(others), others), opened.notes, encoded, secret)
 
 
 def short_text(digest: bytes) -> str:
@@ -224,28 +231,52 @@ def write_head(members: Mapping[str, Any]) -> str:
     >>> read_head(head)["step_id"], read_head(head)["ok"]
     ('raw', False)
     """
-    rest = dict(members)
-    del rest["schema"]
-    signature = rest.pop("signature", None) or ""  # of an entry that came unsigned it is None
-    fields = [""] * len(_FIELDS)
-    # What a field cannot hold as it is stays with the others, which are JSON.
-    get = rest.get
-    for place, member in _TEXTS:
-        if (text := get(member)) and type(text) is str and text.isascii() and text.isprintable() and text != _SAME:
-            fields[place] = text
-            del rest[member]
-    for place, member, kind in _NUMBERS:
-        if type(number := get(member)) is kind:
-            fields[place] = repr(number)
-            del rest[member]
-    if type(secret := get("secret")) is str and (short := _short_id(secret)):
-        fields[0] = short
-        del rest["secret"]
-    if fields[_STEP] and fields[_STEP] == fields[_WORKFLOW]:
-        fields[_WORKFLOW] = _SAME
-    if rest:
-        rest = {member: value for member, value in rest.items() if value is not None}
-    return "\t".join([_VERSION, *fields, _to_json(rest) if rest else "", signature])
+    others = {member: value for member, value in members.items() if value is not None and member != "schema"}
+    signature = others.pop("signature", None) or ""  # of an entry that came unsigned it is None
+    secret, notes_bytes = others.pop("secret", None), others.pop("notes_bytes", None)
+    return _written(secret, _facts_of(others), notes_bytes, others) + signature
+
+
+Facts: TypeAlias = tuple[Any, ...]
+"""Name, instant, size, step, workflow, seconds, call and code mark of an entry; what is None is absent."""
+FACTS: Final = ("name", "created_at", "size_bytes", "step_id", "workflow", "duration_s", "call", "code")
+_SIZE_OF_FACTS: Final = FACTS.index("size_bytes")
+
+
+def _facts_of(members: dict[str, Any]) -> Facts:
+    """Take the members that have a field out of all."""
+    return tuple([members.pop(member, None) for member in FACTS])
+
+
+def _written(secret: Any, facts: Facts, notes_bytes: Any, others: dict[str, Any]) -> str:  # Any: as anybody may have it
+    """Return a head without its signature. What a field cannot hold as it is goes to the others, which are JSON."""
+    name, at, size, step, workflow, seconds, call, code = facts
+    fields = (
+        _VERSION,
+        (type(secret) is str and _short_id(secret)) or _other(others, "secret", secret),
+        name if _fits(name) else _other(others, "name", name),
+        repr(at) if type(at) is float else _other(others, "created_at", at),
+        repr(size) if type(size) is int else _other(others, "size_bytes", size),
+        step if _fits(step) else _other(others, "step_id", step),
+        (_SAME if workflow == step else workflow) if _fits(workflow) else _other(others, "workflow", workflow),
+        repr(seconds) if type(seconds) is float else _other(others, "duration_s", seconds),
+        call if _fits(call) else _other(others, "call", call),
+        code if _fits(code) else _other(others, "code", code),
+        repr(notes_bytes) if type(notes_bytes) is int else _other(others, "notes_bytes", notes_bytes),
+        _to_json(others) if others else "",
+        "",
+    )
+    return "\t".join(fields)
+
+
+def _fits(text: object) -> bool:
+    return type(text) is str and text.isascii() and text.isprintable() and text not in ("", _SAME)
+
+
+def _other(others: dict[str, Any], member: str, value: object) -> str:
+    if value is not None:
+        others[member] = value
+    return ""
 
 
 @lru_cache(maxsize=256)
@@ -253,15 +284,7 @@ def _short_id(secret: str) -> str:
     return short_text(bytes.fromhex(secret)) if _ID.fullmatch(secret) else ""
 
 
-_FIELDS: Final = (
-    *("secret", "name", "created_at", "size_bytes", "step_id", "workflow"),
-    *("duration_s", "call", "code", "notes_bytes"),
-)
-_KINDS: Final = {"created_at": float, "size_bytes": int, "duration_s": float, "notes_bytes": int}
-_NUMBERS: Final = [(place, member, _KINDS[member]) for place, member in enumerate(_FIELDS) if member in _KINDS]
-_TEXTS: Final = [(place, member) for place, member in enumerate(_FIELDS) if place and member not in _KINDS]
 _VERSION: Final = f"{SCHEMA}"
-_STEP, _WORKFLOW = 4, 5
 
 
 def read_head(head: str) -> dict[str, Any] | None:
