@@ -102,10 +102,6 @@ class Folder:
         """Return a number that stays the same while nobody else writes to the folder; raises StoreError."""
         return self._guard(self.store.database.version)
 
-    def unwritten(self, header: bytes) -> bool:
-        """Tell whether nobody has written to the folder since the database's `header` was that; raises StoreError."""
-        return self._guard(self.store.database.unwritten_since, header)
-
     def seen_stamp(self) -> int:
         """Return the stamp as it was read last. An older one is safe: at worst a row is looked at once more."""
         return self.store.database.seen or self.stamp()

@@ -179,11 +179,10 @@ class Tier:
     def unwritten_since(self, moment: Any) -> bool:  # Any: what a miss gave
         """Tell whether nobody, here or elsewhere, has written since the moment of a miss."""
         writes, stamp, header = moment
-        store = self.store
         if writes != self.writes or self._database.on_network:
             return False
         try:
-            return store.unwritten(header) or stamp == store.stamp()
+            return self._database.unwritten_since(header) or stamp == self.store.stamp()
         except StoreError:
             return False
 

@@ -402,16 +402,16 @@ def call_of(spec: StepSpec, cache: StepCache | None) -> Loading:
     return Loading(spec.fn)
 
 
-def as_called(spec: StepSpec, cache: StepCache | None, mark: Callable[[], Mark]) -> StepSpec:
-    """Return the step as it is to be called."""
-    if spec.lazy and spec.key is not None:
+def as_called(spec: StepSpec, cache: StepCache | None, mark: Callable[[], Mark] | None) -> StepSpec:
+    """Return the step as it is to be called; `mark` makes the mark of a lazy result that a worker stores."""
+    if mark is not None and spec.key is not None:
         call = spec.call or call_of(spec, cache)
         if isinstance(call, OnWorker):
             ticket = _Ticket(spec.key, spec.ttl_s, mark())
             return spec.but(fn=call, args=(ticket, *spec.args))
     if holds_handles(spec.args, spec.kwargs.values()):
         spec = spec.but(fn=Loading(spec.fn))
-    if tells_no_files(resolve(spec.executor)) and (home := tracked_from()) is not None:
+    if spec.executor != "inline" and tells_no_files(resolve(spec.executor)) and (home := tracked_from()) is not None:
         spec = spec.but(fn=TellsFiles(spec.fn, home))
     return spec
 

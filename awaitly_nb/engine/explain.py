@@ -29,6 +29,7 @@ __all__ = [
     "Why",
     "explain_hit",
     "explain_miss",
+    "failed_before",
     "failure_line",
     "forget_failure",
     "note_failure",
@@ -165,6 +166,11 @@ def note_failure(run: Run, spec: StepSpec, result: Err[Any]) -> None:
     _FAILED[run.scope, spec.key] = why
     if len(_FAILED) > _FAILED_KEYS:
         _FAILED.popitem(last=False)
+
+
+def failed_before(run: Run, spec: StepSpec) -> bool:
+    """Tell whether it was noted that the key failed."""
+    return bool(_FAILED) and (run.scope, spec.key) in _FAILED
 
 
 def forget_failure(run: Run, spec: StepSpec) -> None:

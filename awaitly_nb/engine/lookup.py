@@ -198,14 +198,15 @@ def look_up(run: Run, spec: StepSpec) -> Serve | Compute:
     """Look for a result: in this run, in its resume state, in the cache; and decide whether it may be served."""
     key, policy, automatic = spec.key, spec.cache_errors, spec.parts is not None
     assert key is not None
-    if run.remember and (known := run.results.get(key)) is not None:
+    known = run.results.get(key) if run.remember else None
+    if known is not None or key in run.stored:
         # A fresh copy where there is one, so that what the body did to the first one does not show.
-        if key in run.stored:
-            fresh = _find(run, spec)
-            known = known if isinstance(fresh, Missed) else fresh
-        elif not isinstance(known, Ok) or type(known.value) is not Stored:
-            known = copied_if_light(known) if run.cache is None else copied(known)
-        return decide(as_wanted(run, spec, known), source="run", policy=policy, code=None, automatic=automatic)
+        found: Result[Any, Any] | Missed = _find(run, spec) if key in run.stored else Missed()
+        if known is not None and isinstance(found, Missed):
+            found = known
+            if key not in run.stored and not (isinstance(known, Ok) and type(known.value) is Stored):
+                found = copied_if_light(known) if run.cache is None else copied(known)
+        return decide(as_wanted(run, spec, found), source="run", policy=policy, code=None, automatic=automatic)
     if run.resumed is not None and (resumed := run.resumed.steps.get(key)) is not None:
         code = run.code_of(spec)
         found = _in_time(run, spec, as_wanted(run, spec, resumed.result))
@@ -269,7 +270,7 @@ def look_up_to_serve(run: Run, spec: StepSpec) -> Serve | Compute:
     return decision
 
 
-def as_wanted(run: Run, spec: StepSpec, known: Result[Any, Any]) -> Result[Any, Any] | Missed:
+def as_wanted(run: Run, spec: StepSpec, known: Result[Any, Any] | Missed) -> Result[Any, Any] | Missed:
     """Return a result of this run, or of a resume state, as the step wants it: with its value, or with a handle."""
     assert spec.key is not None
     if not isinstance(known, Ok) or (type(known.value) is not Stored and not spec.lazy):
@@ -313,11 +314,12 @@ def serve(run: Run, spec: StepSpec, decision: Serve, started: float) -> Outcome:
     if mark.files:
         note_files(mark.files)  # a step around this one depends on what the cached result was made of
     if source != "run" and run.remember:
-        run.results[key] = result
         if source == "cache":
-            run.stored.add(key)
-        elif not spec.lazy:
-            result = copied(result)
+            run.stored.add(key)  # and no more: the values of ten thousand hits would stay until the run ends
+        else:
+            run.results[key] = result
+            if not spec.lazy:
+                result = copied(result)
         if run.watch is not None:
             run.watch.hit(spec.step_id)
     error_text = ""

@@ -46,6 +46,8 @@ __all__ = [
     "parse_cache_errors",
 ]
 
+_BRIEF_S = 0.05  # whoever waits for such a step need not read for whom
+
 CacheErrors: TypeAlias = Literal["returned", "all", "none"]
 
 
@@ -366,7 +368,11 @@ class Run:
         self.track_files = track_files
         self.raise_persist_errors = raise_persist_errors
         self.results: dict[str, Result[Any, Any]] = {}
+        """What this run computed, or took from its resume state, by key."""
         self.stored: set[str] = set()
+        """The keys whose results the cache had, or was given, in this run."""
+        self.brief: set[str] = set()
+        """Ids of the steps whose last call took no time that anybody would wait for."""
         self.failure: Err[Any] | None = None
         self.interrupt: BaseException | None = None
         self.last_step_key: str | None = None
@@ -414,6 +420,10 @@ class Run:
 
     def end_step(self, note: StepNote, spec: StepSpec, result: Result[Any, Any], duration_s: float) -> None:
         """Tell how a step ended."""
+        if duration_s < _BRIEF_S:
+            self.brief.add(spec.step_id)
+        else:
+            self.brief.discard(spec.step_id)
         if not self.over:
             ok = result.ok
             note.end(duration_s, "" if ok else error_line(result.error), ok=ok)  # type: ignore[union-attr]

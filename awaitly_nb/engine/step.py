@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from awaitly_nb.cache import handle_of
 from awaitly_nb.codec import copied_if_light, is_heavy, is_used_up, refuse_used_up
 from awaitly_nb.engine.calls import TIMED_OUT, Effect, Invoke, Pause, Save, Wait, arrived, as_called, attempted
-from awaitly_nb.engine.explain import Miss, forget_failure, note_failure
+from awaitly_nb.engine.explain import Miss, failed_before, forget_failure, note_failure
 from awaitly_nb.engine.lookup import FIRST_RUN, Compute, Outcome, Serve, as_wanted, look_up_to_serve, may_store, serve
 from awaitly_nb.engine.run import Course, Leave
 from awaitly_nb.errors import (
@@ -192,9 +192,7 @@ def _board(
 
 def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...], started: float) -> Steps:
     """Compute a key on behalf of all who wait for it, unless it was finished in between."""
-    lock = None
-    if run.cache is not None and (single_flight := getattr(run.cache, "single_flight", None)) is not None:
-        lock = single_flight(spec.key)
+    lock = _lock_for(run, spec)
     waited = 0.0
     try:
         if lock is not None:
@@ -235,6 +233,16 @@ def _lead(run: Run, spec: StepSpec, missed: Compute, leading: tuple[Flight, ...]
                 lock.release()  # an interrupt may have ended the first before it began; this one is harmless then
 
 
+def _lock_for(run: Run, spec: StepSpec) -> Any:  # Any: of whichever cache; None where it has none
+    """Return the lock of a step's key among all kernels, not yet taken."""
+    if run.cache is None or (single_flight := getattr(run.cache, "single_flight", None)) is None:
+        return None
+    lock = single_flight(spec.key)
+    if spec.step_id in run.brief and (without_note := getattr(lock, "without_note", None)) is not None:
+        without_note()  # it takes a tenth of what a small step does
+    return lock
+
+
 def _is_unwritten(run: Run, spec: StepSpec, missed: Compute) -> bool:
     """Tell whether nothing can have come to the run or to its cache since these were looked into."""
     if missed.moment is None or spec.key in run.results:
@@ -243,11 +251,11 @@ def _is_unwritten(run: Run, spec: StepSpec, missed: Compute) -> bool:
     return unwritten_since is not None and unwritten_since(missed.moment)
 
 
-def _told(run: Run, spec: StepSpec, decision: Compute) -> Miss:
-    """Return why a step is computed, to be worked out when somebody asks."""
-    miss = Miss(run, spec, decision)
-    forget_failure(run, spec)
-    if decision.reason != FIRST_RUN or spec.parts is not None:
+def _told(run: Run, spec: StepSpec, decision: Compute) -> object:
+    """Return why a step is computed: a text, or what works it out when somebody asks."""
+    if decision.reason != FIRST_RUN or spec.parts is not None or failed_before(run, spec):
+        miss = Miss(run, spec, decision)
+        forget_failure(run, spec)
         return miss
     if run.watch is not None and run.watch.missed(run.run_id, spec):
         warn(
@@ -255,10 +263,10 @@ def _told(run: Run, spec: StepSpec, decision: Compute) -> Miss:
             "unchanged, so it never hits; take what changes by itself (time, random numbers, ids) out of the key",
             UnstableKeyWarning,
         )
-    return miss
+    return FIRST_RUN
 
 
-def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: float = 0.0, lock: Any = None) -> Steps:
+def _compute(run: Run, spec: StepSpec, *, reason: object, lookup_s: float = 0.0, lock: Any = None) -> Steps:
     if run.session is not None and run.session.is_due:
         yield from _check_lease(run, run.session)
     at = run.now()
@@ -270,7 +278,8 @@ def _compute(run: Run, spec: StepSpec, *, reason: Miss | str | None, lookup_s: f
         begun = None if spec.parts is None or spec.parts.is_isolated else begin_traces()
         started = time.perf_counter()
         try:
-            called = as_called(spec, run.cache, partial(_mark_of, run, spec, code, parts, tracker))
+            mark_there = partial(_mark_of, run, spec, code, parts, tracker) if spec.lazy else None
+            called = as_called(spec, run.cache, mark_there)
             answer = yield from attempted(run, called)
             run_s = round(time.perf_counter() - started, _DIGITS_OF_S)
             result, there = arrived(run, spec, answer)

@@ -28,6 +28,7 @@ __all__ = ["KernelFlight", "RecordLocks"]
 _FIRST: Final = 1 << 40  # locked bytes lie beyond any content: the start of the file holds the readable slots
 _SLOTS: Final = 1024
 _SLOT_BYTES: Final = 256
+_LOOK_EVERY_S: Final = 1e-3  # how long a look at the path holds: of a thousand misses each would pay for a system call
 _MOST_OPEN: Final = 32  # lock files of a process; of more, those without a lock are closed
 
 
@@ -71,13 +72,12 @@ class RecordLocks:
             if not locked:
                 del file.held[number]
                 return False
-        # By hand, because every miss takes a lock: what is the same for all of them was made once, and is plain ASCII.
-        data = f'{{"n": {number}, "at": {int(self._clock())}, {_holder_text()}}}'.ljust(_SLOT_BYTES).encode("ascii")
-        try:
-            _write_at(file.descriptor, data, number % _SLOTS * _SLOT_BYTES)
-        except OSError:
-            return True  # a full disk: the lock holds all the same, and nobody is told who has it
         return True
+
+    def note(self, number: int) -> None:
+        """Write down for `holder` that this process has lock `number`, since now; raises OSError."""
+        data = f'{{"n": {number}, "at": {int(self._clock())}, {_holder_text()}}}'.ljust(_SLOT_BYTES).encode("ascii")
+        _write_at(_file(self._text).descriptor, data, number % _SLOTS * _SLOT_BYTES)
 
     def unlock(self, number: int, owner: object) -> None:
         """Give lock `number` back; harmless where it is not the owner's."""
@@ -141,18 +141,26 @@ class KernelFlight:
     A context manager too: `with flight:` waits until it is free.
     """
 
-    __slots__ = ("_locks", "_number")
+    __slots__ = ("_locks", "_noted", "_number")
 
     def __init__(self, locks: RecordLocks, number: int) -> None:
         self._locks = locks
         self._number = number
+        self._noted = True
 
     def try_acquire(self) -> bool:
         """Take the flight if nobody has it; a file that cannot be locked counts as free, for the work goes on."""
         try:
-            return self._locks.try_lock(self._number, self)
-        except OSError:
+            locked = self._locks.try_lock(self._number, self)
+            if locked and self._noted:
+                self._locks.note(self._number)
+        except OSError:  # also of a full disk, which takes the note: the lock holds all the same
             return True
+        return locked
+
+    def without_note(self) -> None:
+        """Take it without a note of who has it, because nobody will wait for long enough to read one."""
+        self._noted = False
 
     def release(self) -> None:
         """Give it back, also where an interrupt ended an attempt to take it or to release it; else harmless."""
@@ -187,7 +195,7 @@ _FLAGS: Final = (
 class _File:
     """The one descriptor of a lock file in this process, and which of its locks are held."""
 
-    __slots__ = ("descriptor", "held", "identity")
+    __slots__ = ("descriptor", "held", "identity", "look_at")
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -198,6 +206,7 @@ class _File:
             raise OSError(f"{path} is no regular file")
         self.identity = (info.st_dev, info.st_ino)
         self.held: dict[int, object] = {}  # lock: whose it is
+        self.look_at = 0.0  # from when on it may have been deleted since somebody looked
 
 
 _registry_lock = threading.RLock()
@@ -208,10 +217,14 @@ def _file(path: str) -> _File:
     with _registry_lock:
         known = _files.get(path)
         if known:
+            file, now = known[-1], time.monotonic()
+            if now < file.look_at:
+                return file
             try:
                 info = os.stat(path)  # noqa: PTH116 - on the road of a miss
-                if (info.st_dev, info.st_ino) == known[-1].identity:
-                    return known[-1]
+                if (info.st_dev, info.st_ino) == file.identity:
+                    file.look_at = now + _LOOK_EVERY_S
+                    return file
             except OSError:
                 pass  # deleted: made anew below
         known = _files.setdefault(path, [])

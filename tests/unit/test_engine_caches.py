@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from fnmatch import fnmatchcase
 
 import pytest
@@ -184,3 +186,37 @@ def test_results_that_the_user_set_in_any_cache_are_served(mode, cache):
     fetch = mode.counted(lambda: 1)
     assert mode.run(aw.create_workflow("w", None, cache=cache), one_step(fetch)) == aw.Ok("by hand")
     assert fetch.calls == []
+
+
+class Value:
+    """What a weak reference can point to."""
+
+
+def test_a_run_does_not_hold_the_values_of_its_hits(tmp_path):
+    workflow = aw.create_workflow("w", cache=aw.create_disk_cache(tmp_path))
+    make = lambda ctx: ctx.step("make", Value, key="k")  # noqa: E731
+    workflow.run_sync(make).unwrap()
+
+    def body(ctx):
+        seen = weakref.ref(make(ctx))
+        gc.collect()
+        return seen() is None, isinstance(make(ctx), Value)
+
+    assert workflow.run_sync(body).unwrap() == (True, True)
+    assert [step.state for step in workflow.last_run.steps] == ["hit"]
+
+
+def test_what_the_cache_lost_after_a_hit_is_computed_and_what_the_run_computed_itself_is_not(mode, tmp_path):
+    cache = aw.create_disk_cache(tmp_path)
+    workflow = aw.create_workflow("w", cache=cache)
+    calls = []
+
+    def body(ctx):
+        first = yield ctx.step("make", lambda: calls.append(1) or len(calls), key="k")
+        cache.delete("k")
+        second = yield ctx.step("make", lambda: calls.append(1) or len(calls), key="k")
+        cache.delete("k")
+        return first, second, (yield ctx.step("make", lambda: calls.append(1) or len(calls), key="k"))
+
+    cache.set("k", aw.Ok("served"))
+    assert mode.run(workflow, body) == aw.Ok(("served", 1, 1))

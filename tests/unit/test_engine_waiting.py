@@ -1,5 +1,7 @@
 """A step that another kernel is computing waits, and says for whom."""
 
+import time
+
 import pytest
 
 import awaitly_nb as aw
@@ -68,3 +70,25 @@ def test_a_short_wait_is_not_worth_an_event(mode, shared, recorder, monkeypatch)
 
     mode.run(workflow, body)
     assert recorder.of("step_waiting") == []
+
+
+def test_who_takes_the_lock_of_a_step_is_noted_unless_its_last_call_took_no_time(tmp_path, monkeypatch):
+    from awaitly_nb.engine import run
+    from awaitly_nb.locks import RecordLocks
+
+    noted, note = [], RecordLocks.note
+    monkeypatch.setattr(RecordLocks, "note", lambda self, number: (noted.append(number), note(self, number)))
+    monkeypatch.setattr(run, "_BRIEF_S", 0.1)
+    cache = aw.create_disk_cache(tmp_path)
+    cache.set("opened", aw.Ok(1))
+    workflow = aw.create_workflow("w", cache=cache)
+    taken = []
+
+    def body(ctx):
+        for seconds in (0, 0, 0.2, 0, 0):
+            before = len(noted)
+            ctx.step("one", time.sleep, seconds, key=f"{len(taken)}")
+            taken.append(len(noted) - before)
+
+    workflow.run_sync(body).unwrap()
+    assert taken == [1, 0, 0, 1, 0]  # the one after the long one
