@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.keys.files import (
         FileTracker as FileTracker,
-        changed_files as changed_files,
         children_started as children_started,
         joined as joined,
         literal_files as literal_files,
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
         step_parts as step_parts,
     )
     from awaitly_nb.keys.settings import LIBRARY_SETTINGS as LIBRARY_SETTINGS, LibrarySettings as LibrarySettings
+    from awaitly_nb.keys.stamps import changed_files as changed_files
     from awaitly_nb.keys.traces import (
         Tracer as Tracer,
         apply_traces as apply_traces,
@@ -81,26 +81,27 @@ if TYPE_CHECKING:
         outline as outline,
         outline_diff as outline_diff,
     )
+    from awaitly_nb.keys.written import Rewriting as Rewriting, rewriting as rewriting
 else:
     __getattr__ = door(
         __name__,
         {
             "cells": "cell_reads",
             "code": "function_text import_again tree_digest",
-            "files": (
-                "FileTracker changed_files children_started joined literal_files note_files track_files tracked_from"
-            ),
+            "files": ("FileTracker children_started joined literal_files note_files track_files tracked_from"),
             "generators": "GENERATORS GlobalGenerator generator_states seeded_as",
             "graph": "class_digest code_mark function_digest",
             "imports": "ImportWatch",
             "origin": "distributions_of import_label is_user_class is_user_function is_user_module package_version",
             "parts": "CellRead Part Parts cell_parts part_digest part_outline read_cell read_names step_parts",
             "settings": "LIBRARY_SETTINGS LibrarySettings",
+            "stamps": "changed_files",
             "traces": "Tracer apply_traces begin_traces changed_traces end_traces environment_set names_set_here "
             "register_tracer remember_environment",
             "untouched": "noted_digests remember_digest",
             "values": "fingerprint unstable_type",
             "values_objects": "File file register_key",
+            "written": "Rewriting rewriting",
             "why": "Change call_text diff nearest outline outline_diff",
         },
     )

@@ -8,8 +8,7 @@ writing meanwhile is an output; what could not be opened because it was not ther
 A step that runs in another process is followed there, and its stamps come back with its result. Those of another
 machine are compared here, under the same paths: a file that is not the same here makes the step run again, each time.
 
-Of a stamp, size and times are compared first. Content is read only where they cannot decide: the size is the same and
-a time is not, or the file had been written so shortly before that its times could not have told a second writing.
+What a run writes is noted beside it (`written`), and what is compared later is in `stamps`.
 
 Hides that an audit hook can never be removed again: it is added when tracking is first asked for, and begins with one
 look at whether anybody tracks.
@@ -17,7 +16,6 @@ look at whether anybody tracks.
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import re
@@ -28,22 +26,39 @@ import time
 import weakref
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.installed import is_installed_path, is_own_path
 from awaitly_nb.keys.code import quoted_files
 from awaitly_nb.keys.graph import ABSENT, CodeGraph, function_graph
+from awaitly_nb.keys.stamps import (
+    FRESH_NS,
+    Stamp,
+    is_absent,
+    is_muted,
+    mode_of,
+    muted,
+    names_in,
+    regular,
+    same,
+    stamp_absent,
+    stamp_file,
+    stamp_list,
+    stamp_seen,
+    unchanged,
+)
+from awaitly_nb.keys.written import Contents, How, State, state_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextvars import Token
     from types import FrameType, TracebackType
 
 
 __all__ = [
     "FileTracker",
-    "changed_files",
     "children_started",
     "joined",
     "literal_files",
@@ -73,6 +88,11 @@ class FileTracker:
         self._missing: dict[str, str] = {}
         self._written: set[str] = set()
         self._touched: dict[str, tuple[str, bool]] = {}
+        self._before: dict[str, State | None] = {}
+        self._anew: set[str] = set()
+        self._modes: set[str] = set()
+        self._emptied: set[str] = set()
+        self._has_children = False
         self._patterns: dict[str, None] = {}
         self._of_children: dict[str, tuple[str, os.stat_result | None]] = {}
         self._noted: dict[str, Stamp] = {}
@@ -101,12 +121,12 @@ class FileTracker:
         for outer in self._outer:
             outer.take(self)
 
-    def opened(self, path: str, *, writing: bool) -> None:
-        """Take notice that `path` is being opened."""
+    def opened(self, path: str, *, writing: bool, how: How = "changed") -> None:
+        """Take notice that `path` is being opened, and how, if it may be written to."""
         full = _full(path, _cwd())
         if writing:
             self._written.add(full)
-            self.touched(path)
+            self.touched(path, how)
         elif full not in self._written and full not in self._read:
             found = regular(full)
             if found is not None:
@@ -117,7 +137,8 @@ class FileTracker:
     def started(self, command: str | Sequence[object], folder: str | None = None) -> None:
         """Take notice that a child process is started, perhaps in another folder: its command is all we know of it."""
         here = _full(folder or "", _cwd())
-        with _muted():
+        self._has_children = True
+        with muted():
             from awaitly_nb.keys.children import named_in_command
 
             named = list(named_in_command(command, here))
@@ -126,10 +147,10 @@ class FileTracker:
             if _is_system(_full(path, here)):
                 continue
             if use == "written":
-                self.opened(at, writing=True)
+                self.opened(at, writing=True, how="unknown")
             elif use == "listed":
                 self.listed(at)
-                with _muted():
+                with muted():
                     found = _matches(_full(path, here))
                 for one in found:
                     self.opened(at if one == _full(path, here) else one, writing=False)
@@ -140,14 +161,51 @@ class FileTracker:
                 if use == "read":
                     self.opened(at, writing=False)
 
-    def touched(self, path: str) -> None:
-        """Take notice that `path` is being made, replaced or removed; tells whether it was there before."""
+    def touched(self, path: str, how: How = "changed") -> None:
+        """Take notice that `path` is being made, replaced or removed, and how."""
         full = _full(path, _cwd())
-        if full not in self._touched and "__pycache__" not in full:
+        if "__pycache__" in full:
+            return
+        if full not in self._touched:
             self._touched[full] = self._as_given(path, full), not is_absent(full)
+            # A child process may have read it before.
+            is_known = full not in self._of_children
+            if full not in self._before:
+                self._before[full] = state_before(full, how, asked=self._has_seen(full)) if is_known else None
+        if how == "unknown":
+            self._before[full] = None
+        if how == "replaced":
+            self._anew.add(full)
+        if how == "emptied":
+            self._before[full] = None
+            self._emptied.add(full)
+        if how == "moded":
+            self._modes.add(full)
+
+    def _has_seen(self, full: str) -> bool:
+        """Tell whether the run may know already what lies at this path."""
+        from awaitly_nb.keys.presence import has_looked_at
+
+        if full in self._read or full in self._missing or full in self._connected or has_looked_at(full):
+            return True
+        if self._has_children:  # of which nobody knows where they looked
+            return True
+        # A reader written in C++ raises no event.
+        home = self.home or _cwd()
+        named = (*(stamp["path"] for stamp in self._known if "path" in stamp), *self._noted)
+        if any(_full(path, home) == full for path in named):
+            return True
+        # Of a pattern counts where it looks, and not what it found there.
+        return any(full.startswith(_full(_WILD.split(pattern)[0], home)) for pattern in self._patterns)
+
+    def unsettled(self, path: str) -> None:
+        """Take notice that something of `path` is being set that nobody can set again."""
+        self._before[_full(path, _cwd())] = None
 
     def effects(self, known: Iterable[Stamp] = ()) -> tuple[Stamp, ...]:
         """Return the stamps of what was made, replaced or removed, for `changed_files` to compare later.
+
+        With each goes what `written.rewriting` needs, where that can be told.
 
         Parameters
         ----------
@@ -165,13 +223,20 @@ class FileTracker:
             if self._is_childs(full):
                 touched.setdefault(full, (path, was is not None))
         found: list[Stamp] = []
+        contents = Contents()
         for full, (path, was_there) in touched.items():
+            before = {} if (state := self._before.get(full)) is None else {"before": state}
             if (made := stamp_file(full)) is not None:
-                found.append({**made, "path": path})
+                if full in self._modes:
+                    made["mode"] = mode_of(full)
+                if full in self._anew:
+                    made["anew"] = True
+                found.append({**made, "path": path, **before, **(contents.of(full, made) if before else {})})
             elif not is_absent(full):
-                found.append({"path": path, "kind": "folder"})
+                inside = {"inside": names_in(full)} if full in self._emptied else {}
+                found.append({"path": path, "kind": "folder", **before, **inside})
             elif was_there:  # what came and went meanwhile was temporary
-                found.append(stamp_absent(path))
+                found.append({**stamp_absent(path), **before})
         found += [{"path": path, "kind": "any"} for full, (path, *_) in self._connected.items() if not is_absent(full)]
         return tuple(found)
 
@@ -212,6 +277,16 @@ class FileTracker:
     def take(self, inner: FileTracker) -> None:
         """Count what a step inside this one read and wrote."""
         self._written |= inner._written
+        for full, state in inner._before.items():
+            if full not in self._touched and full not in self._before:
+                # What has been read out here, the inner one did not know of.
+                self._before[full] = None if self._has_seen(full) else state
+            elif state is None:
+                self._before[full] = None
+        self._anew |= inner._anew
+        self._modes |= inner._modes
+        self._emptied |= inner._emptied
+        self._has_children |= inner._has_children
         self._touched = {**inner._touched, **self._touched}
         self._of_children = {**inner._of_children, **self._of_children}
         for full, seen in inner._read.items():
@@ -350,22 +425,28 @@ _CARRIERS: Final = frozenset(
     ["codecs", "diskcache", "glob", "gzip", "io", "os", "pathlib", "shutil", "tempfile", "_pyio"]
 )
 _THREADS: Final = frozenset(["_thread.start_new_thread", "_thread.start_joinable_thread"])
-_CHANGING: Final = {
-    "os.remove": 1,
-    "os.rename": 2,
-    "os.rmdir": 1,
-    "os.mkdir": 1,
-    "os.truncate": 1,
-    "os.link": 2,
-    "os.symlink": 2,
-    "shutil.rmtree": 1,
-    "shutil.move": 2,
+_CHANGING: Final[dict[str, tuple[How, ...]]] = {
+    "os.chmod": ("moded",),
+    "os.remove": ("removed",),
+    "os.rename": ("changed", "replaced"),
+    "os.rmdir": ("changed",),
+    "os.mkdir": ("changed",),
+    "os.truncate": ("changed",),
+    "os.link": ("unknown", "unknown"),
+    "os.symlink": ("unknown", "unknown"),
+    "shutil.rmtree": ("emptied",),
+    "shutil.move": ("changed", "written"),
 }
-"""Events of what changes a folder, with how many paths each tells."""
+"""Events of what changes a folder, with what becomes of each path that one tells."""
+_PLACES: Final = {"os.mkdir": 2, "os.chmod": 2, "os.rename": 2, "os.link": 2, "os.symlink": 2, "os.truncate": 2}
+"""Events that tell more than a path before the numbers of the folders that these begin at."""
+_SETTING: Final = frozenset({"os.utime", "os.chown", "os.setxattr", "os.removexattr", "os.chflags"})
+"""Events of what gives a file something that only running gives it."""
 _STARTING: Final = ("subprocess.Popen", "os.system")
 _EVENTS: Final = (
     _THREADS
     | _CHANGING.keys()
+    | _SETTING
     | frozenset(_STARTING)
     | frozenset(
         [
@@ -427,16 +508,16 @@ def _on_event(event: str, args: tuple[Any, ...]) -> None:
         path = _text(path)
         if path is not None and _counts(path, caller) and not _importing(path, caller):
             writing = bool(set(mode) & set("wax+")) if mode else bool((flags or 0) & _WRITING)
+            how: How = "written" if (flags or 0) & os.O_TRUNC and not (flags or 0) & os.O_EXCL else "changed"
             for tracker in trackers:
-                tracker.opened(path, writing=writing)
+                tracker.opened(path, writing=writing, how=how)
         return
     if event in _STARTING:
         command, folder = (args[1], args[2]) if event == "subprocess.Popen" else (args[0], None)
         for tracker in () if _ours(caller) else trackers:
             tracker.started(os.fsdecode(command) if isinstance(command, bytes) else command, _text(folder))
         return
-    notice, found = _other_event(event, args, caller)
-    for path in found:
+    for path, notice in _other_event(event, args, caller):
         if path is not None and _counts(path, caller):
             for tracker in trackers:
                 notice(tracker, path)
@@ -444,13 +525,30 @@ def _on_event(event: str, args: tuple[Any, ...]) -> None:
 
 def _other_event(
     event: str, args: tuple[Any, ...], caller: FrameType
-) -> tuple[Callable[[FileTracker, str], None], list[str | None]]:
-    """Return what a tracker does about an event that opens no file, and the paths that it names."""
+) -> Iterator[tuple[str | None, Callable[[FileTracker, str], None]]]:
+    """Yield the paths that an event which opens no file names, and what a tracker does about each."""
     if event in _CHANGING:
-        return FileTracker.touched, [_text(arg) for arg in args[: _CHANGING[event]]]
-    if event == "sqlite3.connect":
-        return FileTracker.connected, [_database(_text(args[0]))]
-    return FileTracker.listed, [_pattern(event, args, caller)]
+        is_content = event == "os.mkdir" and _may_exist(caller)
+        ways: tuple[How, ...] = ("made",) if is_content else _CHANGING[event]
+        if event.startswith("os.") and any(type(arg) is int and arg >= 0 for arg in args[_PLACES.get(event, 1) :]):
+            ways = ("unknown", "unknown")  # the path begins at a folder that is known by number
+        for arg, how in zip(args, ways, strict=False):
+            yield _text(arg), partial(FileTracker.touched, how=how)
+    elif event in _SETTING:
+        yield _text(args[0]), FileTracker.unsettled
+    elif event == "sqlite3.connect":
+        yield _database(_text(args[0])), FileTracker.connected
+    else:
+        yield _pattern(event, args, caller), FileTracker.listed
+
+
+def _may_exist(caller: FrameType) -> bool:
+    """Tell whether a folder is being made by who is content to find it."""
+    home = str(caller.f_globals.get("__name__", "")).partition(".")[0]
+    return home in {"os", "pathlib"} and caller.f_locals.get("exist_ok") is True
+
+
+_WILD: Final = re.compile(r"[*?\[]")
 
 
 def _counts(path: str, caller: FrameType) -> bool:
@@ -643,7 +741,7 @@ def _settled_folder() -> tuple[int, ...] | None:
     except OSError:
         return None
     # A change in the same tick of the file system's clock would not show.
-    settled = info.st_mtime_ns < time.time_ns() - _FRESH_NS
+    settled = info.st_mtime_ns < time.time_ns() - FRESH_NS
     return (info.st_dev, info.st_ino, info.st_mtime_ns, info.st_ctime_ns) if settled else None
 
 
@@ -725,166 +823,3 @@ def _in_value(value: object, depth: int) -> list[str]:
 
 
 _NAMELESS: Final = frozenset({int, float, bool, type(None)})
-
-
-# -- stamps ------------------------------------------------------------------------------------------------------------
-
-Stamp: TypeAlias = "dict[str, Any]"
-"""Plain JSON data.
-
-Of a file: `path`, `size`, `mtime_ns`, `ctime_ns`, `digest`, and `fresh` if it had just been written, or `absent` if it
-was not there. Of a list of files: `pattern`, and the digest of the `names` that it matches.
-"""
-
-_DIGEST_LIMIT: Final = 1 << 31
-_FRESH_NS: Final = 2_000_000_000
-_MOST_DIGESTS: Final = 4096
-
-
-def changed_files(stamps: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return one line for each file, and each list of files, that is not as it was when stamped."""
-    lines = []
-    for stamp in stamps:
-        if "kind" in stamp:
-            if is_absent(stamp["path"]):
-                lines.append(f"{stamp['path']} is gone")
-            continue
-        if "pattern" in stamp:
-            if _names(stamp["pattern"]) != stamp["names"]:
-                lines.append(f"files {stamp['pattern']}: some came or went")
-            continue
-        if stamp.get("absent"):
-            if not is_absent(stamp["path"]):
-                lines.append(f"file {stamp['path']} is there now")
-            continue
-        found = regular(stamp["path"])
-        if found is None:
-            lines.append(f"file {stamp['path']} is gone")
-        elif not same(stamp, found) or stamp.get("fresh"):
-            digest = stamp["digest"]
-            if found.st_size != stamp["size"] or not digest or _digest(stamp["path"], found) != digest:
-                lines.append(f"file {stamp['path']} changed")
-    return lines
-
-
-def regular(path: str) -> os.stat_result | None:
-    """Return the status of a regular file, or None where none is."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - runs on every hit
-    except (OSError, ValueError):
-        return None
-    return found if stat.S_ISREG(found.st_mode) else None
-
-
-def is_absent(path: str) -> bool:
-    """Tell whether there is nothing at `path`, of whatever kind."""
-    try:
-        os.stat(path)  # noqa: PTH116 - runs on every hit
-    except FileNotFoundError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
-
-
-def unchanged(before: os.stat_result, now: os.stat_result) -> bool:
-    """Tell whether size and times are the same at two looks."""
-    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-
-
-def same(stamp: Mapping[str, Any], found: os.stat_result) -> bool:
-    """Tell whether size and times are those of `stamp`."""
-    return bool(
-        found.st_size == stamp["size"]
-        and found.st_mtime_ns == stamp["mtime_ns"]
-        and found.st_ctime_ns == stamp["ctime_ns"]  # a copy may carry the old time of modification over
-    )
-
-
-def stamp_file(path: str) -> Stamp | None:
-    """Return the stamp of a regular file, or None where none is."""
-    found = regular(path)
-    return None if found is None else stamp_seen(path, path, found)
-
-
-def stamp_absent(path: str) -> Stamp:
-    """Return the stamp of a file that is not there."""
-    # With the fields of one that is, which every version compares; no file has such a size.
-    return {"path": path, "size": -1, "mtime_ns": 0, "ctime_ns": 0, "digest": "", "absent": True}
-
-
-def stamp_seen(path: str, full: str, before: os.stat_result) -> Stamp:
-    """Return the stamp of a file that was in the state `before` when it was read."""
-    made: Stamp = {
-        "path": path,
-        "size": before.st_size,
-        "mtime_ns": before.st_mtime_ns,
-        "ctime_ns": before.st_ctime_ns,
-        "digest": "",
-    }
-    now = regular(full)
-    if now is not None and same(made, now):
-        # A file changed since it was read has no digest: the content that was read is gone.
-        made["digest"] = _digest(full, now)
-    if time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) < _FRESH_NS:
-        made["fresh"] = True
-    return made
-
-
-def stamp_list(pattern: str) -> Stamp:
-    """Return the stamp of the names that a glob pattern matches now; names that begin with a dot are left out."""
-    return {"pattern": pattern, "names": _names(pattern)}
-
-
-def _names(pattern: str) -> str:
-    import glob
-
-    import xxhash
-
-    with _muted():
-        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern may be absolute
-    return xxhash.xxh3_128_hexdigest("\0".join(found).encode("utf-8", "surrogateescape"))
-
-
-_digests: dict[tuple[int, int, int, int, int], str] = {}
-
-
-def _digest(path: str, found: os.stat_result) -> str:
-    if found.st_size > _DIGEST_LIMIT:
-        return ""
-    place = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) >= _FRESH_NS
-    if settled and place in _digests:
-        return _digests[place]
-    import xxhash
-
-    hasher = xxhash.xxh3_128()
-    try:
-        with _muted(), io.open(path, "rb", buffering=0) as stream:  # noqa: UP020 - the built-in may be wrapped
-            while data := stream.read(1 << 20):
-                hasher.update(data)
-    except OSError:
-        return ""
-    if settled:
-        if len(_digests) >= _MOST_DIGESTS:
-            _digests.clear()
-        _digests[place] = hasher.hexdigest()
-    return hasher.hexdigest()
-
-
-_quiet = threading.local()
-
-
-class _muted:  # noqa: N801 - reads as a function
-    """What this thread opens inside is our own reading, and no step's."""
-
-    def __enter__(self) -> None:
-        _quiet.on = True
-
-    def __exit__(self, *_: object) -> None:
-        _quiet.on = False
-
-
-def is_muted() -> bool:
-    """Tell whether what this thread opens now is our own reading."""
-    return getattr(_quiet, "on", False)

@@ -17,12 +17,14 @@ from awaitly_nb.keys.traces import register_tracer
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__: list[str] = []
+__all__ = ["has_looked_at"]
 
 _MOST: Final = 1000
 _ASKERS: Final = ("genericpath", "pathlib", "posixpath", "ntpath")
 _plain_stat: Final[Any] = os.stat
 _runs: list[dict[str, str]] = []
+_looks: list[set[str]] = []
+"""Of each run, the full paths that were looked at: by the user's code, or by a package in its own way."""
 
 
 def _kind(path: str) -> str:
@@ -34,25 +36,38 @@ def _kind(path: str) -> str:
 
 
 def _telling_stat(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:  # Any: what `os.stat` takes
-    if isinstance(path, str | os.PathLike) and not kwargs.get("dir_fd") and _is_users_question(sys._getframe(1)):  # noqa: SLF001 - who asks
+    if isinstance(path, str | os.PathLike) and not kwargs.get("dir_fd"):
+        asks, by_users = _who_asks(sys._getframe(1))  # noqa: SLF001 - who asks
         name = os.fspath(path)
-        for run in _runs:
-            if isinstance(name, str) and name not in run and len(run) < _MOST:
+        for run in _runs if asks and by_users and isinstance(name, str) else ():
+            if name not in run and len(run) < _MOST:
                 run[name] = _kind(name)
+        if by_users is not None and isinstance(name, str):
+            for looks in _looks[-1:]:
+                looks.add(os.path.abspath(name))  # noqa: PTH100 - text, of many questions
     found: os.stat_result = _plain_stat(path, *args, **kwargs)
     return found
 
 
-def _is_users_question(frame: FrameType | None) -> bool:
-    """Tell whether the user's own code asks, through a function of the standard library that answers yes or no."""
-    if frame is None or not any(asker in frame.f_code.co_filename for asker in _ASKERS):
-        return False
+def _who_asks(frame: FrameType | None) -> tuple[bool, bool | None]:
+    """Tell whether a function that answers yes or no asks, and whether on behalf of the user's own code.
+
+    The second is None where the standard library, or this package, asks for itself.
+    """
+    asks = False
     while frame is not None and any(asker in frame.f_code.co_filename for asker in _ASKERS):
-        frame = frame.f_back
+        asks, frame = True, frame.f_back
     if frame is None:
-        return False
+        return asks, None
     name = frame.f_code.co_filename
-    return not (is_standard_path(name) or is_installed_path(name) or is_own_path(name))
+    if is_own_path(name) or is_standard_path(name):
+        return asks, None
+    return asks, not is_installed_path(name)
+
+
+def has_looked_at(full: str) -> bool:
+    """Tell whether a run has asked what lies at this path, or whether something does."""
+    return any(full in looks for looks in _looks)
 
 
 class _Presence:
@@ -63,11 +78,17 @@ class _Presence:
     def begin(self) -> dict[str, str]:
         run: dict[str, str] = {}
         _runs.append(run)
+        _looks.append(set())
         os.stat = _telling_stat
         return run
 
     def end(self, begun: dict[str, str], /) -> Any:  # Any: plain JSON data, here and below
-        _runs[:] = [run for run in _runs if run is not begun]
+        number = next((number for number, run in enumerate(_runs) if run is begun), None)
+        if number is not None:
+            del _runs[number]
+            looked = _looks.pop(number)
+            if _looks:  # the run around this one has looked at all of that
+                _looks[-1] |= looked
         if not _runs:
             os.stat = _plain_stat
         return {name: kind for name, kind in begun.items() if _kind(name) == kind} or None
@@ -84,6 +105,8 @@ class _Presence:
         for run in _runs:
             for name, kind in used.items():
                 run.setdefault(name, kind)
+        for looks in _looks[-1:]:
+            looks.update(map(os.path.abspath, used))
 
 
 register_tracer(_Presence())

@@ -23,12 +23,14 @@ from awaitly_nb.config import cache_directory, settings, settled
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
 from awaitly_nb.keys import (
+    Rewriting,
     cell_parts,
     changed_files,
     import_again,
     literal_files,
     names_set_here,
     read_cell,
+    rewriting,
     track_files,
     tree_digest,
 )
@@ -144,6 +146,7 @@ class Cell:
         self._refused: str | None = None
         self._restored: Payload | None = None
         self._shown: list[object] = []
+        self._written: list[str] = []
         self._session: Watched | None = None
         self._noted: dict[tuple[int, int], bytes] = {}
 
@@ -371,19 +374,29 @@ class Cell:
             raise CannotRestoreError("it was stored by another version of awaitly_nb")
         if absent := set(self.options.variables or ()) - set(names):
             raise CannotRestoreError(f"{min(absent)} is asked for and was not stored")
+        written = Rewriting()
         if changed := changed_files(cell["files"]):
-            raise CannotRestoreError(f"it wrote files: {changed[0]}")
+            if (found := rewriting(cell["files"])) is None:
+                raise CannotRestoreError(f"it wrote files: {changed[0]}")
+            written = found
         if self._auto is not None and (why := self._auto.late(*_effects(cell))):
             raise CannotRestoreError(why)
         if cell["patches"] != self._ledger.patches(self.body.python):
             raise CannotRestoreError("what the notebook set on modules and classes of libraries differs")
         register_lines(self._shell.compile, cell["filename"], cell["lines"], like=self.body.filename)
-        import_again(self.body.modules)
         if cell["inputs"][0] >= 0:
             self._read_now()  # what it leaves shares objects with what it reads
-        self._shown = restore(
-            self._shell, payload, self._read.names, ledger=self._ledger, define=partial(self.body.define, self._shell)
-        )
+        # First, because what is imported or mapped may be one of them.
+        with _written_again(written):
+            import_again(self.body.modules)
+            self._shown = restore(
+                self._shell,
+                payload,
+                self._read.names,
+                ledger=self._ledger,
+                define=partial(self.body.define, self._shell),
+            )
+        self._written = written.paths
         run = partial(_run_maker, self._shell, cell["line"], cell["source"], self.key, self._auto)
         for name, (kind, why) in cell["missing"].items():
             self._shell.user_ns[name] = Placeholder(name=name, cell=self.options.name, kind=kind, why=why, run=run)
@@ -468,6 +481,9 @@ class Cell:
         took_s = time.perf_counter() - self._began
         seen = f" ({seen})" if (seen := _effects(cell)[0]) else ""
         text = f"from cache, computed {when} in {show_duration(ran_s)}{seen}, {_saved(ran_s, took_s)}{disorder}"
+        if self._written:
+            more = f" and {len(self._written) - 1} more" if len(self._written) > 1 else ""
+            text += f"; files as it left them: {self._written[0]}{more}"
         if self._auto is not None:
             made = None if mark is None or mark.made is None else dict(mark.made)
             if slower := self._auto.finish_hit(outcome, name=self.options.name, ran_s=ran_s, made=made):
@@ -519,6 +535,20 @@ _session = SessionInputs(read_input)
 _BRACES = frozenset("{}$")
 _PLUMBING = ("get_ipython",)  # what IPython itself puts into the code of a cell with magics
 _TOLD_FROM_S = 0.005
+
+
+@contextmanager
+def _written_again(written: Rewriting) -> Iterator[None]:
+    """Let files be what a cell left, and what they were where the rest cannot be restored."""
+    try:
+        written.apply()
+    except OSError as exc:
+        raise CannotRestoreError(f"it wrote files: {exc}") from exc
+    try:
+        yield
+    except BaseException:
+        written.undo()
+        raise
 
 
 def _effects(cell: dict[str, Any]) -> tuple[str, datetime]:  # Any: plain data of a stored cell

@@ -112,6 +112,8 @@ def _play(job):
     os.environ.update(AWAITLY_NB_CACHE_DIR=job["cache"], IPYTHONDIR=job["cache"] + "-ip", **job["env"])
     os.chdir(job["folder"])
     out, err, bad, badges = io.StringIO(), io.StringIO(), None, []
+    # Where the user's code holds the stream, badges go to the process's own.
+    sys.__stdout__ = out
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         shell = InteractiveShell.instance()
         if job["cached"]:

@@ -250,7 +250,7 @@ def test_a_module_that_cannot_be_imported_makes_the_cell_run_and_says_why(shell,
         ("import os; os.rename('old.txt', 'new.txt')", lambda here: (here / "new.txt").rename(here / "old.txt")),
     ],
 )
-def test_a_cell_runs_where_what_it_wrote_is_missing_differs_or_is_back(shell, tmp_path, monkeypatch, source, undo):
+def test_a_hit_leaves_the_files_that_running_would(shell, tmp_path, monkeypatch, source, undo):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.txt").write_text("old")
     source = f"%%awaitly c\n{source}"
@@ -260,9 +260,50 @@ def test_a_cell_runs_where_what_it_wrote_is_missing_differs_or_is_back(shell, tm
     assert shell.badge.startswith("from cache")
     undo(tmp_path)
     shell.run(source)
+    assert shell.badge.startswith("from cache")
+    assert "files as it left them: " in shell.badge
+    assert {path.name: path.is_dir() or path.read_text() for path in tmp_path.rglob("*")} == after
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "with open('out.txt', 'a') as f: n = f.write('more')",
+        "p = Path('out.txt'); n = p.exists(); _ = p.write_text('more')",
+        "p = Path('out' + '.txt'); n = os.path.getsize(p) if p in Path('.').iterdir() else 0; _ = p.write_text('more')",
+        "try: n = Path('out.txt').read_text()\nexcept OSError: n = ''\n_ = Path('out.txt').write_text('more')",
+        "n = len(list(Path('.').glob('*.txt'))); _ = Path('out.txt').write_text('more')",
+        "n = Path('out.txt').write_text('x' * (2 << 20))",
+        "n = Path('other.txt').write_text('x'); Path('out.txt').symlink_to('other.txt')",
+        "_ = Path('out.txt').write_text('x'); n = os.utime('out.txt', (1000, 1000))",
+        "n = Path('out.txt').write_text('x'); os.link('out.txt', 'twin.txt')",
+    ],
+)
+def test_a_cell_runs_where_its_files_may_have_told_it_something(shell, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    source = f"%%awaitly c\nimport os\nfrom pathlib import Path\n{source}"
+    shell.run(source)
+    for path in tmp_path.glob("*.txt"):
+        path.unlink()
+    (tmp_path / "out.txt").write_text("other")
+    try:
+        shell.run(source)
+    except OSError:  # a link cannot be made there
+        return
     assert shell.badge.startswith("computed")
     assert "it wrote files" in shell.badge
-    assert {path.name: path.is_dir() or path.read_text() for path in tmp_path.rglob("*")} == after
+
+
+def test_files_are_what_they_were_where_a_hit_cannot_be_served_after_all(shell, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shell.run("seen = []\ndef fail():\n    if seen: raise ValueError('no')\n    return 1")
+    source = "%%awaitly c --ignore seen,fail\nwith open('out.txt', 'a') as f: f.write('1')\nclass K:\n    n = fail()"
+    shell.run(source)
+    (tmp_path / "out.txt").unlink()
+    shell.run("seen.append(1)")
+    with pytest.raises(ValueError, match="no"):
+        shell.run(source)
+    assert (tmp_path / "out.txt").read_text() == "1"  # of the run, and not of a hit before it
 
 
 def test_a_temporary_file_is_no_output(shell, tmp_path, monkeypatch):
