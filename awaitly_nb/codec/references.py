@@ -126,13 +126,13 @@ def pack(
         for last in (False, False, True):
             attempt = _Pass(numbers, memory, changed, is_new)
             _picklers()[bool(numbers)](attempt).dump(value)
-            if not numbers and any(nan in attempt.file.getvalue() for nan in _NANS):
+            if not numbers and attempt.has_nan():
                 attempt = _Pass(numbers, memory, changed, is_new)
                 _picklers()[True](attempt).dump(value)
             # What overlaps after two passes are arrays that a __reduce__ makes anew in each.
             if last or not memory.resolve():
                 used |= attempt.used
-                return Encoded(attempt.file.getvalue(), tuple(attempt.views), tuple(attempt.shapes))
+                return Encoded(b"".join(attempt.pieces), tuple(attempt.views), tuple(attempt.shapes))
     except EncodeError:
         raise
     except RecursionError:
@@ -218,6 +218,9 @@ def named_nan(value: float) -> str | None:
 
 _NANS: Final = tuple(pickle.dumps(nan, PROTOCOL)[-10:-1] for nan in (float("nan"), -float("nan")))
 """How pickle writes what is no number."""
+_FRAME: Final = 1 << 16
+_FRAMES: Final = pickle.PROTO + pickle.FRAME
+"""How large the frames of a stream become, and what they begin with; the first has the version before it."""
 
 
 class _Pass:
@@ -227,13 +230,28 @@ class _Pass:
         self, numbers: Mapping[int, int], memory: Memory, changed: Collection[int], is_new: Callable[[type], bool]
     ) -> None:
         self.numbers, self.memory, self.changed, self.is_new = numbers, memory, changed, is_new
-        self.file = io.BytesIO()
+        self.pieces: list[bytes] = []
         self.views: list[memoryview] = []
         self.shapes: list[Shape] = []
         self.used: set[int] = set()
-        self.plain: set[type] = set()
+        self.ordinary: dict[type, bool] = {}
+        """Types of which pickle knows best, and whether each of their objects may hold arrays beside its pickle."""
+        self._particular: set[type] = set()
         self._named: dict[str, dict[int, str]] = {}
+        self._held: set[type] = set()
         self._nans: dict[int, tuple[str, object]] = {}
+
+    def write(self, piece: bytes) -> None:
+        """Take a piece of the stream: as a file, for the pickler."""
+        self.pieces.append(piece)
+
+    def has_nan(self) -> bool:
+        """Tell whether there may be something in the stream that is no number.
+
+        Texts and bytes that are too large for a frame come as pieces of their own, and are not looked through.
+        """
+        frames = [piece for piece in self.pieces if len(piece) < _FRAME or piece[0] in _FRAMES]
+        return any(nan in frame for nan in _NANS for frame in frames)
 
     def out_of_band(self, buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()
@@ -253,18 +271,24 @@ class _Pass:
     def reduce(self, obj: Any) -> Any:  # Any: any object, and pickle's own protocol
         """Return how an object is written that is no function; NotImplemented where pickle knows best."""
         reduced = self._reduce(obj)
-        if reduced is NotImplemented and self._is_plain(type(obj)) and not self.memory.looks_at(obj):
-            self.plain.add(type(obj))
+        kind = type(obj)
+        if kind not in self._particular:
+            if self._is_ordinary(kind) and not exports_memory(obj):
+                self.ordinary[kind] = self.memory.looks_into(kind)
+            else:
+                self._particular.add(kind)
         return reduced
 
-    def _is_plain(self, kind: type) -> bool:
+    def _is_ordinary(self, kind: type) -> bool:
         """Tell whether pickle knows best of all objects of a type, so that the next one need not be looked at."""
         if issubclass(kind, _LOOKED_AT) or kind in (type(sys.stdout), type(sys.stderr)):
+            return False
+        if kind in pickler().dispatch_table or kind in self._held:
             return False
         numpy, place = sys.modules.get("numpy"), str(kind.__module__)
         if (numpy is not None and issubclass(kind, numpy.ndarray)) or kind.__name__ == "RandomState":
             return False
-        return not place.startswith(_LOOKED_AT_IN) and not self._named.get(place)
+        return not place.startswith(_LOOKED_AT_IN)
 
     def _reduce(self, obj: Any) -> Any:  # Any: as above
         if type(obj) is _Bare:
@@ -309,6 +333,7 @@ class _Pass:
             own = {name: value for name, value in held if type(value).__module__ == place}
             names = {id(value): name for name, value in own.items() if name not in _assigned_later(place)}
             self._named[place] = names
+            self._held.update(map(type, own.values()))
         return names.get(id(obj))
 
     def _facts(self, array: Any, owner: Any) -> tuple[Any, ...]:  # Any: arrays
@@ -367,14 +392,16 @@ def _picklers() -> tuple[type[Any], type[Any]]:  # Any: Picklers that are made w
 
     class Packer(pickler()):  # type: ignore[misc]
         def __init__(self, attempt: _Pass) -> None:
-            super().__init__(attempt.file, PROTOCOL, buffer_callback=attempt.out_of_band)
+            super().__init__(attempt, PROTOCOL, buffer_callback=attempt.out_of_band)
             self.attempt = attempt
 
         def reducer_override(self, obj: Any) -> Any:  # Any: pickle's own protocol
             if (replaced := _names_of_originals.get(id(obj))) is not None:
                 return _original, replaced
-            if type(obj) in self.attempt.plain:
-                return NotImplemented
+            if (holds := self.attempt.ordinary.get(type(obj))) is not None:
+                if holds:
+                    self.attempt.memory.look_into(obj)
+                return obj.__reduce_ex__(PROTOCOL)  # as pickle would, but for asking cloudpickle's slow table first
             if type(obj) is FunctionType:
                 return _without_globals(super().reducer_override(obj), obj)
             reduced = self.attempt.reduce(obj)

@@ -1,15 +1,20 @@
 """Pickles that share memory and refer to live objects."""
 
+import decimal
 import gc
 import json
 import math
+import struct
 import threading
 import weakref
+from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from awaitly_nb.codec import UndecodableError, pack, remember_original, unpack
+from tests.unit.counted_calls import calls_of
 
 
 class MakesArrays:
@@ -135,3 +140,46 @@ def test_what_was_replaced_goes_by_the_name_that_it_had():
         assert round_trip([plain])[0] is plain
     finally:
         json.dumps = plain
+
+
+def packed(value, live=()):
+    numbers = {id(one): number for number, one in enumerate(live)}
+    return pack(value, list(live), numbers=numbers, changed=(), is_new=lambda cls: False)
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        pytest.param(lambda n: [Decimal(i) / 7 for i in range(n)], id="decimals"),
+        pytest.param(lambda n: list(np.arange(float(n))), id="scalars out of arrays"),
+        pytest.param(lambda n: [date.fromordinal(i + 1) for i in range(n)], id="dates"),
+    ],
+)
+def test_of_types_that_pickle_knows_best_no_object_is_looked_at_twice(many):
+    few, more = (calls_of(lambda n=n: packed([many(n), None])) for n in (100, 1100))
+    assert (more - few) / 1000 < 4  # one for the object, the others are those of its own pickle
+
+
+def test_what_a_library_holds_comes_back_as_that_and_others_of_its_type_as_copies():
+    own = decimal.Context(prec=5)
+    held, copy, *_ = round_trip([decimal.DefaultContext, own, Decimal(1)])
+    assert held is decimal.DefaultContext
+    assert copy is not own
+    assert copy.prec == 5
+
+
+@pytest.mark.parametrize(
+    "large", ["x" * 100_000, b"\x80" + b"x" * 100_000, b"\x00" * 70_000], ids=["text", "0x80", "0"]
+)
+@pytest.mark.parametrize("at", range(3))
+def test_what_is_no_number_is_found_beside_what_is_too_large_for_a_frame(large, at):
+    nan = float("nan")
+    value = [large, {"a": [large, 1]}]
+    value.insert(at, [nan, nan])
+    made = round_trip([*value, nan])[at]
+    assert made[0] is made[1]
+
+
+def test_what_looks_like_no_number_inside_of_large_bytes_costs_nothing():
+    inside = b"x" * 100_000 + struct.pack(">d", math.nan) + b"G" + struct.pack(">d", math.nan)
+    assert calls_of(lambda: packed([inside, *range(1000)])) < 500
