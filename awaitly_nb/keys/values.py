@@ -36,6 +36,7 @@ import re
 import sys
 from array import array
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from importlib import import_module
 from itertools import islice, repeat
@@ -51,9 +52,11 @@ from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys.origin import is_named_after_maker
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = [
+    "COLUMN_FROM",
+    "SCALARS",
     "WAY_OUT",
     "Encoder",
     "Refusal",
@@ -167,6 +170,7 @@ WAY_OUT = f"pass key= to the step, {_IGNORE}, or teach it with aw.register_key(t
 
 _MEMO_LIMIT = 10_000
 """Codes remembered at once: bounds memory on huge lists of small objects, yet shared parts are not read 2**n times."""
+_MOST_BEGUN = 1000
 
 _FAMILIES = {
     "numpy": ("values_arrays", "numpy_encoder"),
@@ -210,10 +214,12 @@ def _let_go(error: BaseException | None) -> None:
 class Walk:
     """Reads one value from its root. Used once and by one thread."""
 
-    __slots__ = ("_apart", "_classes", "_lowest", "_memo", "_met", "_next", "by_state")
+    __slots__ = ("_apart", "_begun", "_classes", "_encoders", "_lowest", "_memo", "_met", "_next", "by_state")
 
     def __init__(self) -> None:
         self._classes: dict[tuple[type, str], bytes] = {}
+        self._encoders: dict[type, Encoder] = {}
+        self._begun: dict[tuple[type, int], tuple[object, blake2b]] = {}
         # The value itself stands beside its code: an id is only good for as long as its object lives.
         self._memo: dict[int, tuple[object, bytes]] = {}
         # What is being read, and what was read inside it and leads back to it: its number, and the value again.
@@ -240,7 +246,10 @@ class Walk:
         self._next, self._lowest = number + 1, number
         cls = type(value)
         try:
-            code = _encoder_of(cls)(self, value)
+            encoder = self._encoders.get(cls)
+            if encoder is None:
+                encoder = self._encoders[cls] = _encoder_of(cls)
+            code = encoder(self, value)
         except Refusal as refusal:
             refusal.culprit = refusal.culprit or type_name(cls)
             raise
@@ -284,6 +293,19 @@ class Walk:
             refusal.segments.append(segment)
             raise
 
+    def begun(self, kind: str, cls: type, make: object, segment: str) -> blake2b:
+        """Begin the node of an object with its class and with what makes it, which are the same for thousands."""
+        found = self._begun.get((cls, id(make)))
+        if found is not None:
+            return found[1].copy()
+        parts = node(kind)
+        parts.update(self.class_code(cls))
+        parts.update(self.part(make, segment))
+        # Only what is remembered leads nowhere else, so that its code is the same anywhere in the value.
+        if id(make) in self._memo and len(self._begun) < _MOST_BEGUN:
+            self._begun[cls, id(make)] = make, parts.copy()
+        return parts
+
     def class_code(self, cls: type, *, known: str = "") -> bytes:
         """Return the code of a class: by name in the standard library and here, else by code or package version.
 
@@ -301,6 +323,11 @@ Encoder: TypeAlias = Callable[[Walk, Any], bytes]  # Any: each encoder knows its
 
 def node(kind: str) -> blake2b:
     """Begin a node; `update` it with self-delimiting codes and `seal` it."""
+    return _bare_node(kind).copy()
+
+
+@lru_cache(256)  # to copy one takes a tenth of making one
+def _bare_node(kind: str) -> blake2b:
     return blake2b(b"%d:" % len(kind) + kind.encode(), digest_size=16)
 
 
@@ -431,7 +458,7 @@ SCALARS: dict[type, ScalarEncoder] = {
 # -- built-in containers -----------------------------------------------------------------------------------------------
 
 _CHUNK = 1024
-_COLUMN_FROM = 8
+COLUMN_FROM = 8
 _TEXT_LIMIT = 1 << 20
 _CANONICAL_NAN = float("nan")
 _NONE = type(None)
@@ -444,24 +471,31 @@ def add_items(walk: Walk, parts: blake2b, items: Iterable[object], segment: Call
     one of plain containers and scalars is packed: a million of them then cost a few passes of compiled code per chunk
     instead of a call each. Which form a chunk takes depends on its content alone.
     """
+    if type(items) is tuple and len(items) < COLUMN_FROM and packed_types.isdisjoint(map(type, items)):
+        # Too short for a column, and nothing in it to pack: the arguments of an object, mostly.
+        if items:
+            parts.update(_listed(walk, items, 0, segment))
+        return
     reader = iter(items)
     base = 0
-    encode = walk.encode
     while chunk := list(islice(reader, _CHUNK)):
         kinds = set(map(type, chunk))
-        if (code := _column(chunk, kinds) or _packed(chunk, kinds)) is not None:
-            parts.update(code)
-        else:
-            codes: list[bytes] = []
-            try:
-                for item in chunk:
-                    codes.append(encode(item))  # noqa: PERF401 - its length tells where a refusal happened
-            except Refusal as refusal:
-                at = base + len(codes)
-                refusal.segments.append(f"[{at}]" if segment is None else segment(at))
-                raise
-            parts.update(b"*%d:" % len(chunk) + b"".join(codes))
+        code = _column(chunk, kinds) or _packed(chunk, kinds)
+        parts.update(_listed(walk, chunk, base, segment) if code is None else code)
         base += len(chunk)
+
+
+def _listed(walk: Walk, items: Sequence[object], base: int, segment: Callable[[int], str] | None) -> bytes:
+    codes: list[bytes] = []
+    encode = walk.encode
+    try:
+        for item in items:
+            codes.append(encode(item))  # noqa: PERF401 - its length tells where a refusal happened
+    except Refusal as refusal:
+        at = base + len(codes)
+        refusal.segments.append(f"[{at}]" if segment is None else segment(at))
+        raise
+    return b"*%d:" % len(items) + b"".join(codes)
 
 
 def show_key(key: object) -> str:
@@ -474,7 +508,7 @@ def show_key(key: object) -> str:
 
 
 def _column(chunk: list[Any], kinds: set[type]) -> bytes | None:
-    if len(chunk) < _COLUMN_FROM or len(kinds) > 2:  # noqa: PLR2004 - one type, and None where a value is missing
+    if len(chunk) < COLUMN_FROM or len(kinds) > 2:  # noqa: PLR2004 - one type, and None where a value is missing
         return None
     gaps = b""
     kinds = set(kinds)
@@ -552,7 +586,7 @@ def _packed(chunk: list[Any], kinds: set[type]) -> bytes | None:
     Marshal in version 2 has tags that tell the types apart, lengths, sorted sets and no references, so that it says all
     of a plain value and nothing else. But it takes whatever offers its bytes for bytes; hence the census first.
     """
-    if len(chunk) < _COLUMN_FROM and kinds.isdisjoint(packed_types):
+    if len(chunk) < COLUMN_FROM and kinds.isdisjoint(packed_types):
         return None
     census = _census(chunk, kinds, _MOST_NODES, _MOST_TEXT)
     if census is None:
@@ -671,7 +705,7 @@ def _jumble(items: Iterable[Any]) -> bytes | None:
         if census.floats and _ODD_NAN.search(b"".join(codes)) is not None:
             codes = [marshal.dumps(_with_one_nan(item), 2) for item in chunk]
         total += sum(map(xxhash.xxh3_128_intdigest, codes))
-    if count < _COLUMN_FROM:
+    if count < COLUMN_FROM:
         return None
     return b"&%d:" % count + (total % (1 << 128)).to_bytes(16, "little")
 

@@ -9,6 +9,7 @@ the stored entries in their stored order; flags that scipy remembers about it co
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import xxhash
@@ -180,6 +181,11 @@ def _masked(walk: Walk, value: np.ma.MaskedArray[Any, Any]) -> bytes:
 def _scalar(walk: Walk, value: np.generic) -> bytes:
     import numpy as np
 
+    begun = _begun_scalars().get(type(value))
+    if begun is not None and value == value:  # noqa: PLR0124 - only a NaN differs from itself
+        parts = begun.copy()
+        parts.update(xxhash.xxh3_128_digest(value.tobytes()))
+        return seal(parts)
     parts = node("numpy scalar")
     array = np.asarray(value)
     if array.dtype.kind in "fc" and np.isnan(array):
@@ -190,6 +196,23 @@ def _scalar(walk: Walk, value: np.generic) -> bytes:
             array = np.array(complex(real, imag), array.dtype)
     add_array(walk, parts, array)
     return seal(parts)
+
+
+_ONE_DTYPE = "?bBhHiIlLqQefdFD"
+"""Scalars whose type says all of their dtype, and whose bytes are all content."""
+
+
+@cache
+def _begun_scalars() -> dict[type, blake2b]:
+    """Return the nodes of such scalars, but for their bytes: lists of numbers out of arrays are long."""
+    import numpy as np
+
+    found = {}
+    for dtype in map(np.dtype, _ONE_DTYPE):
+        parts = found[dtype.type] = node("numpy scalar")
+        add_dtype(Walk(), parts, dtype)
+        parts.update(encode_text(""))
+    return found
 
 
 def _dtype(walk: Walk, value: np.dtype[Any]) -> bytes:

@@ -30,6 +30,8 @@ from awaitly_nb.errors import MisuseError, UnkeyableError
 from awaitly_nb.frozen import Frozen
 from awaitly_nb.keys.origin import functions_of, is_user_module
 from awaitly_nb.keys.values import (
+    COLUMN_FROM,
+    SCALARS,
     WAY_OUT,
     Encoder,
     Refusal,
@@ -148,9 +150,10 @@ def by_state(walk: Walk, value: Any) -> bytes:  # Any: whatever nothing nearer i
     if not isinstance(reduced, tuple) or not 2 <= len(reduced) <= 6:  # noqa: PLR2004 - pickle's own rule
         raise Refusal(f"its __reduce_ex__ returned {type(reduced).__name__}, not a tuple of 2 to 6 parts")
     make, args, state, items, pairs, _setter = (*reduced, None, None, None, None)[:6]
-    parts = node("object")
-    parts.update(walk.class_code(cls))
-    parts.update(walk.part(make, ".__reduce_ex__()[0]"))
+    parts = walk.begun("object", cls, make, ".__reduce_ex__()[0]")
+    if len(reduced) == 2 and not isinstance(value, BaseException) and (code := _of_scalars(args)) is not None:  # noqa: PLR2004 - no state
+        parts.update(code)
+        return seal(parts)
     args = tuple(args or ())
     if args and args[0] is cls:
         args = (None, *args[1:])
@@ -167,6 +170,18 @@ def by_state(walk: Walk, value: Any) -> bytes:  # Any: whatever nothing nearer i
         add_items(walk, parts, [key for key, _ in pairs], lambda i: f"<key {i}>")
         add_items(walk, parts, [item for _, item in pairs], lambda i: show_key(pairs[i][0]))
     return seal(parts)
+
+
+def _of_scalars(args: Any) -> bytes | None:
+    """Return what `by_state` writes for a few scalars as arguments and no state, as numbers and dates have."""
+    if type(args) is not tuple or not 0 < len(args) < COLUMN_FROM:
+        return None
+    codes = []
+    for arg in args:
+        if (scalar := SCALARS.get(type(arg))) is None:
+            return None
+        codes.append(scalar(arg))
+    return b"*%d:%bsN;" % (len(codes), b"".join(codes))
 
 
 def _add_state(walk: Walk, parts: blake2b, cls: type, state: Any) -> None:

@@ -375,7 +375,7 @@ def _add_polars_window(walk: Walk, parts: blake2b, window: Any) -> None:
         dtype, window = pl.String(), window.cast(pl.String)
     if dtype == pl.String:
         parts.update(_bulk(window.str.len_bytes().to_numpy()))
-        parts.update(encode_bytes("".join(window.to_list()).encode()))
+        parts.update(encode_bytes(window.str.join("").item().encode()))
     elif isinstance(dtype, pl.Struct):
         for name in window.struct.fields:
             parts.update(encode_text(name))

@@ -1,6 +1,8 @@
 """Fingerprints of single values: refusals and their paths, user code that runs, stand-ins, files, names."""
 
 import dataclasses
+import datetime
+import fractions
 import io
 import itertools
 import logging
@@ -11,14 +13,18 @@ import sqlite3
 import sys
 import threading
 import typing
-from pathlib import Path
+import uuid
+from decimal import Decimal
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 
 import awaitly_nb as aw
 from awaitly_nb.errors import MisuseError, UnkeyableError
 from awaitly_nb.keys import fingerprint
 from awaitly_nb.keys.values_objects import file, file_digest, register_key
+from tests.unit.counted_calls import calls_of
 
 
 def refusal(value, path="value"):
@@ -457,3 +463,54 @@ def test_many_shared_parts_are_read_in_linear_time():
     for _ in range(200):
         tree = [tree, tree]
     assert len(fingerprint(tree)) == 32
+
+
+WRITTEN_AT_ONCE = {
+    "3156180432e6abcb6869746046d307dc": lambda: [Decimal("1.50"), fractions.Fraction(1, 3), 1j, Decimal("NaN")],
+    "780688f91ade766cea604f873f61348a": lambda: [
+        *(datetime.date(2020, 1, 2), datetime.timedelta(3), datetime.datetime(2020, 1, 2, 3), datetime.time(4)),
+    ],
+    "e856be0c48d7d130f3802ae16fec7ac4": lambda: [
+        *(np.float64(0.5), np.float32("nan"), np.int8(-3), np.bool_(True), np.complex64(2j), np.longdouble(1)),
+    ],
+    "6b84cda71e9e7d4da54d03b2d00b9697": lambda: [
+        *((), (1,), ((1,), "a"), (Decimal(1), None), (None,) * 8, ("a", [1])),
+    ],
+    "19aaae923f2aa4788a0199bec39a23ec": lambda: [
+        *(uuid.UUID(int=5), PurePosixPath("a/b"), range(3), ValueError("x", 1), slice(1, None)),
+    ],
+}
+
+
+@pytest.mark.parametrize("code", WRITTEN_AT_ONCE)
+def test_what_is_written_at_once_has_the_code_of_before(code):
+    assert fingerprint(WRITTEN_AT_ONCE[code]()) == code
+
+
+@pytest.mark.parametrize(
+    ("many", "most"),
+    [
+        pytest.param(lambda n: [Decimal(i) / 7 for i in range(n)], 8, id="decimals"),
+        pytest.param(lambda n: [(i, datetime.date.fromordinal(i + 1)) for i in range(n)], 18, id="dates in pairs"),
+        pytest.param(lambda n: list(np.arange(float(n))), 6, id="scalars out of arrays"),
+    ],
+)
+def test_a_small_object_takes_few_calls(many, most):
+    few, more = (calls_of(lambda n=n: fingerprint(many(n))) for n in (100, 1100))
+    assert (more - few) / 1000 < most
+
+
+def test_what_makes_an_object_and_leads_back_to_it_is_read_where_it_stands():
+    class Made:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __reduce__(self):
+            return self.made, (self.inner,)
+
+        def made(self, inner):
+            return Made(inner)
+
+    flat, nested = [Made(1), Made(1)], [Made(Made(1)), Made(1)]
+    assert fingerprint(flat) != fingerprint(nested)
+    assert fingerprint(flat) == fingerprint([Made(1), Made(1)])

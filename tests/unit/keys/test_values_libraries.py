@@ -156,3 +156,11 @@ def test_an_exception_has_one_key_whether_or_not_a_library_pickles_its_traceback
     before = fingerprint(error)
     monkeypatch.setitem(copyreg.dispatch_table, ValueError, lambda exc: (ValueError, ("and a traceback",)))
     assert fingerprint(error) == before
+
+
+def test_texts_of_polars_are_read_without_an_object_for_each(monkeypatch):
+    polars = pytest.importorskip("polars")
+    texts = polars.Series(["a", None, "", "ä\U0001f600", "item"] * 20_000)
+    code = "15e7f7b7c6231550697a6e798672e3ea"
+    monkeypatch.setattr(polars.Series, "to_list", None)
+    assert fingerprint(texts) == code
