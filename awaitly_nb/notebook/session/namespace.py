@@ -244,6 +244,9 @@ class Watched:
             for name, value in list(names.items()):
                 if name in assigned or name in hidden or name.startswith("_") or isinstance(value, ModuleType):
                     continue
+                if (plain := Live.plain_meets(value, changed)) is not None:
+                    touched += [name] if plain else []
+                    continue
                 reached = Live(watch=False, known=passed)
                 reached.add([(name, value)])
                 if reached.meets(changed):

@@ -1,10 +1,14 @@
 """An entry says what its cell left, by fingerprint, so that a plan can go on from there."""
 
 import json
+from decimal import Decimal
 
+import numpy as np
 import pytest
 
+from awaitly_nb.notebook.session.live import Live
 from awaitly_nb.plans import plan
+from tests.unit.counted_calls import calls_of
 
 KINDS = {
     "values": ["%%awaitly a\nx = [1, 2]\ny = 3", "%%awaitly b\nz = sum(x) + y"],
@@ -65,3 +69,26 @@ def test_another_seed_is_followed_through_the_cells_that_draw(shell, path):
         json.dumps({"cells": [{"cell_type": "code", "source": s.replace("seed(1)", "seed(2)")} for s in cells]})
     )
     assert [cell.state for cell in plan(path).cells] == ["live", "run", "depends", "depends"]
+
+
+def test_whether_plain_containers_lead_to_an_object_is_told_without_a_walk():
+    inside, other = [1], [1]
+    plain = {"rates": [(1, Decimal(1), {2.0, None}), inside], "": float("nan")}
+    assert Live.plain_meets(plain, [inside]) is True
+    assert Live.plain_meets(plain, [other]) is False
+    assert Live.plain_meets(inside, [inside]) is True
+    assert Live.plain_meets(3, [inside]) is False
+    assert Live.plain_meets({"a": [lambda: inside]}, [inside]) is None  # it may lead there past the containers
+    assert Live.plain_meets({"a": [np.array([inside], dtype=object)]}, [inside]) is None
+    inside.append(inside)
+    assert Live.plain_meets(inside, [other]) is None
+
+
+def test_a_change_in_place_does_not_walk_through_thousands_of_others(shell):
+    def calls(many):
+        shell.forget()
+        shell.run(f"from decimal import Decimal\nplans = {{i: (i, Decimal(i)) for i in range({many})}}\nx = [{many}]")
+        return calls_of(lambda: shell.run("%%awaitly c\nx.append(2)"))
+
+    calls(10)
+    assert calls(3000) - calls(1000) < 2000 * 4
