@@ -26,6 +26,7 @@ from awaitly_nb.keys import (
     Rewriting,
     cell_parts,
     changed_files,
+    changed_traces,
     import_again,
     literal_files,
     names_set_here,
@@ -43,6 +44,7 @@ from awaitly_nb.notebook.session import (
     CannotRestoreError,
     Left,
     Placeholder,
+    Unstored,
     Watched,
     before_cells,
     located,
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from awaitly_nb.notebook.session import Payload
     from awaitly_nb.notebook.shell import Shell
     from awaitly_nb.plans import CellOptions, Notes
+    from awaitly_nb.result import Mark
 
 __all__ = ["Cell", "show_as_plain"]
 
@@ -145,6 +148,7 @@ class Cell:
         self._key_s = took_s if auto is None else auto.key_s(took_s, self._read_once)
         self._refused: str | None = None
         self._restored: Payload | None = None
+        self._maker: _Maker | None = None
         self._shown: list[object] = []
         self._written: list[str] = []
         self._session: Watched | None = None
@@ -219,6 +223,7 @@ class Cell:
     def _captured(self) -> Iterator[tuple[Left, Watched]]:
         """Yield what will hold what the block leaves, if it ends well; all of that is collected when it is stored."""
         self._read_now()
+        self._maker = self._maker_by(self._line, self._source)
         session = self._session = Watched(
             self._shell,
             self._read.names,
@@ -261,7 +266,7 @@ class Cell:
             only=self.options.variables,
             shown=() if recorder is None else recorder.results,
             beside=late,
-            may_run_anew=not self.body.is_async,
+            may_run_anew=not (self.body.is_async or changes.data or left.files),
         )
         payload[CELL].update(
             outputs=outputs,
@@ -386,6 +391,7 @@ class Cell:
         register_lines(self._shell.compile, cell["filename"], cell["lines"], like=self.body.filename)
         if cell["inputs"][0] >= 0:
             self._read_now()  # what it leaves shares objects with what it reads
+        maker = self._maker = self._maker_by(cell["line"], cell["source"])
         # First, because what is imported or mapped may be one of them.
         with _written_again(written):
             import_again(self.body.modules)
@@ -397,16 +403,25 @@ class Cell:
                 define=partial(self.body.define, self._shell),
             )
         self._written = written.paths
-        run = partial(_run_maker, self._shell, cell["line"], cell["source"], self.key, self._auto)
+        again = "run its cell again"
+        if self._auto is None:
+            again = f"run its cell with --force: %%awaitly {self.options.name} --force"
         for name, (kind, why) in cell["missing"].items():
-            self._shell.user_ns[name] = Placeholder(name=name, cell=self.options.name, kind=kind, why=why, run=run)
+            self._shell.user_ns[name] = Placeholder(
+                name=name, cell=self.options.name, kind=kind, why=why, maker=maker, again=again
+            )
             before_cells(self._shell).placeholders = True
         remember_located(cell.get("digests", []), payload["buffers"])
         bound = {name: self._shell.user_ns.get(name) for name in names}
         before_cells(self._shell).unread += [
-            unread(bound, check, is_stored=self._is_stored, make=run) for check in self._unchecked[-1:]
+            unread(bound, check, is_stored=self._is_stored, make=maker) for check in self._unchecked[-1:]
         ]
         self._restored = payload
+
+    def _maker_by(self, line: str, source: str) -> _Maker:
+        """Return what runs this cell once more, from its text as it was when it was stored."""
+        read = partial(Cell, self._shell, line, source, self._auto)
+        return _Maker(self._shell, read, key=self.key, home=self._home, reads=self._read.names)
 
     def _is_stored(self) -> bool:
         return open_default(self._home).get(self.key or "") is not None
@@ -420,6 +435,7 @@ class Cell:
             self._finish_hit(outcome, f"; out of order: {disorder}" if disorder else "")
             return
         if outcome.stored:
+            self._note_unstored(outcome)
             # A hit in the next kernel imports and defines what this run did, and a value takes about as long to be read
             # as to be written.
             defined_s = 0.0 if self._session is None else self._session.defined_s
@@ -437,6 +453,13 @@ class Cell:
         left = outcome.result.unwrap()
         told = left.why if isinstance(left, Left) and left.why else str(outcome.error)
         show_badge(self._shell, f"computed in {took}, not stored: {told}", title=outcome.key or "")
+
+    def _note_unstored(self, outcome: Outcome) -> None:
+        left, names = outcome.result.unwrap(), self._shell.user_ns
+        if self._maker is not None and isinstance(left, Left) and left.missing:
+            self._maker.made_of(mark_of(outcome.result), left.missing)
+            made = {name: id(names[name]) for name in left.missing if name in names}
+            before_cells(self._shell).unstored.append(Unstored(made, self._maker))
 
     @property
     def _notes(self) -> Notes:
@@ -474,6 +497,8 @@ class Cell:
         if cell["outputs"] and self.options.output:
             replay(self._shell, cell["outputs"], results=self._shown)
         mark = mark_of(outcome.result)
+        if self._maker is not None:
+            self._maker.made_of(mark, cell["names"])
         # The badge is saved with the notebook, where an age would soon be wrong.
         when = show_when(mark.at, datetime.now(UTC)) if mark and mark.at else "earlier"
         ran_s, took_s = cell["seconds"], time.perf_counter() - self._began
@@ -589,24 +614,73 @@ def show_as_plain(shell: Shell) -> Callable[[], object]:
 _RUNS: Final = frozenset({Cell.run.__code__, Cell.run_async.__code__})
 
 
-def _run_maker(
-    shell: Shell, line: str, source: str, key: str | None, auto: AutoCell | None
-) -> dict[str, Any]:  # Any: the user's values
-    """Run a cell once more for the sake of what could not be stored; return what it leaves, and bind nothing of it."""
-    from IPython.utils.capture import capture_output
+class _Maker:
+    """Runs a cell once more, with what it read when it ran or was served, and binds nothing of what it leaves.
 
-    cell = Cell(shell, line, source, auto)
-    if cell.key != key:
-        return {}  # what it reads has changed since, so it would leave something else
-    before = dict(shell.user_ns)
-    try:
-        with capture_output():
-            cell.body.run(shell)
-        return dict(shell.user_ns)
-    finally:
-        for name in shell.user_ns.keys() - before.keys():
-            del shell.user_ns[name]
-        shell.user_ns.update(before)
+    Parameters
+    ----------
+    shell
+        Whose session.
+    read
+        Reads the cell, as it finds the session then.
+    key, home
+        The key of its entry, and where that lies.
+    reads
+        The variables that it reads.
+    """
+
+    def __init__(
+        self, shell: Shell, read: Callable[[], Cell], *, key: str | None, home: str, reads: Iterable[str]
+    ) -> None:
+        self._shell, self._read, self._key, self._home = shell, read, key, home
+        self._names: tuple[str, ...] = ()
+        self._mark: Mark | None = None
+        now = shell.user_ns
+        # What says something when it is let go is not held: that would be said later than without us.
+        self._inputs = {name: now[name] for name in reads if name in now and not hasattr(now[name], "__del__")}
+
+    def made_of(self, mark: Mark | None, names: Iterable[str]) -> None:
+        """Note what it found in files and in the process, and which variables it leaves."""
+        self._mark, self._names = mark, tuple(names)
+
+    def __call__(self) -> dict[str, Any]:  # Any: the user's values
+        """Return the variables it leaves; nothing where it would leave something else by now."""
+        from IPython.utils.capture import capture_output
+
+        with self._as_it_was():
+            cell = self._again()
+            if cell is None:
+                return {}
+            with capture_output():
+                cell.body.run(self._shell)
+            return {name: self._shell.user_ns[name] for name in self._names if name in self._shell.user_ns}
+
+    def check(self) -> bool:
+        """Tell whether it would leave the same now, and remove its entry where it would not."""
+        with self._as_it_was():
+            return self._again() is not None
+
+    @contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        names = self._shell.user_ns
+        before = dict(names)
+        names.update(self._inputs)
+        try:
+            yield
+        finally:
+            for name in names.keys() - before.keys():
+                del names[name]
+            names.update(before)
+
+    def _again(self) -> Cell | None:
+        """Return the cell as it is read now; None, and remove its entry, where it is another one."""
+        cell, mark = self._read(), self._mark
+        found_otherwise = mark is not None and (changed_files(mark.files or ()) or changed_traces(mark.traces))
+        if cell.key == self._key and not found_otherwise:
+            return cell
+        if self._key is not None:
+            open_default(self._home).delete(self._key)
+        return None
 
 
 def _message_only(message: object, *_: object, **__: object) -> str:

@@ -7,12 +7,15 @@ from awaitly_nb.notebook.session.namespace import (
     CELL,
     Left,
     Payload,
+    Watched,
+    restore,
+)
+from awaitly_nb.notebook.session.placeholders import (
     Placeholder,
     PlaceholderError,
-    Watched,
+    Unstored,
     before_cells,
     make_placeholders,
-    restore,
 )
 from awaitly_nb.notebook.session.unread import located, noted_digests, read_unread, remember_located, unread
 
@@ -23,6 +26,7 @@ __all__ = [
     "Payload",
     "Placeholder",
     "PlaceholderError",
+    "Unstored",
     "Watched",
     "before_cells",
     "located",

@@ -3,11 +3,7 @@
 All variables go into one pickle, with the new contents of the objects that the cell changed in place, so that two names
 of one object stay two names of one object. Objects that were there before are written as references (`live`,
 `codec.pack`). A module is stored by its name, a deleted variable as deleted, and a variable that no pickler takes as a
-placeholder.
-
-A placeholder explains itself wherever it is used. Before any cell runs, the names it reads are looked at; where one is
-a placeholder, its maker runs, and what was a placeholder is bound to what the maker left. All else that the maker does
-has been restored already, so it is not shown, and not bound, a second time.
+placeholder (`placeholders`).
 """
 
 from __future__ import annotations
@@ -17,36 +13,23 @@ import importlib
 import inspect
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from awaitly_nb.codec import EntangledError, UndecodableError, exports_memory, out_of_band, pack, unpack
-from awaitly_nb.errors import AwaitlyError, EncodeError, UnkeyableError
-from awaitly_nb.keys import generator_states, is_user_class, is_user_function, is_user_module, part_digest, read_names
+from awaitly_nb.errors import EncodeError, UnkeyableError
+from awaitly_nb.keys import generator_states, is_user_class, is_user_function, is_user_module, part_digest
 from awaitly_nb.notebook.session.live import CannotRestoreError, Live
-from awaitly_nb.notebook.session.unread import read_unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from awaitly_nb.notebook.ledger import Ledger
-    from awaitly_nb.notebook.session.unread import Unread
     from awaitly_nb.notebook.shell import Shell
 
-__all__ = [
-    "CELL",
-    "BeforeCells",
-    "Left",
-    "Payload",
-    "Placeholder",
-    "PlaceholderError",
-    "Watched",
-    "before_cells",
-    "make_placeholders",
-    "restore",
-]
+__all__ = ["CELL", "Left", "Payload", "Watched", "names_in", "restore"]
 
 Payload: TypeAlias = "dict[str, Any]"
 """A cell as it is stored: `CELL` holds what belongs to it as plain data, the rest is the pickle of its variables."""
@@ -88,6 +71,11 @@ class Left:
         if self._payload is None:
             raise EncodeError(self.why)
         return dict, (self._payload,)
+
+    @property
+    def missing(self) -> Collection[str]:
+        """The variables that could not be stored, once somebody has stored the others."""
+        return () if self._payload is None else self._payload[CELL]["missing"]
 
 
 class Watched:
@@ -202,7 +190,10 @@ class Watched:
                 raise CannotRestoreError(f"what it changes in place cannot be stored: {why}") from exc
             if (why := packer.why_not(beside)) is not None:
                 raise CannotRestoreError(f"what it changes in the process cannot be stored: {why}") from exc
-            if missing and (not may_run_anew or any(number >= 0 for number in changes)):
+            # What it did beside them is restored, so running it once more for their sake would do that twice, and
+            # perhaps after later cells have done something else.
+            does_more = any(number >= 0 for number in changes) or generator_states() != self._generators
+            if missing and (does_more or not may_run_anew):
                 name, (kind, why) = next(iter(missing.items()))
                 raise CannotRestoreError(f"{name} is a {kind} ({why})") from exc
             if not missing and content["shown"] == list(shown):
@@ -541,132 +532,17 @@ def _with_needs(wanted: Iterable[str], assigned: Mapping[str, Any]) -> list[str]
     found = [name for name in wanted if name in assigned]
     for name in found:  # grows while it is walked
         code = getattr(inspect.unwrap(assigned[name]), "__code__", None)
-        found += [need for need in _names_in(code) if need in assigned and need not in found]
+        found += [need for need in names_in(code) if need in assigned and need not in found]
     return found
 
 
-def _names_in(code: CodeType | None) -> set[str]:
+def names_in(code: CodeType | None) -> set[str]:
+    """Return the names that code and the functions in it look up beside their own variables."""
     if code is None:
         return set()
-    return set(code.co_names).union(*(_names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
+    return set(code.co_names).union(*(names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
 def _kind(value: object) -> str:
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-class PlaceholderError(AwaitlyError, TypeError):
-    """A variable that could not be stored was used."""
-
-
-class Placeholder:
-    """Stands for a variable that was not stored.
-
-    Parameters
-    ----------
-    name
-        The variable.
-    cell
-        The name of the cell that made it.
-    kind
-        The type it had.
-    why
-        Why it could not be stored.
-    run
-        Runs that cell and returns the variables it leaves; None where it can no longer run as it did.
-    """
-
-    __slots__ = ("_cell", "_kind", "_name", "_run", "_why")
-
-    def __init__(self, *, name: str, cell: str, kind: str, why: str, run: Callable[[], dict[str, Any]]) -> None:
-        self._name, self._cell, self._kind, self._why, self._run = name, cell, kind, why, run
-
-    def __repr__(self) -> str:
-        return f"<{self._told()}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise PlaceholderError(self._told())
-
-    def _told(self) -> str:
-        return (
-            f"{self._name} was a {self._kind} and could not be stored ({self._why}); to make it anew, run its cell "
-            f"with --force: %%awaitly {self._cell} --force"
-        )
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise PlaceholderError(self._told())
-
-    def __getattr__(self, attribute: str) -> NoReturn:
-        if attribute.startswith("_"):  # asked for by machinery: how to show, to copy or to pickle it
-            raise AttributeError(attribute)
-        self._refuse()
-
-    __bool__ = __call__ = __iter__ = __next__ = __len__ = __contains__ = __getitem__ = __setitem__ = _refuse
-    __enter__ = __exit__ = __add__ = __radd__ = __sub__ = __mul__ = __lt__ = __gt__ = __await__ = _refuse
-
-
-def _placeholders_in(shell: Shell, source: str) -> dict[str, Placeholder]:
-    """Return the placeholders among the variables that the code of a cell reads."""
-    names = shell.user_ns
-    if not before_cells(shell).placeholders:
-        return {}
-    try:
-        read = read_names(source, names).names
-    except SyntaxError:
-        return {}
-    found = {name: names[name] for name in read if name in names}
-    return {name: value for name, value in found.items() if type(value) is Placeholder}
-
-
-def make_placeholders(shell: Shell, source: str) -> tuple[str, ...]:
-    """Run the makers of the placeholders that a cell reads; return the names of the cells that ran."""
-    ran: dict[str, None] = {}
-    while found := _placeholders_in(shell, source):
-        for name, placeholder in found.items():
-            if shell.user_ns.get(name) is not placeholder:
-                continue  # made by the same cell as one before
-            made = placeholder._run()  # noqa: SLF001 - a placeholder has no public attribute, so as to refuse all
-            if type(made.get(name, placeholder)) is Placeholder:
-                placeholder._refuse()  # noqa: SLF001 - as above
-            ran[placeholder._cell] = None  # noqa: SLF001 - as above
-            for other, value in made.items():
-                if type(shell.user_ns.get(other)) is Placeholder:
-                    shell.user_ns[other] = value
-    return tuple(ran)
-
-
-def before_cells(shell: Shell) -> BeforeCells:
-    """Return what sees to a session before each of its cells; it is registered when it is first asked for."""
-    callbacks = shell.events.callbacks["pre_run_cell"]
-    found: BeforeCells | None = next((one for one in callbacks if isinstance(one, BeforeCells)), None)
-    if found is None:
-        found = BeforeCells(shell)
-        shell.events.register("pre_run_cell", found)
-    return found
-
-
-class BeforeCells:
-    """Before a cell without a magic runs: makes the placeholders and authenticates the large variables it reads.
-
-    Attributes
-    ----------
-    unread
-        What hits left that no cell has read yet.
-    placeholders
-        Whether a hit has left any.
-    """
-
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
-        self.unread: list[Unread] = []
-        self.placeholders = False
-
-    def __call__(self, info: Any) -> None:  # Any: IPython's own record of a cell
-        """See to what a cell reads; IPython calls this before each."""
-        if info.raw_cell.startswith("%%awaitly") or not (self.unread or self.placeholders):
-            return  # such a cell does it by itself
-        with suppress(PlaceholderError, SyntaxError):  # which the cell itself will raise, in its own lines
-            source = self._shell.transform_cell(info.raw_cell)
-            make_placeholders(self._shell, source)
-            read_unread(self.unread, self._shell.user_ns, source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 
 import pytest
 
@@ -445,7 +446,7 @@ def test_the_maker_of_a_placeholder_runs_before_a_cell_that_reads_it(shell, call
         assert len(calls) == 1
 
 
-def test_the_maker_does_not_run_where_its_inputs_have_changed(shell, calls):
+def test_the_maker_runs_with_what_its_cell_read_where_that_is_bound_to_something_else_by_now(shell, calls):
     source = cell("raw", "import threading\nconn = threading.Lock()\nx = a + 1")
     shell.run("a = 1")
     shell.run(source)
@@ -453,9 +454,66 @@ def test_the_maker_does_not_run_where_its_inputs_have_changed(shell, calls):
     shell.run("a = 1")
     shell.run(source)
     shell.run("a = 2")
+    shell.run("held = conn.locked()")
+    assert (shell.ns["a"], shell.ns["x"], shell.ns["held"], len(calls)) == (2, 2, False, 2)
+
+
+def test_the_maker_does_not_run_where_its_inputs_have_changed_in_place(shell, calls):
+    source = cell("raw", "import threading\nconn = threading.Lock()\nx = len(a)")
+    shell.run("a = [1]")
+    shell.run(source)
+    shell.forget()
+    shell.run("a = [1]")
+    shell.run(source)
+    shell.run("a.append(2)")
     result = shell.attempt("conn.locked()")
     assert isinstance(result.error_in_exec, PlaceholderError)
-    assert (shell.ns["a"], len(calls)) == (2, 1)
+    assert (shell.ns["a"], len(calls)) == ([1, 2], 1)
+    shell.forget()
+    shell.run("a = [1]")
+    shell.run(source)  # its entry is gone, so that the notebook runs to its end
+    assert len(calls) == 2
+
+
+def test_what_a_placeholder_could_not_be_made_from_in_the_session_that_made_it_is_not_served(shell, calls):
+    source = cell("raw", "import threading\nconn = threading.Lock()\nx = len(a)")
+    for _ in range(2):
+        shell.forget()
+        for line in ("a = [1]", source, "a.append(2)", "held = conn.locked()"):
+            shell.run(line)
+        assert (shell.ns["x"], shell.ns["held"]) == (1, False)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "does"),
+    [
+        ("import os", "os.environ['OWN_TWICE'] = '1'"),
+        ("import random; random.seed(3)", "drawn = random.random()"),
+        ("import random", "random.seed(4)"),
+        ("import os", "os.chdir('.') if os.getcwd() == '/' else os.chdir('/')"),
+        ("import sys", "sys.path.append('own')"),
+        ("import pathlib", "_ = pathlib.Path('twice.txt').write_text('a')"),
+    ],
+)
+def test_a_cell_that_does_more_than_bind_variables_is_not_stored_with_a_placeholder(
+    shell, calls, tmp_path, monkeypatch, first, does
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.delenv("OWN_TWICE", raising=False)
+    shell.run(f"import threading\n{first}")
+    shell.run(cell("raw", f"{does}\nconn = threading.Lock()"))
+    assert "not stored: conn is a _thread.lock" in shell.badge
+
+
+def test_a_placeholder_that_a_function_in_a_container_reads_is_made_before(shell, calls):
+    source = cell("raw", "import threading\nconn = threading.Lock()\nasks = {'held': [lambda: conn.locked()]}")
+    shell.run(source)
+    shell.forget()
+    shell.run(source)
+    shell.run("held = asks['held'][0]()")
+    assert (shell.ns["held"], len(calls)) == (False, 2)
 
 
 def test_a_cell_that_changes_its_input_is_not_stored_with_a_placeholder(shell, calls):
