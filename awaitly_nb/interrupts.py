@@ -1,11 +1,13 @@
-"""Ctrl-C and the Stop button: never in the middle of a store, and at once in the middle of a blocking step."""
+"""Ctrl-C and the Stop button: never in the middle of a store, at once in a blocking step, and noticed where caught."""
 
 from __future__ import annotations
 
 # The public wrapper takes the repr of each handler, and asyncio's shows the whole task: 100 us with each save.
 import _signal  # type: ignore[import-not-found]
+import os
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Interrupted", "interruptible", "uninterrupted"]
+__all__ = ["Interrupted", "interruptible", "noticed", "uninterrupted"]
 
 
 class Interrupted:
@@ -49,6 +51,56 @@ def interruptible() -> Iterator[Interrupted]:
         yield state
     finally:
         _signal.signal(_signal.SIGINT, previous)
+
+
+@contextmanager
+def noticed() -> Iterator[Interrupted]:
+    """Notice a Stop in this block, also where its code catches KeyboardInterrupt and goes on.
+
+    By the file that the interpreter writes each signal to: a handler of our own would be seen by code that asks for the
+    one in force. Where somebody else has such a file, as an event loop with handlers, or outside the main thread,
+    nothing is noticed.
+    """
+    state = Interrupted()
+    if threading.current_thread() is not threading.main_thread():
+        yield state
+        return
+    reader, writer = _ears()
+    _heard(reader)
+    previous = _signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    if previous != -1:
+        _signal.set_wakeup_fd(previous)
+        yield state
+        return
+    try:
+        yield state
+    finally:
+        now = _signal.set_wakeup_fd(-1)
+        if now not in (-1, writer.fileno()):
+            _signal.set_wakeup_fd(now)
+        state.pressed = _signal.SIGINT in _heard(reader)
+
+
+_pairs: dict[int, tuple[socket.socket, socket.socket]] = {}
+
+
+def _ears() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of what signals are heard by; a fork has its own, so that it is not heard for its parent."""
+    here = os.getpid()
+    if here not in _pairs:
+        _pairs.clear()
+        _pairs[here] = socket.socketpair()
+        for end in _pairs[here]:
+            end.settimeout(0)
+    return _pairs[here]
+
+
+def _heard(reader: socket.socket) -> bytes:
+    found = b""
+    with suppress(BlockingIOError):
+        while part := reader.recv(4096):
+            found += part
+    return found
 
 
 _postponing = False

@@ -8,6 +8,7 @@ once the session is restored; what cannot be restored runs, with the reason on i
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import warnings
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -17,11 +18,13 @@ from functools import cached_property, partial
 from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
+from weakref import getweakrefcount
 
 from awaitly_nb.cache import open_default
 from awaitly_nb.config import cache_directory, settings, settled
 from awaitly_nb.engine import Serve, StepSpec, explain_hit, explain_miss, look_up
 from awaitly_nb.errors import AwaitlyError, CodeChangedWarning, MisuseError, UncachedWarning
+from awaitly_nb.interrupts import noticed
 from awaitly_nb.keys import (
     Rewriting,
     cell_parts,
@@ -37,7 +40,7 @@ from awaitly_nb.keys import (
 )
 from awaitly_nb.notebook.auto import asking_by, few
 from awaitly_nb.notebook.body import hide_handler, read_body, register_lines
-from awaitly_nb.notebook.ledger import Ledger
+from awaitly_nb.notebook.ledger import Ledger, running_beside
 from awaitly_nb.notebook.outputs import Recorder, flush_figures, replay, show_badge
 from awaitly_nb.notebook.session import (
     CELL,
@@ -149,6 +152,7 @@ class Cell:
         self._refused: str | None = None
         self._restored: Payload | None = None
         self._maker: _Maker | None = None
+        self._doubt = ""
         self._shown: list[object] = []
         self._written: list[str] = []
         self._session: Watched | None = None
@@ -186,7 +190,7 @@ class Cell:
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
         finally:
-            self._session = None  # holds what the cell could reach, and may have let go
+            self._session = self._maker = None  # hold what the cell could reach, and may have let go
 
     async def run_async(self) -> None:
         """Run or load a cell that awaits at its top level."""
@@ -207,7 +211,7 @@ class Cell:
         except BaseException as exc:  # noqa: BLE001 - the same exception, less the frames of the machinery
             raise self._below(exc)  # noqa: B904 - as above
         finally:
-            self._session = None  # holds what the cell could reach, and may have let go
+            self._session = self._maker = None  # hold what the cell could reach, and may have let go
 
     def _compute(self) -> Left:
         with self._captured() as (left, session):
@@ -232,6 +236,7 @@ class Cell:
             reached=self._ledger.reached(),
         )
         before = self._ledger.snapshot(self.body.python)
+        self._doubt, threads = running_beside(), threading.enumerate()
         recorder = Recorder(self._shell) if self.options.output else None
         left = Left(lambda: self._collect(session, before, recorder, left))
         with ExitStack() as around:
@@ -246,19 +251,23 @@ class Cell:
                 around.enter_context(asking_by(_refuse_to_ask))
             else:
                 around.enter_context(self._auto.effects)
+            stop = around.enter_context(noticed())
             began = time.perf_counter()
             yield left, session
             if recorder is not None:
                 flush_figures(self._shell)
             left.seconds = time.perf_counter() - began
+        self._doubt = self._doubt or running_beside(threads)
+        if stop.pressed:
+            self._doubt = "it was interrupted, and went on"
         if files is not None:
             left.files = files.effects(literal_files(self._read.graph))
         self._check_assigned()
 
     def _collect(self, session: Watched, before: Before, recorder: Recorder | None, left: Left) -> Payload:
         changes = self._ledger.difference(before, shown=recorder is None or bool(recorder.results))
-        if changes.obstacle:
-            raise CannotRestoreError(changes.obstacle)
+        if why := self._doubt or changes.obstacle:
+            raise CannotRestoreError(why)
         early, late = self._ledger.split(changes.to_data())
         outputs = None if recorder is None else recorder.outputs()
         payload = session.collect(
@@ -377,6 +386,8 @@ class Cell:
         names = cell.get("names")
         if isinstance(payload, Left) or names is None:
             raise CannotRestoreError("it was stored by another version of awaitly_nb")
+        if why := running_beside():
+            raise CannotRestoreError(why)
         if absent := set(self.options.variables or ()) - set(names):
             raise CannotRestoreError(f"{min(absent)} is asked for and was not stored")
         written = Rewriting()
@@ -636,8 +647,7 @@ class _Maker:
         self._names: tuple[str, ...] = ()
         self._mark: Mark | None = None
         now = shell.user_ns
-        # What says something when it is let go is not held: that would be said later than without us.
-        self._inputs = {name: now[name] for name in reads if name in now and not hasattr(now[name], "__del__")}
+        self._inputs = {name: now[name] for name in reads if name in now and not _tells_its_end(now[name])}
 
     def made_of(self, mark: Mark | None, names: Iterable[str]) -> None:
         """Note what it found in files and in the process, and which variables it leaves."""
@@ -681,6 +691,11 @@ class _Maker:
         if self._key is not None:
             open_default(self._home).delete(self._key)
         return None
+
+
+def _tells_its_end(value: object) -> bool:
+    """Tell whether something may happen when a value is let go, which is not to be later for our holding it."""
+    return hasattr(type(value), "__del__") or getweakrefcount(value) > 0
 
 
 def _message_only(message: object, *_: object, **__: object) -> str:

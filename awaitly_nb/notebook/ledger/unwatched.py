@@ -6,7 +6,8 @@ being named here; what is not named is doubted. Calls that are given a variable 
 variables are seen; so are files.
 
 What looks a variable or a module up by a name that only running tells, as `globals()[name]` and `eval(text)` do, is
-doubted too: the key of the cell does not hold what it finds.
+doubted too: the key of the cell does not hold what it finds. So is what asks for a number that another process would
+not give, as `id(x)` and `os.getpid()` do: what is stored would be that of no object and of no process.
 """
 
 from __future__ import annotations
@@ -112,10 +113,11 @@ def _lookups(source: str, *, of_cell: bool) -> tuple[tuple[str, str, str | None]
 
     Each is the built-in function that does, or nothing, with what to tell, and the module where that is all it loads.
     """
-    if not any(name in source for name in _LOOKING):
+    if not any(name in source for name in (*_LOOKING, *_OF_PROCESS)):
         return ()
     found: dict[tuple[str, str, str | None], None] = {}
-    waiting: list[tuple[ast.AST, bool]] = [(_parsed(source, of_cell=of_cell), of_cell)]
+    tree = _parsed(source, of_cell=of_cell)
+    waiting: list[tuple[ast.AST, bool]] = [(tree, of_cell)]
     while waiting:
         node, at_top = waiting.pop()
         match node:
@@ -150,7 +152,30 @@ def _lookups(source: str, *, of_cell: bool) -> tuple[tuple[str, str, str | None]
                 found["", told, literal] = None
         inside = at_top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         waiting.extend((child, inside) for child in ast.iter_child_nodes(node))
+    found |= {(builtin, f"{told} is another one in each process", None): None for builtin, told in _numbers(tree)}
     return tuple(found)
+
+
+def _numbers(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield the calls that give a number of this process, each with the built-in function that does, or nothing."""
+    waiting = [tree]
+    while waiting:
+        match node := waiting.pop():
+            case ast.FunctionDef(name=name) if name in _FOR_PYTHON:
+                continue
+            # Whether they are one object is the same in each process.
+            case ast.Compare(
+                left=ast.Call(func=ast.Name(id="id"), args=[one]),
+                ops=[ast.Eq() | ast.NotEq()],
+                comparators=[ast.Call(func=ast.Name(id="id"), args=[other])],
+            ):
+                waiting += [one, other]
+                continue
+            case ast.Call(func=ast.Name(id="id" | "hash" as name), args=[_]):
+                yield name, f"{name}(...)"
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in _OF_PROCESS:
+                yield "", f"{name}()"
+        waiting += ast.iter_child_nodes(node)
 
 
 @lru_cache(maxsize=1000)
@@ -232,8 +257,11 @@ def _doubted(statement: _Deed, names: Names, *, shown: bool) -> str:
 _ABSTRACT = "an abstract class"
 _LOOKING = (
     *("eval", "exec", "globals", "locals", "vars", "dir", "user_ns", "user_global_ns", "f_globals", "f_locals"),
-    *("__main__", "import_module", "__import__"),
+    *("__main__", "import_module", "__import__", "id(", "hash("),
 )
+_OF_PROCESS = ("getpid", "getppid", "get_ident", "get_native_id")
+_FOR_PYTHON = ("__hash__", "__eq__", "__deepcopy__", "__copy__", "__repr__", "__str__")
+"""Methods whose `id` and `hash` do not outlive what Python calls them for."""
 
 
 def _led_to(chain: tuple[str, ...], names: Names) -> tuple[str, Any]:  # Any: whatever there is

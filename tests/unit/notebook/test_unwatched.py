@@ -135,6 +135,23 @@ def test_a_name_that_only_running_tells_is_doubted(source, told):
     assert unwatched(source, (), NAMES, shown=False) == told
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("seen = {id(items): 1}", "id(...) is another one in each process"),
+        ("def f(x):\n    return hash(x)", "hash(...) is another one in each process"),
+        ("pid = os.getpid()", "getpid() is another one in each process"),
+        ("same = id(items) == id(other)", ""),
+        ("class A:\n    def __hash__(self): return hash(self.x)", ""),
+        ("class A:\n    def __deepcopy__(self, memo): memo[id(self)] = 1", ""),
+        ("x = grid(3); y = a.id(3)", ""),
+    ],
+)
+def test_a_number_of_this_process_is_doubted(source, told):
+    assert unwatched(source, (), NAMES, shown=False) == told
+    assert unwatched("x = id(3)", (), {"id": len}, shown=False) == ""  # the user's own
+
+
 def test_a_name_that_only_running_tells_is_doubted_in_functions_too():
     assert unwatched("looks_up('a')", (looks_up,), NAMES, shown=False) == "looks_up: globals() may read any variable"
     assert unwatched("eval(text)", (), {"eval": len}, shown=False) == ""  # the user's own
