@@ -125,10 +125,13 @@ def pack(
     try:
         for last in (False, False, True):
             attempt = _Pass(numbers, memory, changed, is_new)
-            _picklers()[bool(numbers)](attempt).dump(value)
+            packer = _picklers()[bool(numbers)](attempt)
+            packer.dump(value)
             if not numbers and attempt.has_nan():
                 attempt = _Pass(numbers, memory, changed, is_new)
-                _picklers()[True](attempt).dump(value)
+                packer = _picklers()[True](attempt)
+                packer.dump(value)
+            memory.check_held(packer.memo.copy)
             # What overlaps after two passes are arrays that a __reduce__ makes anew in each.
             if last or not memory.resolve():
                 used |= attempt.used

@@ -15,9 +15,12 @@ import gc
 import pickle
 import sys
 from bisect import bisect_left
+from enum import Enum
 from itertools import accumulate
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from awaitly_nb.codec.pickling import is_user_class
 from awaitly_nb.errors import EncodeError
 
 if TYPE_CHECKING:
@@ -111,6 +114,7 @@ class Memory:
         self._buffers: dict[tuple[int, int], object] = {}
         self._written: set[tuple[int, int]] = set()
         self._hidden: list[tuple[Any, object]] = []  # Any: arrays, here and below
+        self._holders: dict[type, list[object]] = {}
         # Each array beside its owner: what a __reduce__ made lives no longer than its pass, and its id would go to
         # another array in the next.
         self._owners: dict[int, tuple[Any, Any]] = {}
@@ -225,11 +229,14 @@ class Memory:
         return _held_by(kind) is not None
 
     def look_into(self, value: object) -> None:
-        """Note the arrays that an object holds beside its pickle; the first pass finds them all."""
-        if self._numpy is None or self._owners or self._parts or (held := _held_by(type(value))) is None:
+        """Note what an object holds beside its pickle; the first pass finds it all."""
+        if self._owners or self._parts or (held := _held_by(type(value))) is None:
             return
-        array_type = self._numpy.ndarray
-        self._hidden += [(part, value) for part in held(value) if part is None or type(part) is array_type]
+        if held is _parts_of:
+            self._holders.setdefault(type(value), []).append(value)
+        if self._numpy is not None:
+            array_type = self._numpy.ndarray
+            self._hidden += [(part, value) for part in held(value) if part is None or type(part) is array_type]
 
     def resolve(self) -> bool:
         """Find out which of the stored arrays overlap; tell whether that makes another pass necessary."""
@@ -251,6 +258,7 @@ class Memory:
         self._seen.clear()
         self._buffers.clear()
         self._hidden.clear()
+        self._holders.clear()
         return len(self._owners) + len(self._parts) > before
 
     def _settle(self, group: list[_Range]) -> None:
@@ -299,6 +307,30 @@ class Memory:
             other = others.overlapping(*self._bounds(array))
             if other is not None and not _gives(holder, array):
                 raise EntangledError(f"a {type(holder).__name__} shares its memory with {other.name or 'an array'}")
+
+    def check_held(self, stored: Callable[[], Mapping[int, Any]]) -> None:
+        """Refuse an object that holds another one, which is stored too, where its pickle does not tell of that one.
+
+        So does a parsed document, which is stored as its text: a part of it that has a name of its own would come back
+        as a part of another document.
+
+        Parameters
+        ----------
+        stored
+            Returns what was stored, by id.
+        """
+        if not self._holders:
+            return
+        there = stored()
+        for kind, holders in self._holders.items():
+            # A library's class treats all of its objects alike, and a figure has thousands.
+            for holder in holders if is_user_class(kind) else holders[:_SAMPLE]:
+                held = [inner for part in _parts_of(holder) for inner in _elements(part) if id(inner) in there]
+                if not held or len(given := _given(holder)) >= _MOST_PARTS:
+                    continue
+                ids = set(map(id, given))
+                if (hidden := next((one for one in held if id(one) not in ids and _has_state(one)), None)) is not None:
+                    raise EntangledError(f"a {kind.__name__} holds a {type(hidden).__name__}, and is stored without it")
 
     def _check_apart(self, start: int, stop: int, value: object, what: str) -> None:
         for place in self._apart:
@@ -404,21 +436,52 @@ def _parts_of(value: object) -> Iterator[object]:
             yield inner
 
 
+def _elements(part: object) -> Iterator[object]:
+    """Return an object, and what lies in it where it is a list or a dict."""
+    yield part
+    if type(part) is dict:
+        yield from part.values()
+    elif isinstance(part, list | tuple | set):
+        yield from part
+
+
+def _has_state(value: Any) -> bool:  # Any: any object
+    """Tell whether somebody could change an object, as far as its pickle tells: what goes by a name stays itself."""
+    if isinstance(value, _GOES_BY_NAME) or not type(value).__flags__ & _HAS_PARTS:
+        return False
+    if isinstance(value, list | dict | set):
+        return True
+    try:
+        reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    except Exception:  # noqa: BLE001 - user code may raise anything
+        return False
+    if not isinstance(reduced, tuple):
+        return False
+    is_value = type(value).__hash__ not in (None, object.__hash__)
+    return any(part is not None for part in reduced[2:]) or (isinstance(reduced[0], type) and not is_value)
+
+
+_GOES_BY_NAME: Final = (type, FunctionType, BuiltinFunctionType, ModuleType, tuple, frozenset, Enum)
+
+
 def _gives(holder: Any, array: Any) -> bool:  # Any: an object with a pickle of its own, and an array
     """Tell whether the pickle of an object is made of this very array, which is written as what it is."""
+    return any(part is array for part in _given(holder))
+
+
+def _given(holder: Any) -> list[Any]:  # Any: an object with a pickle of its own, and what that is made of
     try:
         waiting = [holder.__reduce_ex__(pickle.HIGHEST_PROTOCOL)]
     except Exception:  # noqa: BLE001 - user code may raise anything
-        return False
+        return []
     for part in waiting:  # grows while it is walked
-        if part is array:
-            return True
-        if isinstance(part, tuple | list | dict) and len(waiting) < _MOST_PARTS:
+        if isinstance(part, tuple | list | dict | set) and len(waiting) < _MOST_PARTS:
             waiting += part.values() if isinstance(part, dict) else part
-    return False
+    return waiting
 
 
 _MOST_PARTS: Final = 10_000
+_SAMPLE: Final = 16
 
 
 def _arrow_memory(value: Any) -> Iterator[Any]:  # Any: an object of Arrow, and arrays

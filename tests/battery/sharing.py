@@ -90,6 +90,11 @@ HOLDERS = {
     "polars beside an array": "a = np.arange(3.) --- f = pl.DataFrame({'x': [1., None, float(a[1])]}) --- a[0] = 5 --- OUT = (f['x'].to_list(), a.tolist())",
     "arrow beside an array": "a = np.arange(3.) --- t = pa.table({'x': [1., None, float(a[1])]}) --- a[0] = 5 --- OUT = (t['x'].to_pylist(), a.tolist())",
     "memory behind two views": "raw = bytearray(8) --- a = np.frombuffer(raw, 'u1'); b = np.frombuffer(raw, 'u2') --- a[0] = 3 --- OUT = (b.tolist(), bytes(raw))",
+    "part of a parsed document": "from bs4 import BeautifulSoup\nsoup = BeautifulSoup('<p>a<b>c</b></p>', 'html.parser'); b = soup.b --- b.string = 'zz'; soup.p['class'] = 'k' --- OUT = (str(soup), b is soup.b)",
+    "parts of a parsed document": "from bs4 import BeautifulSoup\nsoup = BeautifulSoup('<p>a<b>c</b></p>', 'html.parser') --- found = soup.find_all('b') --- found[0].string = 'q' --- OUT = (str(soup), found[0] is soup.b)",
+    "object that is stored as its text": "class Doc:\n    def __init__(self, words): self.words = [[w] for w in words]\n    def __getstate__(self): return ' '.join(w for w, in self.words)\n    def __setstate__(self, text): self.__init__(text.split())\ndoc = Doc('abc'); first = doc.words[0] --- first[0] = 'q' --- OUT = (doc.words, first is doc.words[0])",
+    "trace of a figure of plotly": "import plotly.graph_objects as go\nfig = go.Figure(go.Scatter(y=[1, 2])); t = fig.data[0] --- t.name = 'n' --- OUT = (fig.data[0].name, t is fig.data[0])",
+    "trace taken later": "import plotly.graph_objects as go\nfig = go.Figure(go.Scatter(y=[1, 2])) --- t = fig.data[0] --- t.name = 'n' --- OUT = (fig.data[0].name, t is fig.data[0])",
 }
 
 IDENTITY = {

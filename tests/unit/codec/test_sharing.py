@@ -178,3 +178,37 @@ def test_thousands_of_arrays_are_compared_in_the_order_of_memory():
         return sum(entry.callcount for entry in profile.getstats())
 
     assert calls(800) < 6 * calls(200)
+
+
+class Text:
+    """Is stored as a text, and holds the lines that it makes of it."""
+
+    def __init__(self, text):
+        self.lines = [[line] for line in text.split()]
+
+    def __getstate__(self):
+        return {"text": " ".join(line for (line,) in self.lines)}
+
+    def __setstate__(self, state):
+        self.__init__(state["text"])
+
+
+class Whole(Text):
+    """Is stored with the lines that it holds."""
+
+    def __getstate__(self):
+        return dict(self.__dict__)
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
+
+def test_what_an_object_holds_beside_its_pickle_is_not_stored_apart_from_it():
+    text = Text("a b")
+    with pytest.raises(EntangledError, match="a Text holds a list, and is stored without it"):
+        pack({"text": text, "line": text.lines[1]}, [], numbers={}, changed=(), is_new=lambda _: False)
+    assert pack({"text": text}, [], numbers={}, changed=(), is_new=lambda _: False)
+    whole = Whole("a b")
+    assert pack({"whole": whole, "line": whole.lines[1]}, [], numbers={}, changed=(), is_new=lambda _: False)
+    many = Whole(" ".join(map(str, range(20_000))))
+    assert pack({"many": many, "line": many.lines[-1]}, [], numbers={}, changed=(), is_new=lambda _: False)
