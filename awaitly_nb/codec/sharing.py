@@ -457,7 +457,8 @@ def _has_state(value: Any) -> bool:  # Any: any object
         return False
     if not isinstance(reduced, tuple):
         return False
-    is_value = type(value).__hash__ not in (None, object.__hash__)
+    hashed: object = type(value).__hash__
+    is_value = hashed not in (None, object.__hash__)
     return any(part is not None for part in reduced[2:]) or (isinstance(reduced[0], type) and not is_value)
 
 
