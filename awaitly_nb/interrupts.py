@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # The public wrapper takes the repr of each handler, and asyncio's shows the whole task: 100 us with each save.
 import _signal  # type: ignore[import-not-found]
+import atexit
 import os
 import socket
 import threading
@@ -88,11 +89,19 @@ def _ears() -> tuple[socket.socket, socket.socket]:
     """Return both ends of what signals are heard by; a fork has its own, so that it is not heard for its parent."""
     here = os.getpid()
     if here not in _pairs:
-        _pairs.clear()
+        _close()
         _pairs[here] = socket.socketpair()
         for end in _pairs[here]:
             end.settimeout(0)
     return _pairs[here]
+
+
+@atexit.register
+def _close() -> None:
+    for pair in _pairs.values():
+        for end in pair:
+            end.close()
+    _pairs.clear()
 
 
 def _heard(reader: socket.socket) -> bytes:
