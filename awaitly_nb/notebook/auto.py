@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import getpass
+import re
 import shutil
 import sys
 import threading
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from awaitly_nb.notebook.shell import Shell
     from awaitly_nb.plans import Notes
 
-__all__ = ["AUTO_LINE", "Auto", "AutoCell", "asking_by", "few"]
+__all__ = ["AUTO_LINE", "Auto", "AutoCell", "asking_by", "few", "remember_as_typed"]
 
 AUTO_LINE = "%%awaitly --auto"
 _WORTH = 3.0
@@ -61,6 +62,30 @@ _NETWORK = "read the network"
 _MUCH_LONGER = 3.0
 _FEW = 2000
 _TIMED_FROM_S = 0.005
+
+
+def remember_as_typed(shell: Shell, source: str) -> None:
+    """Let the history hold a cell as a plain one: `In[3]`, `%save` and `%macro` give that to the user.
+
+    Parameters
+    ----------
+    shell
+        Whose last input is the cell, with the line that automatic mode has put before it.
+    source
+        The cell's text.
+    """
+    inputs, history = shell.user_ns.get("_ih"), getattr(shell, "history_manager", None)
+    if not inputs or _PUT_BEFORE.match(str(inputs[-1])) is None:
+        return
+    inputs[-1] = source.rstrip("\n")
+    if history is not None:
+        with history.db_input_cache_lock:
+            waiting = history.db_input_cache  # to be written to the history of all sessions
+            if waiting and _PUT_BEFORE.match(waiting[-1][1]) is not None:
+                waiting[-1] = (waiting[-1][0], inputs[-1], waiting[-1][2])
+
+
+_PUT_BEFORE = re.compile(r"(?:await )?get_ipython\(\)\.run_cell_magic\('awaitly', '--auto'")
 
 
 class Auto:

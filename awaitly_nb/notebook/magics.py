@@ -16,7 +16,7 @@ from awaitly_nb.engine import observe
 from awaitly_nb.errors import InvalidOptionError, MisuseError, NotCachedError
 from awaitly_nb.keys import remember_environment
 from awaitly_nb.notebook import lab
-from awaitly_nb.notebook.auto import Auto
+from awaitly_nb.notebook.auto import Auto, remember_as_typed
 from awaitly_nb.notebook.body import awaits, transformed, wake_on_stop
 from awaitly_nb.notebook.cell import Cell, show_as_plain
 from awaitly_nb.notebook.progress import Progress
@@ -64,6 +64,7 @@ class AwaitlyMagics(Magics):
                 mode = _modes.get(id(self.shell))
                 force = "--force" if lab.asked_to_recompute() else ""
                 if mode is not None and line.strip() == "--auto":
+                    remember_as_typed(self.shell, cell)  # type: ignore[arg-type] # as below
                     auto = mode.cell(cell)
                     return Cell(self.shell, force, cell, auto, out_of_order=lab.out_of_order).start()  # type: ignore[arg-type] # as below
                 first = f"{line} {force}" if force else line

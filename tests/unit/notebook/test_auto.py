@@ -384,3 +384,15 @@ def test_the_totals_of_a_run_of_all_cells_are_shown_once_nothing_follows():
     asyncio.run(run_all([True, None]))  # two cells are no run of all
     asyncio.run(run_all([None, None, None, None]))  # of which nothing is to be told
     assert shown == []
+
+
+def test_the_history_holds_cells_as_they_were_typed(auto, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    auto.run("# awaitly: cache\nv = [1]")
+    auto.run("# awaitly: cache\nw = In[-2]")
+    assert auto.ns["w"] == "# awaitly: cache\nv = [1]"
+    auto.run("%save -f typed.py 1-9999")
+    assert "# awaitly: cache\nv = [1]\n" in (tmp_path / "typed.py").read_text()
+    assert "run_cell_magic" not in (tmp_path / "typed.py").read_text()
+    history = auto.ip.history_manager
+    assert not [parsed for _, parsed, _ in history.db_input_cache if "run_cell_magic('awaitly'" in parsed]
