@@ -71,6 +71,7 @@ class Live:
         self.protected: set[int] = set()
         self._tokens: list[str] = []
         self._ends: list[int] = []
+        self._unreadable = ""
 
     def add(self, roots: Iterable[tuple[str, object]], *, most: int | None = None) -> None:
         """Give numbers to what is reachable from `roots` and has none yet; stop behind number `most`."""
@@ -97,8 +98,15 @@ class Live:
         for number, (value, kind, state) in enumerate(zip(self.objects, self._kinds, self._states, strict=True)):
             if self._made_here and comes_back_empty(kind, value):
                 continue  # a cache that the cell itself has made comes back empty
-            if not kind.same(value, state):
-                found[number] = kind.contents(value, state)
+            try:
+                if not kind.same(value, state):
+                    found[number] = kind.contents(value, state)
+            except CannotRestoreError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - what was closed or released raises where it is looked at
+                self._note_unreadable(value, exc)
+        if self._unreadable:
+            raise CannotRestoreError(self._unreadable)
         return found
 
     def held_weakly(self) -> str | None:
@@ -174,23 +182,36 @@ class Live:
             if kind is None:
                 continue
             numbers[id(value)] = number = len(self.objects)
+            kind, children, state = self._read(kind, value)
             self.objects.append(value)
             self._kinds.append(kind)
             self._note_place(value, number, block)
-            children = kind.children(value)
             tokens.append(f"{type(value).__qualname__} {len(children)}")
             self._ends.append(len(tokens))
             if len(children) > 1 and has_open_order(value):
                 # Another session may number them in another order: behind this no number means the same.
                 tokens.append(token_hex(8))
             if self._watch:
-                self._states.append(kind.state(value))
+                self._states.append(state)
             if most is not None and number >= most:
                 return
             if children:
                 inner = blocks_of(kind, value)
                 own = (block or _INDEX) if stands_on_block(kind) else None
                 waiting.extend((child, inner.get(id(child), own)) for child in reversed(children))
+
+    def _read(self, kind: Kind, value: object) -> tuple[Kind, list[object], Any]:  # Any: the kind's own state
+        try:
+            return kind, kind.children(value), kind.state(value) if self._watch else None
+        except CannotRestoreError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - as in `changes`; the cell itself may never look at it
+            self._note_unreadable(value, exc)
+            return LEAF, [], None
+
+    def _note_unreadable(self, value: object, exc: Exception) -> None:
+        told = f"a {type_name(type(value))} cannot be looked at ({type(exc).__name__}: {exc})"
+        self._unreadable = self._unreadable or told
 
     def _note_place(self, value: object, number: int, block: Any) -> None:  # Any: a block of pandas
         if block is not None:

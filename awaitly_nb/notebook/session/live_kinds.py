@@ -222,7 +222,7 @@ class _Views:
         return value.tobytes()
 
     def same(self, value: Any, state: Any) -> bool:
-        return state is None or bool(value.tobytes() == state)
+        return value.nbytes < 0 or state is None or bool(value.tobytes() == state)  # raises for a released view
 
     def contents(self, value: Any, _state: Any) -> Any:
         raise CannotRestoreError(f"it writes into the memory of a {type_name(type(value.obj))}")

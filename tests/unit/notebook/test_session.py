@@ -389,3 +389,10 @@ def test_a_module_that_is_as_it_was_is_loaded_once(shell, tmp_path, monkeypatch)
     (tmp_path / "loaded_once.py").write_text("with open('loads', 'a') as file:\n    file.write('x')")
     shell.run("%%awaitly c\nimport loaded_once\nn = 1")
     assert (tmp_path / "loads").read_text() == "x"
+
+
+def test_what_cannot_be_looked_at_any_more_stops_no_cell(shell):
+    shell.run("b = bytearray(b'abc')\nm = memoryview(b)")
+    shell.run("%%awaitly c\nm.release()\nb.extend(b'd')")
+    assert bytes(shell.ns["b"]) == b"abcd"
+    assert "not stored: a memoryview cannot be looked at (ValueError" in shell.badge
