@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - a notebook is a line, so that one sees many of them at once
-"""Small notebooks of what is easily overlooked: identity, the interpreter, registries, children, magics, options.
+"""Small notebooks of what is easily overlooked: identity, the interpreter, registries, children, placeholders, threads.
 
 Written as those in `kinds`: cells separated by `---`, the last one sets OUT, `old ==> new` is one more warm run. What
 follows `#!` in the first line of a cell are options of its magic.
@@ -271,6 +271,34 @@ HOLDERS = {
     "columns over an object array": "import numpy as np, pandas as pd\nx = np.array([[1, 'a'], [2, 'b']], object); df = pd.DataFrame(x, copy=False) --- x[0, 1] = 'z' --- OUT = df.iloc[0].tolist()",
 }
 
+PLACEHOLDERS = {
+    "maker that set the environment": "import os\nos.environ['OWN_MK'] = '1'; g = (i for i in range(3)) --- os.environ['OWN_MK'] = '2' --- a = next(g) --- OUT = (a, os.environ['OWN_MK'])",
+    "maker that drew": "import random\nrandom.seed(3) --- x = random.random(); g = (i for i in range(3)) --- y = random.random() --- a = next(g) --- OUT = (a, x, y, random.random())",
+    "maker that seeded": "import numpy as np\nnp.random.seed(3); g = (i for i in range(3)) --- y = np.random.rand() --- a = next(g) --- OUT = (a, y, np.random.rand())",
+    "maker that set an option": "import pandas as pd\npd.set_option('display.max_rows', 7); g = (i for i in range(3)) --- pd.set_option('display.max_rows', 9) --- a = next(g) --- OUT = (a, pd.get_option('display.max_rows'))",
+    "maker that opened a figure": "import matplotlib.pyplot as plt\nfig, ax = plt.subplots(); g = (i for i in range(3)) --- a = next(g) --- OUT = (a, len(plt.get_fignums()))",
+    "maker that changed the folder": "import os\nos.makedirs('dd', exist_ok=True) --- os.chdir('dd'); g = (i for i in range(3)) --- os.chdir('..') --- a = next(g) --- OUT = (a, os.path.basename(os.getcwd()) == 'dd')",
+    "maker that added a handler": "import logging\nlog = logging.getLogger('own.mk') --- log.addHandler(logging.NullHandler()); g = (i for i in range(3)) --- a = next(g) --- OUT = (a, len(log.handlers))",
+    "maker that appended to a file": "with open('mk.txt', 'w') as f: _ = f.write('s') --- with open('mk.txt', 'a') as f: _ = f.write('x')\ng = (i for i in range(3)) --- a = next(g) --- OUT = (a, open('mk.txt').read())",
+    "maker's input bound anew": "base = [1, 2] --- g = (x for x in base) --- base = [7] --- a = list(g) --- OUT = (a, base)",
+    "maker's input bound anew by itself": "base = [1, 2] --- g = iter(base); base = (x * 2 for x in base) --- a = list(base) --- OUT = a",
+    "maker's input changed in place": "base = [1, 2] --- g = (x for x in base) --- base.append(3) --- a = list(g) --- OUT = a",
+    "maker's helper defined anew": "def h(x): return x + 1 --- g = (h(x) for x in range(3)) --- def h(x): return x + 100 --- a = list(g) --- OUT = a",
+    "lock read by a function in a dict": "import threading\nlk = threading.RLock(); fs = {'a': lambda: lk.acquire(), 'r': [lambda: lk.release()]} --- v = fs['a'](); fs['r'][0]() --- OUT = v",
+    "lock read by a method in a list": "import threading\nlk = threading.Lock()\nclass S:\n    def go(self): return lk.locked()\nss = [S()] --- v = [s.go() for s in ss] --- OUT = v",
+}
+
+BESIDE = {
+    "thread that nobody waits for": "import threading, time\nxs = []\ndef work():\n    time.sleep(0.1); xs.append(1) --- threading.Thread(target=work, name='own').start() --- y = 1 --- for t in threading.enumerate():\n    if t.name == 'own': t.join()\nOUT = (xs, y)",
+    "thread waited for by the clock": "import threading, time\nflag = [] --- t = threading.Timer(0.05, flag.append, (1,)); t.start() --- time.sleep(0.3) --- n = len(flag) --- OUT = (n, flag)",
+    "work in a pool waited for by the clock": "from concurrent.futures import ThreadPoolExecutor\nimport time\nex = ThreadPoolExecutor(1); log = []\ndef job(): time.sleep(0.1); log.append(1) --- f = ex.submit(job) --- time.sleep(0.4) --- n = len(log) --- ex.shutdown(); OUT = (n, log)",
+    "queue between threads": "import queue, threading\nq = queue.Queue(); out = []\ndef take():\n    while (x := q.get()) is not None: out.append(x) --- t = threading.Thread(target=take); t.start() --- q.put(1); q.put(2) --- q.put(None); t.join() --- OUT = out",
+    "id that is kept": "xs = [1]; seen = {id(xs): 'xs'} --- n = len(seen) --- OUT = (n, seen.get(id(xs)))",
+    "hash that is kept": "d = {hash('abc'): 1} --- n = len(d) --- OUT = (n, d.get(hash('abc')))",
+    "number of the process that is kept": "import os\np = os.getpid() --- n = p > 0 --- OUT = (n, p == os.getpid())",
+    "view that is released": "b = bytearray(b'abc'); m = memoryview(b) --- m.release(); b.extend(b'd') --- OUT = bytes(b)",
+}
+
 GROUPS_OF_SITUATIONS = {
     "identity": ("", IDENTITY),
     "interpreter": ("", INTERPRETER),
@@ -279,4 +307,6 @@ GROUPS_OF_SITUATIONS = {
     "magics": ("", MAGICS),
     "folders": ("", FOLDERS),
     "holders": ("", HOLDERS),
+    "placeholders": ("", PLACEHOLDERS),
+    "beside": ("", BESIDE),
 }
