@@ -105,11 +105,20 @@ def _refused(cls: type) -> tuple[str, str] | None:
         return "an open file has a position, not a content", "pass the path, or aw.file(path) for its content"
     if issubclass(cls, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)):
         return "reading it would use it up", "pass a list of its items"
+    if cls in _TELLING:
+        return None
     if hasattr(cls, "__next__") and str(cls.__module__).partition(".")[0] in sys.stdlib_module_names:
         return "reading an iterator would use it up", "pass a list of its items"
     return None
 
 
+_TELLING: frozenset[type] = frozenset(
+    [
+        *(type(iter([])), type(iter(())), type(iter("")), type(iter("\u00e9")), type(iter(b""))),
+        *(type(iter(range(0))), type(iter(range(1 << 70))), type(reversed([])), zip, map, filter),
+    ]
+)
+"""Iterators that tell what they go over, and how far they are, without being used up."""
 _CACHE = ("what a cache holds comes and goes, and no key can name it", "pass key=, or read the cache elsewhere")
 _REFUSED_BY_NAME = {
     ("awaitly_nb.cache.memory", "MappingCache"): _CACHE,

@@ -20,10 +20,10 @@ from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.keys import is_user_class
+from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind
+from awaitly_nb.notebook.session.live_iterators import is_iterator
 from awaitly_nb.notebook.session.live_kinds import (
     LEAF,
-    CannotRestoreError,
-    Kind,
     blocks_of,
     comes_back_empty,
     has_open_order,
@@ -72,6 +72,7 @@ class Live:
         self._tokens: list[str] = []
         self._ends: list[int] = []
         self._unreadable = ""
+        self._again: list[tuple[int, int]] = []
 
     def add(self, roots: Iterable[tuple[str, object]], *, most: int | None = None) -> None:
         """Give numbers to what is reachable from `roots` and has none yet; stop behind number `most`."""
@@ -85,6 +86,51 @@ class Live:
         """Return a digest of the structure down to object number `most`: equal where the same numbers mean the same."""
         end = self._ends[most] if most < len(self._ends) else len(self._tokens)
         return blake2b("\n".join(self._tokens[:end]).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    def sharing(self) -> str:
+        """Return a digest of what is one object, and one memory, among all that was walked; empty where nothing is.
+
+        No key holds that: of equal contents, `a.append(1)` changes `b` or does not.
+        """
+        found = [*self._again, *self._overlaps()]
+        return blake2b(repr(found).encode(), digest_size=8).hexdigest() if found else ""
+
+    def _overlaps(self) -> list[tuple[Any, ...]]:  # Any: numbers, offsets and strides
+        """Return which arrays lie in each other's memory, and where, if somebody may write there."""
+        if (numpy := sys.modules.get("numpy")) is None:
+            return []
+        places = []
+        for number, value in enumerate(self.objects):
+            if isinstance(value, numpy.ndarray) and value.size:
+                start = value.__array_interface__["data"][0]
+                bounds = (start, start + value.nbytes)
+                if not value.flags.forc:
+                    bounds = numpy.lib.array_utils.byte_bounds(value)
+                places.append((*bounds, number, start))
+        places.sort()
+        groups: list[list[tuple[int, ...]]] = []
+        end = -1
+        for place in places:
+            if place[0] < end:
+                groups[-1].append(place)
+            else:
+                groups.append([place])
+            end = max(end, place[1])
+        return sorted(self._group(group) for group in groups if len(group) > 1 and self._is_seen(group))
+
+    def _is_seen(self, group: list[tuple[int, ...]]) -> bool:
+        """Tell whether one of these arrays may be written to past the frame that has it."""
+        arrays: list[Any] = [self.objects[number] for _, _, number, _ in group]  # Any: arrays of NumPy
+        return any(array.flags.writeable and id(array) not in self.protected for array in arrays)
+
+    def _group(self, group: list[tuple[int, ...]]) -> tuple[Any, ...]:
+        first, origin = min((number, start) for *_, number, start in group)
+        arrays: list[Any] = [self.objects[number] for _, _, number, _ in group]  # Any: as above
+        facts = [
+            (number, start - origin, array.shape, array.strides)
+            for (*_, number, start), array in zip(group, arrays, strict=True)
+        ]
+        return first, *sorted(facts)
 
     def changes(self) -> dict[int, Any]:  # Any: each kind's own contents
         """Return the contents of the objects that hold something else than when they were numbered.
@@ -160,7 +206,7 @@ class Live:
 
     def change(self, changes: dict[int, Any]) -> None:  # Any: each kind's own contents
         """Write contents into the live objects."""
-        for number, contents in changes.items():
+        for number, contents in sorted(changes.items(), key=lambda item: is_iterator(self._kinds[item[0]])):
             self._kinds[number].change(self.objects[number], contents)
 
     def _walk(self, root: object, most: int | None) -> None:
@@ -173,6 +219,8 @@ class Live:
             if (known := numbers.get(id(value))) is not None:
                 if block is None:
                     self.protected.discard(id(value))
+                if not _is_plain(value):
+                    self._again.append((len(tokens), known))
                 tokens.append(f"^{known}")
                 continue
             kind = kind_of(type(value), value)
@@ -191,6 +239,7 @@ class Live:
             if len(children) > 1 and has_open_order(value):
                 # Another session may number them in another order: behind this no number means the same.
                 tokens.append(token_hex(8))
+                children.sort(key=lambda child: numbers.get(id(child), sys.maxsize))
             if self._watch:
                 self._states.append(state)
             if most is not None and number >= most:
@@ -218,6 +267,11 @@ class Live:
             self.protected.add(id(value))
             if block is not _INDEX:
                 self._blocks[number] = block
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether nothing but `is` tells one of two equal objects of this kind from the other."""
+    return isinstance(value, tuple | frozenset) and not kind_of(type(value), value).children(value)  # type: ignore[union-attr]
 
 
 _CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset})

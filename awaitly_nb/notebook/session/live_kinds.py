@@ -29,21 +29,21 @@ from types import (
     MethodType,
     ModuleType,
 )
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
 from awaitly_nb.codec import all_handlers, bare, handlers_of, is_global_generator, named_nan
-from awaitly_nb.errors import AwaitlyError, UnkeyableError
+from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import fingerprint, is_user_class, is_user_function, is_user_module
+from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind
+from awaitly_nb.notebook.session.live_iterators import ITERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
 __all__ = [
     "LEAF",
-    "CannotRestoreError",
-    "Kind",
     "blocks_of",
     "comes_back_empty",
     "has_open_order",
@@ -52,29 +52,6 @@ __all__ = [
     "stands_on_block",
     "type_name",
 ]
-
-
-class CannotRestoreError(AwaitlyError):
-    """What a cell left cannot be stored so that a hit restores it, or not restored here; the message says why."""
-
-
-class Kind(Protocol):
-    """How objects of some types are walked, compared and changed."""
-
-    def children(self, value: Any, /) -> list[object]:  # Any: an object of this kind, here and below
-        """Return what it reaches that may change or be shared, in an order that is the same in every session."""
-
-    def state(self, value: Any, /) -> Any:
-        """Return what it holds, to compare with later."""
-
-    def same(self, value: Any, state: Any, /) -> bool:
-        """Tell whether it still holds that."""
-
-    def contents(self, value: Any, state: Any, /) -> Any:
-        """Return what it holds now, in a form that can be stored."""
-
-    def change(self, value: Any, contents: Any, /) -> None:
-        """Let it hold these contents."""
 
 
 _ATOMS: Final[frozenset[type]] = frozenset(
@@ -736,6 +713,7 @@ _KINDS: dict[type, Kind] = {
     weakref.ref: _Fixed(lambda value: (value(),)),
     type(cache(len)): _Memos(),
     **dict.fromkeys(_PROXIES, _Fixed(gc.get_referents)),
+    **ITERATORS,
 }
 _FILES: Final = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 LEAF: Final = _Fixed(lambda _: ())

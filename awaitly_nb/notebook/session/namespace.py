@@ -115,6 +115,7 @@ class Watched:
         self._inputs = Live(watch=True)
         self._loaded = [name for name in imports if name in sys.modules and is_user_module(sys.modules[name])]
         self._inputs.add([*_roots(reads, self._before, self._loaded), *reached])
+        self._sharing = self._inputs.sharing() if automatic else None  # an explicit key is the user's word
         self._made = Live(watch=True, known=self._inputs.numbers)
         self._defined: list[str] = []
         self.defined_s = 0.0
@@ -211,6 +212,7 @@ class Watched:
                 "deleted": [] if only is not None else self._deleted(),
                 "defined": self._defined,
                 "loaded": self._loaded,
+                "sharing": self._sharing,
                 "inputs": (most, self._inputs.shape(most) if most >= 0 else ""),
                 "made": (most_made, self._made.shape(most_made) if most_made >= 0 else ""),
             },
@@ -466,7 +468,8 @@ def _loaded(
             importlib.import_module(module)
         modules = {name: importlib.import_module(module) for name, module in cell["modules"].items()}
         # Before the definitions run, which may enter themselves into a registry.
-        inputs = _numbered(cell["inputs"], [*_roots(reads, names, cell["loaded"]), *reached])
+        roots = [*_roots(reads, names, cell["loaded"]), *reached]
+        inputs = _numbered(cell["inputs"], roots, sharing=cell.get("sharing"))
         if cell["defined"]:
             define()
         defined = [(name, names[name]) for name in cell["defined"]]
@@ -516,13 +519,18 @@ def _roots(
 
 
 def _numbered(
-    wanted: tuple[int, str], roots: Iterable[tuple[str, object]], known: Mapping[int, int] | None = None
+    wanted: tuple[int, str],
+    roots: Iterable[tuple[str, object]],
+    known: Mapping[int, int] | None = None,
+    *,
+    sharing: str | None = None,
 ) -> Live:
     most, shape = wanted
     live = Live(watch=False, known=known)
-    if most >= 0:
-        live.add(roots, most=most)
-        if len(live.objects) <= most or live.shape(most) != shape:
+    if most >= 0 or sharing is not None:
+        live.add(roots, most=most if sharing is None else None)
+        is_same = most < 0 or (len(live.objects) > most and live.shape(most) == shape)
+        if not is_same or (sharing is not None and live.sharing() != sharing):
             raise CannotRestoreError("the objects that it reads are shared in another way than when it was stored")
     return live
 

@@ -57,11 +57,37 @@ def test_keys_of_this_encoding_are_frozen(value, key):
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda: iter([1, 2]),
+        lambda: iter((1, 2)),
+        lambda: iter("ab"),
+        lambda: iter("é1"),
+        lambda: iter(b"ab"),
+        lambda: iter(range(2)),
+        lambda: iter(range(1 << 80, (1 << 80) + 2)),
+        lambda: reversed([1, 2]),
+        lambda: zip([1, 2], "ab", strict=True),
+        lambda: map(str, [1, 2]),
+        lambda: filter(None, [1, 2]),
+    ],
+)
+def test_an_iterator_counts_by_what_it_goes_over_and_how_far_it_is(make):
+    one, other = make(), make()
+    start = fingerprint(one)
+    assert fingerprint(other) == start
+    first = next(one)
+    assert fingerprint(one) != start
+    assert [first, *one] == list(make())  # looking used nothing up
+
+
+@pytest.mark.parametrize(
     ("make", "word"),
     [
         (lambda: (i for i in ()), "use it up"),
-        (lambda: iter([1]), "use it up"),
-        (lambda: map(str, [1]), "use it up"),
+        (lambda: enumerate([1]), "use it up"),
+        (lambda: itertools.count(), "use it up"),
+        (lambda: zip([1], (i for i in ()), strict=False), "use it up"),
         (threading.Lock, "no state"),
         (threading.RLock, "no state"),
         (lambda: sqlite3.connect(":memory:"), "connection"),

@@ -238,6 +238,52 @@ def test_a_module_that_cannot_be_imported_makes_the_cell_run_and_says_why(shell,
 
 
 @pytest.mark.parametrize(
+    ("cells", "reads"),
+    [
+        (["xs = [1, 2]; it = iter(xs)", "a = next(it)", "xs += [3, 4]; b = next(it), next(it)"], "(a, b, list(it))"),
+        (["xs = [1]; it = iter(xs)", "xs.append(2); got = list(it)", "xs.append(3)"], "(got, list(it), xs)"),
+        (["xs = [1]; it = iter(xs)", "got = list(it)", "xs.append(3); more = list(it)"], "(got, more)"),
+        (["it = iter(range(6)); z = zip(it, it)", "a = next(z)", "b = next(it)"], "(a, b, list(z), list(it))"),
+        (
+            ["n = []\ndef f(x):\n    n.append(x)\n    return len(n)\nm = map(f, 'abc')", "a = next(m)"],
+            "(a, n, list(m))",
+        ),
+        (["xs = [1, 2, 3]; r = reversed(xs)", "a = next(r)", "xs[0] = 9", "b = list(r)"], "(a, b, list(r))"),
+        (["it = iter([1, 2, 3]); m = map(str, it)", "a = next(m)", "b = next(it)"], "(a, b, list(m))"),
+    ],
+)
+def test_an_iterator_goes_on_from_where_the_run_left_it(shell, cells, reads):
+    plain = {}
+    for source in cells:
+        exec(source, plain)
+    assert hit_after_restart(shell, cells, reads) == [repr(eval(reads, plain))] * 2
+
+
+@pytest.mark.parametrize(
+    ("cold", "warm", "cell", "reads"),
+    [
+        ("a = [0]; b = a", "a = [0]; b = [0]", "a.append(1); n = len(b)", "(a, b, n)"),
+        ("a = [0]; b = [0]", "a = [0]; b = a", "a.append(1); n = len(b)", "(a, b, n)"),
+        ("r = [0]; m = [r, r]", "m = [[0], [0]]", "m[0][0] = 5; n = m[1][0]", "(m, n)"),
+        ("a = [0]; b = a", "a = [0]; b = [0]", "n = a is b", "n"),
+        ("a = np.zeros(2); b = a[:]", "a = np.zeros(2); b = np.zeros(2)", "a[0] = 5; n = b[0]", "n"),
+        ("a = np.zeros(3); b = a[1:]", "a = np.zeros(3); b = a[:-1]", "b[0] = 5; n = a.tolist()", "n"),
+    ],
+)
+def test_a_cell_runs_where_its_inputs_are_shared_in_another_way(shell, cold, warm, cell, reads):
+    ends = []
+    for source in (cold, warm):
+        shell.forget()
+        shell.run(f"import numpy as np\n{source}")
+        shell.run(f"%%awaitly c\n{cell}")
+        assert shell.badge.startswith("computed")
+        ends.append(eval(reads, dict(shell.ns)))
+        again = {}
+        exec(f"import numpy as np\n{source}\n{cell}", again)
+        assert repr(eval(reads, again)) == repr(ends[-1])
+
+
+@pytest.mark.parametrize(
     ("source", "undo"),
     [
         ("from pathlib import Path; n = Path('out.txt').write_text('first')", lambda here: (here / "out.txt").unlink()),
