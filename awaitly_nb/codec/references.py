@@ -573,6 +573,9 @@ def _made_of_another(obj: Any) -> Any:  # Any: any object, and pickle's own prot
     """Return how what belongs to another object is made of that one, and refuse what cannot be."""
     if (make := _VIEWS.get(type(obj))) is not None:
         return make, tuple(gc.get_referents(obj))
+    if isinstance(obj, BaseException) and obj.__traceback__ is not None:
+        # Whoever asks where it was raised would find nothing. A cell that only keeps its text has let go of it.
+        raise pickle.PicklingError("its traceback leads to frames, which no pickle takes")
     if isinstance(obj, memoryview | weakref.ProxyType | weakref.CallableProxyType):
         raise EntangledError(f"a {type(obj).__name__} looks at another object")
     for name in ("stdout", "stderr"):

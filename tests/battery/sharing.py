@@ -198,6 +198,17 @@ IDENTITY = {
     "iterator, iterator over an iterator": "it = iter([1, 2, 3]); m = map(str, it); z = zip('abc', m) --- a = next(z) --- b = next(m) --- c = next(it) --- OUT = (a, b, c, list(z))",
     "iterator, chunks": "it = iter(range(7))\ndef take(n): return [x for _, x in zip(range(n), it)] --- a = take(3) --- b = take(2) --- OUT = (a, b, list(it))",
     "iterator, set back by hand": "it = iter([1, 2, 3]); a = next(it) --- it.__setstate__(0) --- OUT = (a, list(it))",
+    "exception, line asked later": "try: 1 / 0\nexcept ZeroDivisionError as e: err = e --- n = err.__traceback__.tb_lineno --- OUT = n",
+    "exception, formatted later": "import traceback\ndef f(): raise ValueError('x')\ntry: f()\nexcept ValueError as e: err = e --- t = len(traceback.format_exception(err)) --- OUT = (t, traceback.extract_tb(err.__traceback__)[-1].name)",
+    "exception, only its text": "try: 1 / 0\nexcept ZeroDivisionError as e: msg = str(e) --- n = len(msg) --- OUT = (msg, n)",
+    "exception, never raised": "err = ValueError(1) --- n = err.args --- OUT = (n, err.__traceback__)",
+    "exception, raised later": "err = ValueError(1) --- try: raise err\nexcept ValueError as e: pass --- n = err.__traceback__ is None --- OUT = n",
+    "exception, raised again": "def f(): raise ValueError(1)\ntry: f()\nexcept ValueError as e: err = e --- try: raise err\nexcept ValueError as e: n = 1 --- tb = err.__traceback__; d = 0\nwhile tb: d += 1; tb = tb.tb_next\ndel tb --- OUT = d > 1",
+    "exception, in a list": "errs = []\nfor x in (1, 0):\n    try: 1 / x\n    except ZeroDivisionError as e: errs.append(e) --- n = len(errs) --- OUT = (n, errs[0].__traceback__ is None)",
+    "exception, as a cause": "try:\n    try: {}['k']\n    except KeyError as e: raise ValueError('v') from e\nexcept ValueError as e: err = e --- n = type(err.__cause__).__name__ --- OUT = (n, err.__cause__.__traceback__ is None)",
+    "exception, without its traceback": "try: 1 / 0\nexcept ZeroDivisionError as e: err = e.with_traceback(None) --- n = str(err) --- OUT = (n, err.__traceback__)",
+    "exception, last of a frame": "def f():\n    inner = [1]\n    raise ValueError('x')\ntry: f()\nexcept ValueError as e: err = e --- n = err.__traceback__.tb_next.tb_frame.f_locals['inner'][0] --- OUT = n",
+    "exception, groups": "try: raise ExceptionGroup('g', [ValueError(1), TypeError(2)])\nexcept ExceptionGroup as e: g = e --- n = len(g.exceptions) --- OUT = (n, g.__traceback__ is None)",
 }
 
 GAPS = {

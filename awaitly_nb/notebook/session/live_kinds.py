@@ -28,6 +28,7 @@ from types import (
     MemberDescriptorType,
     MethodType,
     ModuleType,
+    TracebackType,
 )
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,7 +57,7 @@ __all__ = [
 
 _ATOMS: Final[frozenset[type]] = frozenset(
     {type(None), bool, int, float, complex, str, bytes, range, slice, type(Ellipsis), type(NotImplemented), CodeType}
-    | {GetSetDescriptorType, MemberDescriptorType}
+    | {GetSetDescriptorType, MemberDescriptorType, TracebackType}
 )
 _ATOM_MODULES: Final = frozenset(
     {"datetime", "decimal", "fractions", "pathlib", "uuid", "re", "ipaddress", "zoneinfo", "enum", "_thread"}
@@ -351,7 +352,7 @@ class _Objects:
         return held
 
 
-_OF_ERRORS: Final = ("args", "__cause__", "__context__", "__suppress_context__")
+_OF_ERRORS: Final = ("args", "__cause__", "__context__", "__suppress_context__", "__traceback__")
 
 
 class _Whole(_Objects):

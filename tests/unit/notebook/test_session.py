@@ -260,6 +260,27 @@ def test_an_iterator_goes_on_from_where_the_run_left_it(shell, cells, reads):
 
 
 @pytest.mark.parametrize(
+    "keep",
+    ["err = e", "err = [e]", "try: raise TypeError from e\n    except TypeError as f: err = f.with_traceback(None)"],
+)
+def test_an_exception_is_made_anew_for_whoever_asks_for_its_traceback(shell, keep):
+    source = f"try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    n = str(e)\n    {keep}"
+    for _ in range(2):
+        shell.forget()
+        shell.run(f"%%awaitly c0\n{source}")
+    assert shell.badge.startswith("from cache")
+    assert shell.ns["n"] == "division by zero"
+    shell.run(
+        "%%awaitly c1\ne = err[0] if isinstance(err, list) else err.__cause__ or err\nm = e.__traceback__.tb_lineno"
+    )
+    assert shell.ns["m"] > 1
+
+
+def test_an_exception_that_was_never_raised_is_stored(shell):
+    assert hit_after_restart(shell, ["e = ValueError(1)"], "(e.args, e.__traceback__)") == ["((1,), None)"] * 2
+
+
+@pytest.mark.parametrize(
     ("cold", "warm", "cell", "reads"),
     [
         ("a = [0]; b = a", "a = [0]; b = [0]", "a.append(1); n = len(b)", "(a, b, n)"),
