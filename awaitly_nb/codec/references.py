@@ -23,6 +23,7 @@ import weakref
 from collections.abc import MutableMapping
 from functools import cache
 from importlib import import_module
+from itertools import islice
 from operator import attrgetter
 from types import CodeType, FunctionType, GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -629,9 +630,11 @@ def _made_again(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
         if isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdout, sys.stderr):
             raise pickle.PicklingError("it is an open file")
     elif isinstance(obj, re.Match):
-        remade = obj.re.match(obj.string, obj.start())
-        if remade is not None and remade.regs == obj.regs and remade.lastindex == obj.lastindex:
-            return _matched, (obj.re, obj.string, obj.start())
+        for way in _WAYS:
+            args = obj.re, obj.string, (obj.pos, obj.endpos), way, obj.regs
+            remade = _found(*args)
+            if remade is not None and remade.regs == obj.regs and remade.lastindex == obj.lastindex:
+                return _found, args
     elif isinstance(obj, GeneratorType):
         if obj.gi_frame is None:
             return _finished_generator, ()
@@ -643,6 +646,19 @@ def _made_again(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
     ):
         return _shut_executor, (type(obj),)
     return NotImplemented
+
+
+_WAYS: Final = ("search", "match", "fullmatch", "finditer")
+_MOST_MATCHES: Final = 1000
+
+
+# Any: text or bytes, and places
+def _found(pattern: re.Pattern[Any], string: Any, bounds: tuple[int, int], way: str, regs: Any) -> Any:
+    """Return what a pattern finds in a text, in one of its ways; of several the one in these places."""
+    found = getattr(pattern, way)(string, *bounds)
+    if way != "finditer":
+        return found
+    return next((match for match in islice(found, _MOST_MATCHES) if match.regs == regs), None)
 
 
 def _matched(pattern: re.Pattern[Any], string: Any, start: int) -> Any:  # Any: text or bytes

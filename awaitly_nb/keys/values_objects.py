@@ -14,6 +14,7 @@ import datetime
 import enum
 import functools
 import io
+import itertools
 import os
 import pathlib
 import re
@@ -105,7 +106,7 @@ def _refused(cls: type) -> tuple[str, str] | None:
         return "an open file has a position, not a content", "pass the path, or aw.file(path) for its content"
     if issubclass(cls, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)):
         return "reading it would use it up", "pass a list of its items"
-    if cls in _TELLING:
+    if cls in _TELLING or cls is itertools.count:
         return None
     if hasattr(cls, "__next__") and str(cls.__module__).partition(".")[0] in sys.stdlib_module_names:
         return "reading an iterator would use it up", "pass a list of its items"
@@ -482,6 +483,26 @@ def _path(_walk: Walk, value: pathlib.PurePath) -> bytes:
     return seal(parts)
 
 
+def _match(walk: Walk, value: re.Match[Any]) -> bytes:
+    parts = node("match")
+    for part in (value.re, value.string, value.pos, value.endpos, value.regs, value.lastindex):
+        parts.update(walk.part(part, ""))
+    return seal(parts)
+
+
+def _count(walk: Walk, value: Any) -> bytes:  # Any: an itertools.count
+    """Read one of whole numbers by its text, which uses nothing up; that of others leaves something out."""
+    told = _COUNT.fullmatch(repr(value))
+    if told is None:
+        raise Refusal("reading an iterator would use it up", "pass a list of its items")
+    parts = node("count")
+    parts.update(walk.part(tuple(map(int, told.groups("1"))), ""))
+    return seal(parts)
+
+
+_COUNT = re.compile(r"count\((-?\d+)(?:, (-?\d+))?\)")
+
+
 def _pattern(walk: Walk, value: re.Pattern[Any]) -> bytes:
     parts = node("pattern")
     parts.update(walk.encode(value.pattern) + encode_int(int(value.flags)))
@@ -547,6 +568,8 @@ EXACT: dict[type, Encoder] = {
     pathlib.PureWindowsPath: _path,
     pathlib.WindowsPath: _path,
     re.Pattern: _pattern,
+    re.Match: _match,
+    itertools.count: _count,
 }
 """By exact type: a subclass may carry more, and is read by class and state."""
 

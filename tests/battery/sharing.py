@@ -209,6 +209,17 @@ IDENTITY = {
     "exception, without its traceback": "try: 1 / 0\nexcept ZeroDivisionError as e: err = e.with_traceback(None) --- n = str(err) --- OUT = (n, err.__traceback__)",
     "exception, last of a frame": "def f():\n    inner = [1]\n    raise ValueError('x')\ntry: f()\nexcept ValueError as e: err = e --- n = err.__traceback__.tb_next.tb_frame.f_locals['inner'][0] --- OUT = n",
     "exception, groups": "try: raise ExceptionGroup('g', [ValueError(1), TypeError(2)])\nexcept ExceptionGroup as e: g = e --- n = len(g.exceptions) --- OUT = (n, g.__traceback__ is None)",
+    "count, ids of a class": "import itertools\nclass A:\n    ids = itertools.count()\n    def __init__(self): self.id = next(A.ids)\na = A() --- b = A() --- c = A() --- OUT = (a.id, b.id, c.id, next(A.ids))",
+    "count, step": "import itertools\nc = itertools.count(10, -3) --- a = [next(c) for _ in range(4)] --- b = next(c) --- OUT = (a, b, next(c))",
+    "count, float": "import itertools\nc = itertools.count(0.5) --- a = next(c) --- OUT = (a, next(c))",
+    "count, zip with count": "import itertools\nc = itertools.count(); z = zip('abc', c) --- a = next(z) --- b = next(c) --- OUT = (a, b, list(z), next(c))",
+    "count, default argument": "import itertools\ndef new(c=itertools.count(1)): return next(c) --- a = new() --- b = new() --- OUT = (a, b, new())",
+    "count, match": "import re\nm = re.search('b(c)?', 'abcd') --- g = m.group(1), m.span() --- OUT = (g, m.group(0), m.re.pattern)",
+    "count, match edited": "import re\nm = re.search('b(c)?', 'abcd') ==> import re\nm = re.search('b(c)?', 'xabd') --- g = m.group(1), m.span() --- OUT = (g, m.group(0))",
+    "count, finditer kept": "import re\nms = list(re.finditer('a', 'banana')) --- g = [m.start() for m in ms] --- OUT = (g, ms[1].string)",
+    "count, zero step": "import itertools\nc = itertools.count(5, 0) --- a = next(c), next(c) --- OUT = (a, next(c))",
+    "count, large": "import itertools\nc = itertools.count(2**70) --- a = next(c) --- b = next(c) --- OUT = (a, b, next(c))",
+    "count, crosses to large": "import itertools, sys\nc = itertools.count(sys.maxsize - 1) --- a = next(c), next(c), next(c) --- b = next(c) --- OUT = (a, b, next(c))",
 }
 
 GAPS = {

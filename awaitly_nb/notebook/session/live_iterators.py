@@ -7,8 +7,9 @@ the list holds what it is to hold; and once it is spent it has let go of that.
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from itertools import islice
+from itertools import count, islice
 from operator import length_hint
 from typing import Any, Final
 
@@ -56,6 +57,32 @@ class _OverList(_Over):
             value.__setstate__(contents)
 
 
+class _Counts:
+    """`itertools.count`, which tells where it is by its text alone: it is moved there step by step."""
+
+    def children(self, _value: Any) -> list[object]:
+        return []
+
+    def state(self, value: Any) -> Any:
+        return repr(value)
+
+    def same(self, value: Any, state: Any) -> bool:
+        return bool(repr(value) == state)
+
+    def contents(self, value: Any, state: Any) -> Any:
+        was, now = _COUNT.fullmatch(state), _COUNT.fullmatch(repr(value))
+        if was is None or now is None or was[2] != now[2]:
+            raise CannotRestoreError("it counts on by something else than whole numbers")
+        step = int(now[2] or 1)
+        return (int(now[1]) - int(was[1])) // step if step else 0
+
+    def change(self, value: Any, contents: Any) -> None:
+        deque(islice(value, contents), 0)
+
+
+_COUNT: Final = re.compile(r"count\((-?\d+)(?:, (-?\d+))?\)")
+
+
 class _Through:
     """One that holds others, and has no place of its own."""
 
@@ -81,6 +108,7 @@ ITERATORS: Final[dict[type, Kind]] = {
     type(iter([])): _OverList(),
     type(reversed([])): _OverList(),
     **dict.fromkeys((zip, map, filter), _Through()),
+    count: _Counts(),
 }
 
 

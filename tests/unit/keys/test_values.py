@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import pickle
+import re
 import socket
 import sqlite3
 import sys
@@ -81,12 +82,25 @@ def test_an_iterator_counts_by_what_it_goes_over_and_how_far_it_is(make):
     assert [first, *one] == list(make())  # looking used nothing up
 
 
+def test_a_count_is_where_it_is_and_a_match_is_what_it_found():
+    one = itertools.count(3, 2)
+    start = fingerprint(one)
+    assert fingerprint(itertools.count(3, 2)) == start != fingerprint(itertools.count(3))
+    assert next(one) == 3
+    assert fingerprint(one) == fingerprint(itertools.count(5, 2))
+    found = [re.search("b+", text) for text in ("abb", "abb", "ab", "cbb")]
+    marks = [fingerprint(match) for match in found]
+    assert marks[0] == marks[1]
+    assert len(set(marks)) == 3
+
+
 @pytest.mark.parametrize(
     ("make", "word"),
     [
         (lambda: (i for i in ()), "use it up"),
         (lambda: enumerate([1]), "use it up"),
-        (lambda: itertools.count(), "use it up"),
+        (lambda: itertools.count(0.5), "use it up"),
+        (lambda: itertools.cycle([1]), "use it up"),
         (lambda: zip([1], (i for i in ()), strict=False), "use it up"),
         (threading.Lock, "no state"),
         (threading.RLock, "no state"),
