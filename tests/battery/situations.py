@@ -284,6 +284,7 @@ PLACEHOLDERS = {
     "maker's input bound anew by itself": "base = [1, 2] --- g = iter(base); base = (x * 2 for x in base) --- a = list(base) --- OUT = a",
     "maker's input changed in place": "base = [1, 2] --- g = (x for x in base) --- base.append(3) --- a = list(g) --- OUT = a",
     "maker's helper defined anew": "def h(x): return x + 1 --- g = (h(x) for x in range(3)) --- def h(x): return x + 100 --- a = list(g) --- OUT = a",
+    "maker that defines the class": "class It:\n    def __init__(self, n): self.g = (i for i in range(n))\n    def nxt(self): return next(self.g)\nit = It(4) --- a = it.nxt() --- OUT = (a, isinstance(it, It))",
     "lock read by a function in a dict": "import threading\nlk = threading.RLock(); fs = {'a': lambda: lk.acquire(), 'r': [lambda: lk.release()]} --- v = fs['a'](); fs['r'][0]() --- OUT = v",
     "lock read by a method in a list": "import threading\nlk = threading.Lock()\nclass S:\n    def go(self): return lk.locked()\nss = [S()] --- v = [s.go() for s in ss] --- OUT = v",
 }

@@ -382,16 +382,19 @@ class _Packer:
 def _check_apart(missing: Mapping[str, tuple[str, str]], values: Mapping[str, object], *, names: object) -> None:
     """Raise CannotRestoreError where a variable that cannot be stored holds what others of the cell's hold too.
 
-    Its cell would run again for its sake, and leave it with objects of its own.
+    Its cell would run again for its sake, and leave it with objects, and classes, of its own.
     """
     if not missing:
         return
     stored = Live(watch=False)
     stored.add((name, value) for name, value in values.items() if name not in missing)
+    classes = {id(value): name for name, value in values.items() if isinstance(value, type)}
     for name, (kind, why) in missing.items():
         waiting, seen = [values[name]], {id(names)}
         while waiting and len(seen) < _SEARCHED:
             value = waiting.pop()
+            if (made := classes.get(id(value))) is not None and made != name:
+                raise CannotRestoreError(f"{name} is a {kind} ({why}), and knows the class {made} of the same cell")
             if id(value) in seen or isinstance(value, ModuleType | type | CodeType):
                 continue
             seen.add(id(value))

@@ -510,6 +510,17 @@ def test_a_cell_that_does_more_than_bind_variables_is_not_stored_with_a_placehol
     assert "not stored: conn is a _thread.lock" in shell.badge
 
 
+def test_a_variable_of_a_class_that_its_own_cell_defines_is_no_placeholder(shell, calls):
+    source = cell("raw", "class It:\n    def __init__(self): self.items = (i for i in (1, 2))\nit = [It()]")
+    for _ in range(2):
+        shell.forget()
+        shell.run(source)
+        assert "not stored: it is a list" in shell.badge
+        assert "knows the class It of the same cell" in shell.badge
+        shell.run("same = isinstance(it[0], It)")
+        assert shell.ns["same"]
+
+
 def test_a_placeholder_that_a_function_in_a_container_reads_is_made_before(shell, calls):
     source = cell("raw", "import threading\nconn = threading.Lock()\nasks = {'held': [lambda: conn.locked()]}")
     shell.run(source)
