@@ -52,7 +52,7 @@ from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys.origin import is_named_after_maker
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 __all__ = [
     "COLUMN_FROM",
@@ -214,7 +214,18 @@ def _let_go(error: BaseException | None) -> None:
 class Walk:
     """Reads one value from its root. Used once and by one thread."""
 
-    __slots__ = ("_apart", "_begun", "_classes", "_encoders", "_lowest", "_memo", "_met", "_next", "by_state")
+    __slots__ = (
+        "_apart",
+        "_begun",
+        "_classes",
+        "_encoders",
+        "_lowest",
+        "_memo",
+        "_met",
+        "_next",
+        "by_state",
+        "scalars",
+    )
 
     def __init__(self) -> None:
         self._classes: dict[tuple[type, str], bytes] = {}
@@ -226,13 +237,15 @@ class Walk:
         self._met: dict[int, tuple[int, object]] = {}
         self.by_state: dict[type, None] = {}
         """Types that were read by class and state, of which nothing nearer is known."""
+        self.scalars: Mapping[type, ScalarEncoder] = SCALARS
+        """What is read without a note of where it stands."""
         self._next = 0
         self._lowest = 0
         self._apart = 0
 
     def encode(self, value: object) -> bytes:
         """Return the self-delimiting code of `value`."""
-        scalar = SCALARS.get(type(value))
+        scalar = self.scalars.get(type(value))
         if scalar is not None:
             return scalar(value)
         me = id(value)

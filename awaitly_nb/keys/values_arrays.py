@@ -9,7 +9,7 @@ the stored entries in their stored order; flags that scipy remembers about it co
 from __future__ import annotations
 
 import sys
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import xxhash
@@ -179,13 +179,25 @@ def _masked(walk: Walk, value: np.ma.MaskedArray[Any, Any]) -> bytes:
 
 
 def _scalar(walk: Walk, value: np.generic) -> bytes:
+    begun = _begun_scalars().get(type(value))
+    if begun is None:
+        return _scalar_as_array(walk, value)
+    walk.scalars = {**walk.scalars, type(value): partial(_plain_scalar, begun)}
+    return _plain_scalar(begun, value)
+
+
+def _plain_scalar(begun: blake2b, value: np.generic) -> bytes:
+    """Return the code of one of the `_ONE_DTYPE`, which leads nowhere."""
+    if value != value:  # noqa: PLR0124 - only a NaN differs from itself
+        return _scalar_as_array(Walk(), value)
+    parts = begun.copy()
+    parts.update(xxhash.xxh3_128_digest(value.tobytes()))
+    return seal(parts)
+
+
+def _scalar_as_array(walk: Walk, value: np.generic) -> bytes:
     import numpy as np
 
-    begun = _begun_scalars().get(type(value))
-    if begun is not None and value == value:  # noqa: PLR0124 - only a NaN differs from itself
-        parts = begun.copy()
-        parts.update(xxhash.xxh3_128_digest(value.tobytes()))
-        return seal(parts)
     parts = node("numpy scalar")
     array = np.asarray(value)
     if array.dtype.kind in "fc" and np.isnan(array):

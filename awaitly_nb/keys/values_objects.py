@@ -22,6 +22,8 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -162,6 +164,8 @@ def by_state(walk: Walk, value: Any) -> bytes:  # Any: whatever nothing nearer i
     make, args, state, items, pairs, _setter = (*reduced, None, None, None, None)[:6]
     parts = walk.begun("object", cls, make, ".__reduce_ex__()[0]")
     if len(reduced) == 2 and not isinstance(value, BaseException) and (code := _of_scalars(args)) is not None:  # noqa: PLR2004 - no state
+        if cls in _ATOMIC and make is cls and reducer is None:
+            walk.scalars = {**walk.scalars, cls: functools.partial(_atomic, parts.copy())}
         parts.update(code)
         return seal(parts)
     args = tuple(args or ())
@@ -179,6 +183,17 @@ def by_state(walk: Walk, value: Any) -> bytes:  # Any: whatever nothing nearer i
         parts.update(encode_int(len(pairs)))
         add_items(walk, parts, [key for key, _ in pairs], lambda i: f"<key {i}>")
         add_items(walk, parts, [item for _, item in pairs], lambda i: show_key(pairs[i][0]))
+    return seal(parts)
+
+
+_ATOMIC = frozenset({Decimal, Fraction})
+"""Of these nothing leads anywhere, so that a walk need not note where it stands: thousands are read as scalars are."""
+
+
+def _atomic(begun: blake2b, value: Any) -> bytes:
+    """Return what `by_state` does for one more of the `_ATOMIC`."""
+    parts = begun.copy()
+    parts.update(_of_scalars(value.__reduce_ex__(_PROTOCOL)[1]) or b"")
     return seal(parts)
 
 

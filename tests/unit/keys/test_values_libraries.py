@@ -11,6 +11,7 @@ import pytest
 
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import fingerprint
+from tests.unit.counted_calls import calls_of
 
 
 def test_no_library_is_imported_to_read_what_is_not_of_it():
@@ -164,3 +165,9 @@ def test_texts_of_polars_are_read_without_an_object_for_each(monkeypatch):
     code = "15e7f7b7c6231550697a6e798672e3ea"
     monkeypatch.setattr(polars.Series, "to_list", None)
     assert fingerprint(texts) == code
+
+
+def test_polars_is_asked_for_many_windows_of_texts_at_once():
+    polars = pytest.importorskip("polars")
+    few, more = (polars.Series(["text"] * (n << 16)) for n in (2, 12))
+    assert calls_of(lambda: fingerprint(more)) - calls_of(lambda: fingerprint(few)) < 10 * 60
