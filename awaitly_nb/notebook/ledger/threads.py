@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from awaitly_nb.keys import is_user_class, is_user_function, is_user_module
 
@@ -47,8 +48,10 @@ def _is_users(thread: threading.Thread, frame: FrameType | None, *, is_new: bool
     if kind is threading.Timer or (isinstance(target, FunctionType) and is_user_function(target)):
         return True
     if kind is threading.Thread:
+        if getattr(target, "__module__", None) == _POOLS:
+            return _is_busy(thread)
         # What a library starts for its own sake has a class of its own; `Thread(target=server.run)` is the user's.
-        if is_new and getattr(target, "__module__", None) != "concurrent.futures.thread":
+        if is_new:
             return True
     elif is_user_class(kind) and not _is_ours(kind.__module__):
         return True
@@ -57,6 +60,21 @@ def _is_users(thread: threading.Thread, frame: FrameType | None, *, is_new: bool
             return True
         frame = frame.f_back
     return False
+
+
+def _is_busy(worker: threading.Thread) -> bool:
+    """Tell whether a worker of a pool has something to do: it waits for that in its own function."""
+    for _ in range(_LOOKS):
+        frame = sys._current_frames().get(worker.ident or 0)  # noqa: SLF001 - as above
+        is_waiting = frame is None or frame.f_code.co_name == "_worker"
+        if is_waiting and not any(hasattr(one, "qsize") and one.qsize() > 0 for one in getattr(worker, "_args", ())):
+            return False
+        time.sleep(0.001)  # who has just given a result is about to wait
+    return True
+
+
+_LOOKS: Final = 4
+_POOLS: Final = "concurrent.futures.thread"
 
 
 def _is_of_user(name: str) -> bool:

@@ -77,7 +77,15 @@ def test_a_pool_that_waits_for_work_is_nobodys(shell, going):
     shell.run("%%awaitly b\nx = 2")
     assert "not stored" in shell.badge
     going.set()
-    shell.run("f.result(); pool.shutdown()")
+    shell.run("f.result()")
+    while running_beside():
+        pass
+    going.clear()
+    shell.run("fs = [pool.submit(going.wait, 60) for _ in range(2)]")  # one runs, in code of a library, and one waits
+    shell.run("%%awaitly c\nx = 3")
+    assert "not stored" in shell.badge
+    going.set()
+    shell.run("pool.shutdown()")
 
 
 def test_a_cell_that_was_interrupted_and_went_on_is_not_stored(shell):
