@@ -41,7 +41,7 @@ from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind
 from awaitly_nb.notebook.session.live_iterators import ITERATORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 __all__ = [
     "LEAF",
@@ -267,6 +267,8 @@ class _Objects:
             and (own_reduce or bare_object or isinstance(self, _Whole))
         )
         self._user = is_user_class(cls)
+        self._tells = any("__getstate__" in vars(base) for base in cls.__mro__[:-1])
+        self._parts = _reduced_parts if _top(cls) in {"numpy", "itertools", "functools"} else gc.get_referents
         self._caches = str(cls.__module__).startswith("pandas.")
 
     def children(self, value: Any) -> list[object]:
@@ -276,16 +278,23 @@ class _Objects:
             inner = [] if self._items is None else self._items.children(value)
         if self._user:
             inner.append(type(value))
-        inner += _inner(self._attributes(value).values())
-        if self._opaque and str(type(value).__module__).partition(".")[0] in {"numpy", "itertools", "functools"}:
-            inner += _reduced_parts(value)
+        attributes = self._attributes(value)
+        inner += _inner(attributes.values())
+        if self._opaque and not isinstance(self, _Whole):
+            known = {id(part) for part in (type(value), attributes, *attributes.values())}
+            inner += [part for part in _inner(self._parts(value)) if id(part) not in known]
         return inner
 
+    def _is_opaque(self, attributes: Mapping[str, Any]) -> bool:
+        """Tell whether the class itself has to be asked: by rule, or because nobody can tell what a part of it is."""
+        return self._opaque or (self._tells and any(_is_dark(type(part)) for part in attributes.values()))
+
     def state(self, value: Any) -> Any:
+        attributes = self._attributes(value)
         return (
-            self._attributes(value),
+            attributes,
             None if self._items is None else self._items.state(value),
-            _mark(value) if self._opaque else None,
+            _mark(value) if self._is_opaque(attributes) else None,
             type(value),
         )
 
@@ -298,7 +307,7 @@ class _Objects:
             and now.keys() == attributes.keys()
             and all(now[name] is attributes[name] for name in now)
             and (self._items is None or self._items.same(value, items))
-            and (not self._opaque or _mark(value) == mark)
+            and (mark is None or _mark(value) == mark)
         )
 
     def contents(self, value: Any, state: Any) -> Any:
@@ -313,10 +322,12 @@ class _Objects:
             found["class"] = type(value)
         if self._items is not None and not self._items.same(value, items):
             found["items"] = self._items.contents(value, items)
-        if self._opaque and _mark(value) != mark:
+        if mark is not None and _mark(value) != mark:
             reduced = value.__reduce_ex__(4)
             if len(reduced) > 2 and reduced[2] is not None and hasattr(value, "__setstate__"):  # noqa: PLR2004
                 found["state"] = reduced[2]
+                if not self._opaque:  # it sets its attributes by itself
+                    found |= {"set": {}, "gone": []}
             elif not _reduced_parts(value) and not found["set"] and not found["gone"]:
                 raise CannotRestoreError(f"it changes a {type_name(type(value))} in place")
         return found
@@ -872,6 +883,21 @@ def _mark(value: object) -> str:
         return fingerprint(value)
     except UnkeyableError:
         return ""
+
+
+def _top(cls: type) -> str:
+    return str(cls.__module__).partition(".")[0]  # what ctypes makes has none
+
+
+def _is_dark(cls: type) -> bool:
+    """Tell whether objects of a class have a state in C that no pickle tells of."""
+    if cls in _ATOMS or cls in _KINDS or cls.__flags__ & _MADE_IN_PYTHON or cls.__dictoffset__:
+        return False
+    plain = all(getattr(cls, name) is getattr(object, name) for name in ("__reduce_ex__", "__reduce__"))
+    return plain and cls.__basicsize__ > object.__basicsize__ and _top(cls) not in _ATOM_MODULES
+
+
+_MADE_IN_PYTHON: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 
 def type_name(cls: type) -> str:
