@@ -325,12 +325,19 @@ class Memory:
         for kind, holders in self._holders.items():
             # A library's class treats all of its objects alike, and a figure has thousands.
             for holder in holders if is_user_class(kind) else holders[:_SAMPLE]:
-                held = [inner for part in _parts_of(holder) for inner in _elements(part) if id(inner) in there]
+                held = [inner for part in _parts_of(holder) for inner in _elements(part) if type(inner) not in _PLAIN]
                 if not held or len(given := _given(holder)) >= _MOST_PARTS:
                     continue
                 ids = set(map(id, given))
-                if (hidden := next((one for one in held if id(one) not in ids and _has_state(one)), None)) is not None:
-                    raise EntangledError(f"a {kind.__name__} holds a {type(hidden).__name__}, and is stored without it")
+                for one in held:
+                    if id(one) in ids:
+                        continue
+                    if id(one) in there and _has_state(one):
+                        raise EntangledError(
+                            f"a {kind.__name__} holds a {type(one).__name__}, and is stored without it"
+                        )
+                    if isinstance(one, list | dict | tuple | set) and _holds_function(one):
+                        raise EncodeError(f"a {kind.__name__} is stored without the functions that it is to call")
 
     def _check_apart(self, start: int, stop: int, value: object, what: str) -> None:
         for place in self._apart:
@@ -443,6 +450,23 @@ def _elements(part: object) -> Iterator[object]:
         yield from part.values()
     elif isinstance(part, list | tuple | set):
         yield from part
+
+
+_PLAIN: Final = frozenset({int, float, str, bytes, bool, complex, type(None)})
+
+
+def _holds_function(container: object) -> bool:
+    """Tell whether a function of the notebook lies in a container, or in those inside, as who observes a value does."""
+    level: list[Any] = [container]
+    for _ in range(_DEPTH):
+        inner = [part for one in level for part in _elements(one)]
+        if any(isinstance(part, FunctionType) and part.__module__ == "__main__" for part in inner):
+            return True
+        level = [part for part in inner if isinstance(part, list | dict | tuple | set)][:_SAMPLE]
+    return False
+
+
+_DEPTH: Final = 4
 
 
 def _has_state(value: Any) -> bool:  # Any: any object

@@ -95,6 +95,8 @@ HOLDERS = {
     "image and who draws on it": "from PIL import Image, ImageDraw\nim = Image.new('RGB', (4, 4)); d = ImageDraw.Draw(im) --- d.rectangle((0, 0, 2, 2), fill=(1, 2, 3)) --- OUT = (im.tobytes(), d._image is im)",
     "indexer of a frame": "df = pd.DataFrame({'a': [1, 2]}) --- L = df.loc --- L[0, 'a'] = 9 --- OUT = (df.a.tolist(), L.obj is df)",
     "frame and its indexer": "df = pd.DataFrame({'a': [1, 2]}); L = df.iloc --- L[0, 0] = 9 --- OUT = (df.a.tolist(), L.obj is df)",
+    "who observes a widget": "import ipywidgets as w\nlog = []\ns = w.IntSlider()\ns.observe(lambda c: log.append(c['new']), 'value') --- s.value = 3 --- s.value = 4 --- OUT = log",
+    "getter of items": "import operator\ng = operator.itemgetter(1) --- x = g([1, 2]) --- OUT = (x, g('ab'))",
     "part of a parsed document": "from bs4 import BeautifulSoup\nsoup = BeautifulSoup('<p>a<b>c</b></p>', 'html.parser'); b = soup.b --- b.string = 'zz'; soup.p['class'] = 'k' --- OUT = (str(soup), b is soup.b)",
     "parts of a parsed document": "from bs4 import BeautifulSoup\nsoup = BeautifulSoup('<p>a<b>c</b></p>', 'html.parser') --- found = soup.find_all('b') --- found[0].string = 'q' --- OUT = (str(soup), found[0] is soup.b)",
     "object that is stored as its text": "class Doc:\n    def __init__(self, words): self.words = [[w] for w in words]\n    def __getstate__(self): return ' '.join(w for w, in self.words)\n    def __setstate__(self, text): self.__init__(text.split())\ndoc = Doc('abc'); first = doc.words[0] --- first[0] = 'q' --- OUT = (doc.words, first is doc.words[0])",

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from awaitly_nb.errors import AwaitlyError
 
-__all__ = ["CannotRestoreError", "Kind"]
+__all__ = ["CannotRestoreError", "Kind", "type_name"]
 
 
 class CannotRestoreError(AwaitlyError):
@@ -30,3 +30,8 @@ class Kind(Protocol):
 
     def change(self, value: Any, contents: Any, /) -> None:
         """Let it hold these contents."""
+
+
+def type_name(cls: type) -> str:
+    """Return the name of a type, with its module unless it is built in."""
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

@@ -20,7 +20,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from awaitly_nb.keys import is_user_class
-from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind
+from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind, type_name
 from awaitly_nb.notebook.session.live_iterators import is_iterator
 from awaitly_nb.notebook.session.live_kinds import (
     LEAF,
@@ -30,7 +30,6 @@ from awaitly_nb.notebook.session.live_kinds import (
     is_frame,
     kind_of,
     stands_on_block,
-    type_name,
 )
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ import xxhash
 from awaitly_nb.codec import all_handlers, bare, handlers_of, is_global_generator, named_nan
 from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import fingerprint, is_user_class, is_user_function, is_user_module
-from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind
+from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind, type_name
 from awaitly_nb.notebook.session.live_iterators import ITERATORS
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ __all__ = [
     "is_frame",
     "kind_of",
     "stands_on_block",
-    "type_name",
 ]
 
 
@@ -247,7 +246,7 @@ class _Objects:
             name
             for base in cls.__mro__
             for name, member in vars(base).items()
-            if type(member) is MemberDescriptorType and name not in {"__dict__", "__weakref__"}
+            if type(member) is MemberDescriptorType and not name.startswith("__")
         ]
         if issubclass(cls, BaseException):
             self._slots += _OF_ERRORS
@@ -777,7 +776,7 @@ def _new_kind(cls: type) -> Kind | None:
 
 def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented where this has nothing to say
     """Return how objects of the standard library's classes, and of those derived from them, are treated."""
-    top = str(cls.__module__).partition(".")[0]  # what ctypes makes has none
+    top = _top(cls)
     if cls is io.StringIO or cls is io.BytesIO:
         return _Whole(cls)
     if cls in _FILES:
@@ -802,7 +801,7 @@ def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented wh
 
 
 def _library_kind(cls: type) -> Kind | None:
-    top = str(cls.__module__).partition(".")[0]  # what ctypes makes has none
+    top = _top(cls)
     if top == "numpy":
         numpy = sys.modules["numpy"]
         if issubclass(cls, numpy.generic | numpy.dtype):
@@ -898,8 +897,3 @@ def _is_dark(cls: type) -> bool:
 
 
 _MADE_IN_PYTHON: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-
-
-def type_name(cls: type) -> str:
-    """Return the name of a type, with its module unless it is built in."""
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from awaitly_nb.codec import EntangledError, bare, pack, unpack
+from awaitly_nb.errors import EncodeError
 
 
 def packed(value, live=(), *, protected=(), outside=None):
@@ -212,3 +213,23 @@ def test_what_an_object_holds_beside_its_pickle_is_not_stored_apart_from_it():
     assert pack({"whole": whole, "line": whole.lines[1]}, [], numbers={}, changed=(), is_new=lambda _: False)
     many = Whole(" ".join(map(str, range(20_000))))
     assert pack({"many": many, "line": many.lines[-1]}, [], numbers={}, changed=(), is_new=lambda _: False)
+
+
+class Observed:
+    """Leaves out of its pickle whom it calls, as widgets do."""
+
+    def __init__(self, *observers):
+        self.observers = {"value": {"change": list(observers)}}
+
+    def __getstate__(self):
+        return {"observers": {}}
+
+
+def test_an_object_is_not_stored_without_the_functions_of_the_notebook_that_it_calls():
+    def of_the_notebook():
+        pass
+
+    of_the_notebook.__module__ = "__main__"
+    with pytest.raises(EncodeError, match="an? Observed is stored without the functions that it is to call"):
+        pack({"o": Observed(of_the_notebook)}, [], numbers={}, changed=(), is_new=lambda _: False)
+    assert pack({"o": Observed(len)}, [], numbers={}, changed=(), is_new=lambda _: False)
