@@ -12,6 +12,7 @@ child process or a writer without an event has written, can only be compared.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from contextlib import suppress
@@ -92,6 +93,9 @@ def _state(full: str) -> State | None:
     return {"kind": kind, "digest": digest} if digest else None
 
 
+_open: Final = io.open  # the built-in of this name may be wrapped by the user
+
+
 class Contents:
     """The contents of the files that a run leaves, as many as may be stored."""
 
@@ -102,7 +106,7 @@ class Contents:
         """Return content and mode of the file that has this stamp; nothing where it is too large or has changed."""
         if stamp["size"] > self._room:
             return {}
-        with muted(), suppress(OSError), open(full, "rb") as file:  # noqa: PTH123
+        with muted(), suppress(OSError), _open(full, "rb") as file:
             content, mode = file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             found = regular(full)
             if found is not None and len(content) == stamp["size"] and digest_of(full, found) == stamp["digest"]:
@@ -195,12 +199,12 @@ class Rewriting:
 
 
 def _content(full: str) -> bytes:
-    with open(full, "rb") as file:  # noqa: PTH123
+    with _open(full, "rb") as file:
         return file.read()
 
 
 def _overwrite(full: str, content: bytes) -> None:
-    with open(full, "xb" if is_absent(full) else "r+b") as file:  # noqa: PTH123
+    with _open(full, "xb" if is_absent(full) else "r+b") as file:
         file.write(content)
         file.truncate()
 

@@ -151,6 +151,21 @@ def test_nothing_is_tried_where_one_may_not_write(here):
     here.chmod(0o700)
 
 
+def test_a_wrapped_open_is_not_asked(monkeypatch):
+    import builtins
+
+    def refuse(*args):
+        raise AssertionError(args)
+
+    with track_files() as files:
+        put()
+    monkeypatch.setattr(builtins, "open", refuse)
+    stamps = files.effects()
+    Path("out.txt").unlink()
+    rewriting(stamps).apply()
+    assert changed_files(stamps) == []
+
+
 def test_a_full_disk_leaves_all_as_it_was(monkeypatch):
     import awaitly_nb.keys.written as written
 
