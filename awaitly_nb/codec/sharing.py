@@ -14,17 +14,19 @@ from __future__ import annotations
 import gc
 import pickle
 import sys
+import weakref
 from bisect import bisect_left
 from enum import Enum
 from itertools import accumulate
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from awaitly_nb.codec.pickling import is_user_class
 from awaitly_nb.errors import EncodeError
+from awaitly_nb.installed import is_installed_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["EntangledError", "Memory", "exports_memory"]
 
@@ -323,21 +325,20 @@ class Memory:
             return
         there = stored()
         for kind, holders in self._holders.items():
-            # A library's class treats all of its objects alike, and a figure has thousands.
-            for holder in holders if is_user_class(kind) else holders[:_SAMPLE]:
-                held = [inner for part in _parts_of(holder) for inner in _elements(part) if type(inner) not in _PLAIN]
-                if not held or len(given := _given(holder)) >= _MOST_PARTS:
-                    continue
-                ids = set(map(id, given))
-                for one in held:
-                    if id(one) in ids:
-                        continue
+            whole = 0
+            for holder in holders:
+                left_out, told = _left_out(holder, there)
+                # A library's class treats all of its objects alike, and a figure has thousands.
+                whole += not left_out
+                if whole > _SAMPLE and not is_user_class(kind):
+                    break
+                for one in left_out:
                     if id(one) in there and _has_state(one):
                         raise EntangledError(
                             f"a {kind.__name__} holds a {type(one).__name__}, and is stored without it"
                         )
-                    if isinstance(one, list | dict | tuple | set) and _holds_function(one):
-                        raise EncodeError(f"a {kind.__name__} is stored without the functions that it is to call")
+                if _calls_somebody(left_out, there, told):
+                    raise EncodeError(f"a {kind.__name__} is stored without the functions that it is to call")
 
     def _check_apart(self, start: int, stop: int, value: object, what: str) -> None:
         for place in self._apart:
@@ -452,21 +453,52 @@ def _elements(part: object) -> Iterator[object]:
         yield from part
 
 
-_PLAIN: Final = frozenset({int, float, str, bytes, bool, complex, type(None)})
+_SILENT: Final = frozenset({int, float, str, bytes, bool, complex, type(None)})
+"""Types of which an object is held by many, and tells nothing."""
 
 
-def _holds_function(container: object) -> bool:
-    """Tell whether a function of the notebook lies in a container, or in those inside, as who observes a value does."""
-    level: list[Any] = [container]
+def _left_out(holder: Any, there: Container[int]) -> tuple[list[Any], list[MethodType]]:  # Any: any objects
+    """Return what an object holds, and its pickle does not tell of; and the methods of which it tells.
+
+    Nothing where that is too much to look through.
+    """
+    held = [inner for part in _parts_of(holder) for inner in _elements(part) if type(inner) not in _SILENT]
+    if not held or len(given := _given(holder)) >= _MOST_PARTS:
+        return [], []
+    ids = set(map(id, given))
+    # What a given object, which is stored as itself, holds in its turn comes with that: an index of dates is made of
+    # its array, and remembers the dtype that the array has.
+    ids.update(id(inner) for part in given if id(part) in there for inner in _parts_of(part))
+    return [one for one in held if id(one) not in ids], [one for one in given if isinstance(one, MethodType)]
+
+
+def _calls_somebody(parts: list[Any], there: Container[int], told: Container[MethodType]) -> bool:  # Any: any objects
+    """Tell whether a function of the user's, or a method of what is stored, lies in some objects, or in what they hold.
+
+    So does who observes a value. Methods that are `told` of are made anew each time, and so they are equal and not the
+    same.
+    """
+    seen: set[int] = set()
     for _ in range(_DEPTH):
-        inner = [part for one in level for part in _elements(one)]
-        if any(isinstance(part, FunctionType) and part.__module__ == "__main__" for part in inner):
-            return True
-        level = [part for part in inner if isinstance(part, list | dict | tuple | set)][:_SAMPLE]
+        inner: list[Any] = []
+        for part in parts:
+            one = part() if isinstance(part, weakref.ref) else part
+            if isinstance(one, MethodType) and id(one.__self__) in there:
+                if one not in told:
+                    return True
+                continue
+            function = getattr(one, "__func__", one)
+            if isinstance(function, FunctionType):
+                if not is_installed_path(function.__code__.co_filename):
+                    return True
+            elif not isinstance(one, type | ModuleType) and id(one) not in there and id(one) not in seen:
+                seen.add(id(one))
+                inner += [more for more in gc.get_referents(one) if type(more) not in _SILENT]
+        parts = inner[:_MOST_PARTS]
     return False
 
 
-_DEPTH: Final = 4
+_DEPTH: Final = 6
 
 
 def _has_state(value: Any) -> bool:  # Any: any object

@@ -246,7 +246,7 @@ class _Objects:
             name
             for base in cls.__mro__
             for name, member in vars(base).items()
-            if type(member) is MemberDescriptorType and not name.startswith("__")
+            if type(member) is MemberDescriptorType and name not in {"__dict__", "__weakref__", "__vectorcalloffset__"}
         ]
         if issubclass(cls, BaseException):
             self._slots += _OF_ERRORS
@@ -280,7 +280,7 @@ class _Objects:
         attributes = self._attributes(value)
         inner += _inner(attributes.values())
         if self._opaque and not isinstance(self, _Whole):
-            known = {id(part) for part in (type(value), attributes, *attributes.values())}
+            known = {id(part) for part in (type(value), getattr(value, "__dict__", None), *attributes.values())}
             inner += [part for part in _inner(self._parts(value)) if id(part) not in known]
         return inner
 

@@ -233,3 +233,12 @@ def test_an_object_is_not_stored_without_the_functions_of_the_notebook_that_it_c
     with pytest.raises(EncodeError, match="an? Observed is stored without the functions that it is to call"):
         pack({"o": Observed(of_the_notebook)}, [], numbers={}, changed=(), is_new=lambda _: False)
     assert pack({"o": Observed(len)}, [], numbers={}, changed=(), is_new=lambda _: False)
+
+
+@pytest.mark.parametrize(
+    "index", ["pd.date_range('2023', periods=9, tz='Europe/Berlin')", "pd.CategoricalIndex(['a', 'b'] * 4)"]
+)
+def test_what_a_part_of_a_pickle_holds_comes_with_that_part(index):
+    series = pd.Series(1.0, index=eval(index, {"pd": pd}))
+    assert series.index.dtype is not None  # which it remembers
+    assert pack([series, series.head(3)], [], numbers={}, changed=(), is_new=lambda cls: False)
