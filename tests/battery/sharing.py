@@ -99,7 +99,6 @@ HOLDERS = {
     "getter of items": "import operator\ng = operator.itemgetter(1) --- x = g([1, 2]) --- OUT = (x, g('ab'))",
     "who listens to a figure": "import matplotlib.pyplot as plt\nlog = []\nfig = plt.figure(); i = fig.canvas.mpl_connect('draw_event', lambda e: log.append(1)) --- fig.canvas.draw() --- OUT = log",
     "who listens to axes": "import matplotlib.pyplot as plt\nlog = []\nfig, ax = plt.subplots(); i = ax.callbacks.connect('xlim_changed', lambda a: log.append(1)) --- ax.set_xlim(0, 2); d = 1 --- OUT = log",
-    "what a function makes of a widget": "import ipywidgets as w\ndef f(x): return x * 2\ni = w.interactive(f, x=3) --- i.children[0].value = 5 --- OUT = (i.children[0].value, i.kwargs)",
     "private attribute of a model": "from pydantic import BaseModel, PrivateAttr\nclass M(BaseModel):\n    a: int\n    _c: list = PrivateAttr(default_factory=list)\nm = M(a=1) --- m._c.append(3) --- OUT = (m._c, m.a)",
     "part of a parsed document": "from bs4 import BeautifulSoup\nsoup = BeautifulSoup('<p>a<b>c</b></p>', 'html.parser'); b = soup.b --- b.string = 'zz'; soup.p['class'] = 'k' --- OUT = (str(soup), b is soup.b)",
     "parts of a parsed document": "from bs4 import BeautifulSoup\nsoup = BeautifulSoup('<p>a<b>c</b></p>', 'html.parser') --- found = soup.find_all('b') --- found[0].string = 'q' --- OUT = (str(soup), found[0] is soup.b)",

@@ -71,7 +71,11 @@ class Live:
         self._tokens: list[str] = []
         self._ends: list[int] = []
         self._unreadable = ""
-        self._again: list[tuple[int, int]] = []
+        self._again: list[tuple[Any, ...]] = []  # Any: places
+        self._places: list[tuple[int, bool]] = []
+        """Where each object stands: its number among those that are not inside an object of a library, or that one's
+        number, and True. Inside, its library sees to what is shared, and may do so otherwise after a pickle."""
+        self._outside = 0
 
     def add(self, roots: Iterable[tuple[str, object]], *, most: int | None = None) -> None:
         """Give numbers to what is reachable from `roots` and has none yet; stop behind number `most`."""
@@ -115,7 +119,11 @@ class Live:
             else:
                 groups.append([place])
             end = max(end, place[1])
-        return sorted(self._group(group) for group in groups if len(group) > 1 and self._is_seen(group))
+        return sorted(self._group(group) for group in groups if self._is_between(group) and self._is_seen(group))
+
+    def _is_between(self, group: list[tuple[int, ...]]) -> bool:
+        places = {self._places[number] for _, _, number, _ in group}
+        return len(group) > 1 and (len(places) > 1 or not next(iter(places))[1])
 
     def _is_seen(self, group: list[tuple[int, ...]]) -> bool:
         """Tell whether one of these arrays may be written to past the frame that has it."""
@@ -126,10 +134,10 @@ class Live:
         first, origin = min((number, start) for *_, number, start in group)
         arrays: list[Any] = [self.objects[number] for _, _, number, _ in group]  # Any: as above
         facts = [
-            (number, start - origin, array.shape, array.strides)
+            (self._places[number], start - origin, array.shape, array.strides)
             for (*_, number, start), array in zip(group, arrays, strict=True)
         ]
-        return first, *sorted(facts)
+        return self._places[first], *sorted(facts)
 
     def changes(self) -> dict[int, Any]:  # Any: each kind's own contents
         """Return the contents of the objects that hold something else than when they were numbered.
@@ -209,18 +217,15 @@ class Live:
             self._kinds[number].change(self.objects[number], contents)
 
     def _walk(self, root: object, most: int | None) -> None:
-        waiting: list[tuple[object, Any]] = [(root, None)]  # Any: the block, or _INDEX
+        # Any: the block, or _INDEX; and the number of the object of a library inside which it lies
+        waiting: list[tuple[object, Any, int | None]] = [(root, None, None)]
         numbers, tokens = self.numbers, self._tokens
         while waiting:
-            value, block = waiting.pop()
+            value, block, holder = waiting.pop()
             if id(value) in self._known:
                 continue
             if (known := numbers.get(id(value))) is not None:
-                if block is None:
-                    self.protected.discard(id(value))
-                if not _is_plain(value):
-                    self._again.append((len(tokens), known))
-                tokens.append(f"^{known}")
+                self._meet_again(value, known, block, holder)
                 continue
             kind = kind_of(type(value), value)
             if kind is None and value is root and isinstance(value, FunctionType | BuiltinFunctionType | type):
@@ -233,6 +238,10 @@ class Live:
             self.objects.append(value)
             self._kinds.append(kind)
             self._note_place(value, number, block)
+            self._places.append((self._outside, False) if holder is None else (holder, True))
+            if holder is None:
+                holder = self._outside if getattr(kind, "is_closed", False) else None
+                self._outside += 1
             tokens.append(f"{type(value).__qualname__} {len(children)}")
             self._ends.append(len(tokens))
             if len(children) > 1 and has_open_order(value):
@@ -246,7 +255,15 @@ class Live:
             if children:
                 inner = blocks_of(kind, value)
                 own = (block or _INDEX) if stands_on_block(kind) else None
-                waiting.extend((child, inner.get(id(child), own)) for child in reversed(children))
+                waiting.extend((child, inner.get(id(child), own), holder) for child in reversed(children))
+
+    def _meet_again(self, value: object, known: int, block: Any, holder: int | None) -> None:  # Any: as in `_walk`
+        if block is None:
+            self.protected.discard(id(value))
+        place = self._places[known]
+        if place != (holder, True) and not _is_plain(value):
+            self._again.append((self._outside if holder is None else holder, holder is not None, place))
+        self._tokens.append(f"^{known}")
 
     def _read(self, kind: Kind, value: object) -> tuple[Kind, list[object], Any]:  # Any: the kind's own state
         try:

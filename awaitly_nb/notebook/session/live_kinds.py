@@ -267,6 +267,7 @@ class _Objects:
         )
         self._user = is_user_class(cls)
         self._tells = any("__getstate__" in vars(base) for base in cls.__mro__[:-1])
+        self.is_closed = not self._user and (own_reduce or self._tells) and not issubclass(cls, BaseException)
         self._parts = _reduced_parts if _top(cls) in {"numpy", "itertools", "functools"} else gc.get_referents
         self._caches = str(cls.__module__).startswith("pandas.")
 

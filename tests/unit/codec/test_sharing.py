@@ -233,6 +233,9 @@ def test_an_object_is_not_stored_without_the_functions_of_the_notebook_that_it_c
     with pytest.raises(EncodeError, match="an? Observed is stored without the functions that it is to call"):
         pack({"o": Observed(of_the_notebook)}, [], numbers={}, changed=(), is_new=lambda _: False)
     assert pack({"o": Observed(len)}, [], numbers={}, changed=(), is_new=lambda _: False)
+    whole = Whole("a")
+    with pytest.raises(EncodeError, match="is to call"):
+        pack({"o": Observed(whole.__setstate__), "w": whole}, [], numbers={}, changed=(), is_new=lambda _: False)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import gc
 
 import pytest
 
+from awaitly_nb.notebook.session.live import Live
+
 
 def hit_after_restart(shell, cells, reads):
     """Run cells cold, then from the cache in an empty session; return what an expression is both times."""
@@ -465,3 +467,26 @@ def test_what_cannot_be_looked_at_any_more_stops_no_cell(shell):
     shell.run("%%awaitly c\nm.release()\nb.extend(b'd')")
     assert bytes(shell.ns["b"]) == b"abcd"
     assert "not stored: a memoryview cannot be looked at (ValueError" in shell.badge
+
+
+def test_what_a_library_shares_inside_an_object_of_its_own_is_no_input():
+    class Figure:
+        def __init__(self, *parts):
+            self.parts = list(parts)
+
+        def __reduce__(self):
+            return Figure, tuple(self.parts)
+
+    Figure.__module__ = "json.encoder"  # a library
+    one, line = ["a"], ["b"]
+    figures = {"same": Figure(one, one), "equal": Figure(["a"], ["a"])}
+
+    def sharing(**roots):
+        live = Live(watch=False)
+        live.add(roots.items())
+        return live.sharing()
+
+    assert sharing(f=figures["same"]) == sharing(f=figures["equal"]) == ""
+    assert sharing(f=Figure(line), v=line) == sharing(f=Figure(one, line), v=line) != ""
+    assert sharing(v=line, f=Figure(line)) != sharing(v=line, f=Figure(["b"]))
+    assert sharing(v=line, w=line) != sharing(v=line, w=["b"])
