@@ -661,7 +661,7 @@ class _Maker:
             cell = self._again()
             if cell is None:
                 return {}
-            with capture_output():
+            with _hooks_of_cells(self._shell), capture_output():
                 cell.body.run(self._shell)
             return {name: self._shell.user_ns[name] for name in self._names if name in self._shell.user_ns}
 
@@ -691,6 +691,17 @@ class _Maker:
         if self._key is not None:
             open_default(self._home).delete(self._key)
         return None
+
+
+@contextmanager
+def _hooks_of_cells(shell: Shell) -> Iterator[None]:
+    """Have in force what IPython has while a cell runs, and a maker may run before one does."""
+    hook, sys.excepthook = sys.excepthook, shell.excepthook
+    try:
+        with shell.display_trap:
+            yield
+    finally:
+        sys.excepthook = hook
 
 
 def _tells_its_end(value: object) -> bool:

@@ -77,6 +77,8 @@ class Shell(Protocol):
     display_pub: Publisher
     displayhook: DisplayHook
     compile: Compiler
+    display_trap: AbstractContextManager[Any]
+    excepthook: Any
     InteractiveTB: Any
     execution_count: int
     autoawait: bool
