@@ -45,13 +45,16 @@ def _is_users(thread: threading.Thread, frame: FrameType | None, *, is_new: bool
     kind, target = type(thread), getattr(thread, "_target", None)
     if isinstance(target, MethodType):
         target = target.__func__
+    if _is_ours(str(getattr(target, "__module__", ""))):
+        return False
     if kind is threading.Timer or (isinstance(target, FunctionType) and is_user_function(target)):
         return True
     if kind is threading.Thread:
         if getattr(target, "__module__", None) == _POOLS:
             return _is_busy(thread)
-        # What a library starts for its own sake has a class of its own; `Thread(target=server.run)` is the user's.
-        if is_new:
+        # `Thread(target=server.run)` is the user's. What a library starts for its own sake has a class of its own, or
+        # calls what nobody else would.
+        if is_new and not _is_inner(target):
             return True
     elif is_user_class(kind) and not _is_ours(kind.__module__):
         return True
@@ -60,6 +63,11 @@ def _is_users(thread: threading.Thread, frame: FrameType | None, *, is_new: bool
             return True
         frame = frame.f_back
     return False
+
+
+def _is_inner(target: object) -> bool:
+    """Tell whether what a thread calls is a library's own: a private function, or one inside another."""
+    return any(part.startswith(("_", "<")) for part in str(getattr(target, "__qualname__", "")).split("."))
 
 
 def _is_busy(worker: threading.Thread) -> bool:
@@ -85,4 +93,10 @@ def _is_of_user(name: str) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    return name.partition(".")[0] == __name__.partition(".")[0]
+    return name.partition(".")[0] in _OURS
+
+
+_OURS: Final = frozenset(
+    {__name__.partition(".")[0], "ipykernel", "IPython", "jupyter_client", "tornado", "zmq", "asyncio"}
+)
+"""What sees to a session, wherever it is installed: a folder on the search path would be the user's."""

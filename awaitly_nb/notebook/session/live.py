@@ -261,7 +261,8 @@ class Live:
         if block is None:
             self.protected.discard(id(value))
         place = self._places[known]
-        if place != (holder, True) and not _is_plain(value):
+        # Which frames have an index in common is pandas' own affair, and otherwise after a pickle.
+        if place != (holder, True) and not _is_plain(value) and not stands_on_block(self._kinds[known]):
             self._again.append((self._outside if holder is None else holder, holder is not None, place))
         self._tokens.append(f"^{known}")
 
