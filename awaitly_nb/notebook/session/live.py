@@ -240,7 +240,8 @@ class Live:
             self._note_place(value, number, block)
             self._places.append((self._outside, False) if holder is None else (holder, True))
             if holder is None:
-                holder = self._outside if getattr(kind, "is_closed", False) else None
+                is_closed = getattr(kind, "is_closed", False) or is_frame(kind) or stands_on_block(kind)
+                holder = self._outside if is_closed else None
                 self._outside += 1
             tokens.append(f"{type(value).__qualname__} {len(children)}")
             self._ends.append(len(tokens))
@@ -261,8 +262,9 @@ class Live:
         if block is None:
             self.protected.discard(id(value))
         place = self._places[known]
-        # Which frames have an index in common is pandas' own affair, and otherwise after a pickle.
-        if place != (holder, True) and not _is_plain(value) and not stands_on_block(self._kinds[known]):
+        # Which index frames have in common, and what only they hold, is pandas' affair, and otherwise after a pickle.
+        is_pandas = id(value) in self.protected or stands_on_block(self._kinds[known])
+        if place != (holder, True) and not is_pandas and not _is_plain(value):
             self._again.append((self._outside if holder is None else holder, holder is not None, place))
         self._tokens.append(f"^{known}")
 
