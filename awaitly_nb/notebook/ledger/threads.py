@@ -42,7 +42,7 @@ def running_beside(before: Collection[threading.Thread] | None = None) -> str:
 
 
 def _is_users(thread: threading.Thread, frame: FrameType | None, *, is_new: bool) -> bool:
-    kind, target = type(thread), getattr(thread, "_target", None)
+    kind, target = type(thread), getattr(thread, "_target", None) or getattr(thread, "function", None)
     if isinstance(target, MethodType):
         target = target.__func__
     if _is_ours(str(getattr(target, "__module__", ""))):

@@ -2,9 +2,11 @@
 
 import signal
 import threading
+from multiprocessing.pool import ThreadPool
 
 import pytest
 
+from awaitly_nb.cache.folder import forget_folders
 from awaitly_nb.interrupts import noticed
 from awaitly_nb.notebook.ledger import running_beside
 
@@ -122,3 +124,18 @@ def test_no_interrupt_is_noticed_outside_of_the_main_thread():
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def test_a_timer_of_this_package_and_the_threads_of_an_idle_pool_are_nobodys():
+    before = set(threading.enumerate())
+    ours, theirs = threading.Timer(60, forget_folders), threading.Timer(60, print)
+    try:
+        with ThreadPool(1):  # it is seen to by threads that call its private functions
+            ours.start()
+            assert running_beside(before) == ""
+            theirs.start()
+            assert "runs beside it" in running_beside(before)
+    finally:
+        for timer in (ours, theirs):
+            timer.cancel()
+            timer.join()
