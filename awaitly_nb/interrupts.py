@@ -6,12 +6,12 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import atexit
 import os
-import socket
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
@@ -87,6 +87,8 @@ _pairs: dict[int, tuple[socket.socket, socket.socket]] = {}
 
 def _ears() -> tuple[socket.socket, socket.socket]:
     """Return both ends of what signals are heard by; a fork has its own, so that it is not heard for its parent."""
+    import socket  # for cells alone: a first hit of a script would load it for nothing
+
     here = os.getpid()
     if here not in _pairs:
         _close()

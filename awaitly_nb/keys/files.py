@@ -49,12 +49,13 @@ from awaitly_nb.keys.stamps import (
     stamp_seen,
     unchanged,
 )
-from awaitly_nb.keys.written import Contents, How, State, state_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextvars import Token
     from types import FrameType, TracebackType
+
+    from awaitly_nb.keys.written import How, State
 
 
 __all__ = [
@@ -88,6 +89,9 @@ class FileTracker:
         self._missing: dict[str, str] = {}
         self._written: set[str] = set()
         self._touched: dict[str, tuple[str, bool]] = {}
+        from awaitly_nb.keys.written import state_before  # no hit needs it
+
+        self._state_before = state_before
         self._before: dict[str, State | None] = {}
         self._anew: set[str] = set()
         self._modes: set[str] = set()
@@ -171,7 +175,7 @@ class FileTracker:
             # A child process may have read it before.
             is_known = full not in self._of_children
             if full not in self._before:
-                self._before[full] = state_before(full, how, asked=self._has_seen(full)) if is_known else None
+                self._before[full] = self._state_before(full, how, asked=self._has_seen(full)) if is_known else None
         if how == "unknown":
             self._before[full] = None
         if how == "replaced":
@@ -223,6 +227,8 @@ class FileTracker:
             if self._is_childs(full):
                 touched.setdefault(full, (path, was is not None))
         found: list[Stamp] = []
+        from awaitly_nb.keys.written import Contents
+
         contents = Contents()
         for full, (path, was_there) in touched.items():
             before = {} if (state := self._before.get(full)) is None else {"before": state}

@@ -16,8 +16,6 @@ import io
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass, field
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from awaitly_nb.keys.stamps import Stamp, changed_files, digest_of, is_absent, mode_of, muted, regular
@@ -115,7 +113,6 @@ class Contents:
         return {}
 
 
-@dataclass(slots=True)
 class Rewriting:
     """What is to be done so that files are what they were after a run.
 
@@ -125,11 +122,14 @@ class Rewriting:
         Of the files that are written or removed, as the run named them.
     """
 
-    paths: list[str] = field(default_factory=list)
-    _gone: list[str] = field(default_factory=list)
-    _folders: list[str] = field(default_factory=list)
-    _files: list[tuple[str, Stamp]] = field(default_factory=list)
-    _done: list[tuple[str, str, bytes]] = field(default_factory=list)
+    __slots__ = ("_done", "_files", "_folders", "_gone", "paths")
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self._gone: list[str] = []
+        self._folders: list[str] = []
+        self._files: list[tuple[str, Stamp]] = []
+        self._done: list[tuple[str, str, bytes]] = []
 
     def apply(self) -> None:
         """Do it, or nothing of it.
@@ -187,7 +187,7 @@ class Rewriting:
                 _overwrite(full, stamp["content"])
                 os.chmod(full, stamp["bits"])  # noqa: PTH101
                 return
-        there = f"{full}.{token_hex(8)}"
+        there = f"{full}.{os.urandom(8).hex()}"
         try:
             _overwrite(there, stamp["content"])
             os.chmod(there, stamp["bits"])  # noqa: PTH101
