@@ -106,10 +106,10 @@ def fingerprint(value: object, *, path: str = "value", read: bool = False) -> st
     True
     >>> fingerprint(1) == fingerprint(True)
     False
-    >>> fingerprint({"a": [iter(())]}, path="cfg")
+    >>> fingerprint({"a": [(n for n in ())]}, path="cfg")
     Traceback (most recent call last):
         ...
-    awaitly_nb.errors.UnkeyableError: cannot key cfg['a'][0] (tuple_iterator): ...
+    awaitly_nb.errors.UnkeyableError: cannot key cfg['a'][0] (generator): ...
     """
     try:
         code = Walk().encode(value)
