@@ -127,15 +127,6 @@ def restated(sealed: Sealed) -> Mark:
     return made
 
 
-def _to_be_read(head: str, notes: Body, home: Home | None) -> Mark:
-    """Return a mark that reads its fields from an entry when somebody asks."""
-    mark = _new(Mark)
-    _set_head(mark, head)
-    _set_notes(mark, notes)
-    _set_home(mark, home)
-    return mark
-
-
 class Sealed:
     """A result as bytes, ready to be turned back any number of times; each time makes a fresh value.
 
@@ -273,7 +264,10 @@ def seal_result(name: str, sealed: Sealed, encoded: Encoded, keyring: Keyring, h
         b"" if mark.parts is None and not mark.files else _notes_of(mark.parts, mark.files, mark.step_id, home.share)
     )
     head, body = seal(name, (_facts_of(name, sealed), _others_of(sealed)), notes, encoded, keyring.own)
-    sealed.mark = told = _to_be_read(head, notes, home)
+    sealed.mark = told = _new(Mark)  # which reads its other fields from the entry when somebody asks, as of a hit
+    _set_head(told, head)
+    _set_notes(told, notes)
+    _set_home(told, home)
     _set_duration_s(told, mark.duration_s)
     _set_code(told, mark.code)
     _set_files(told, mark.files)
@@ -460,7 +454,7 @@ def open_sealed(
             check_buffers(opened)
         else:
             later(partial(check_buffers, opened))
-    mark = _new(Mark)  # as in `_to_be_read`, whose call would take a hundredth of a first hit
+    mark = _new(Mark)
     _set_head(mark, head)
     _set_notes(mark, notes)
     _set_home(mark, home)

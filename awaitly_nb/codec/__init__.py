@@ -72,7 +72,11 @@ if TYPE_CHECKING:
         Secret as Secret,
         default_keyring as default_keyring,
     )
-    from awaitly_nb.codec.sharing import EntangledError as EntangledError, exports_memory as exports_memory
+    from awaitly_nb.codec.sharing import (
+        EntangledError as EntangledError,
+        bounds_of as bounds_of,
+        exports_memory as exports_memory,
+    )
 else:
     __getattr__ = door(
         __name__,
@@ -89,7 +93,7 @@ else:
                 "Encoded Shape UndecodableError copied copied_if_light decode decode_plain encode "
                 "is_global_generator is_heavy is_used_up refuse_used_up"
             ),
-            "sharing": "EntangledError exports_memory",
+            "sharing": "EntangledError bounds_of exports_memory",
             "plain": "from_json resign to_json",
             "references": "bare named_nan out_of_band pack remember_original unpack",
             "secrets": "Keyring Secret VARIABLE default_keyring",

@@ -661,10 +661,6 @@ def _found(pattern: re.Pattern[Any], string: Any, bounds: tuple[int, int], way: 
     return next((match for match in islice(found, _MOST_MATCHES) if match.regs == regs), None)
 
 
-def _matched(pattern: re.Pattern[Any], string: Any, start: int) -> Any:  # Any: text or bytes
-    return pattern.match(string, start)
-
-
 def _closed_file(text: bool) -> io.IOBase:  # noqa: FBT001 - called by pickle
     file: io.IOBase = io.TextIOWrapper(io.BytesIO()) if text else io.BufferedReader(io.BytesIO())
     file.close()

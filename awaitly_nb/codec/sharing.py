@@ -28,7 +28,7 @@ from awaitly_nb.installed import is_installed_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["EntangledError", "Memory", "exports_memory"]
+__all__ = ["EntangledError", "Memory", "bounds_of", "exports_memory"]
 
 
 class EntangledError(EncodeError):
@@ -85,6 +85,15 @@ def exports_memory(value: object) -> bool:
 _exports: dict[type, bool] = {pickle.PickleBuffer: False}
 
 
+def bounds_of(array: Any) -> tuple[int, int]:  # Any: a NumPy array; NumPy is not imported here
+    """Return where the memory of an array begins, and where it ends."""
+    if array.flags.forc:  # as most are: the same in a tenth of the time
+        start = array.__array_interface__["data"][0]
+        return start, start + array.nbytes
+    start, stop = sys.modules["numpy"].lib.array_utils.byte_bounds(array)
+    return int(start), int(stop)
+
+
 class Memory:
     """The memory of what is stored, beside that of what is not.
 
@@ -116,7 +125,7 @@ class Memory:
         self._buffers: dict[tuple[int, int], object] = {}
         self._written: set[tuple[int, int]] = set()
         self._hidden: list[tuple[Any, object]] = []  # Any: arrays, here and below
-        self._holders: dict[type, list[object]] = {}
+        self._holders: dict[type, dict[int, object]] = {}
         # Each array beside its owner: what a __reduce__ made lives no longer than its pass, and its id would go to
         # another array in the next.
         self._owners: dict[int, tuple[Any, Any]] = {}
@@ -130,7 +139,7 @@ class Memory:
         for value in live:
             if type(value) is array_type:
                 if id(value) in numbers and value.size:
-                    self._live.append(_Range(*self._bounds(value), value))
+                    self._live.append(_Range(*bounds_of(value), value))
             elif isinstance(value, array_type) or exports_memory(value):
                 # Whoever looks at their memory cannot be made to do so again.
                 self._apart += self._places(value, f"a {type(value).__name__}")
@@ -161,7 +170,7 @@ class Memory:
             return None
         if (known := self._owners.get(id(array))) is not None:
             return known[1]
-        start, stop = self._bounds(array)
+        start, stop = bounds_of(array)
         others = [place for place in self._living(start, stop) if place.value is not array]
         for place in others:
             if not place.holds(start, stop):
@@ -178,7 +187,7 @@ class Memory:
     def live_owner(self, array: Any) -> Any:
         """Return the live array in whose memory this one lies, or None."""
         if array.size:
-            start, stop = self._bounds(array)
+            start, stop = bounds_of(array)
             for place in self._living(start, stop):
                 if place.holds(start, stop) and self._covers(place.value, array):
                     return place.value
@@ -186,7 +195,7 @@ class Memory:
 
     def writer(self, arrays: Iterable[Any]) -> bool:
         """Tell whether somebody may write into one of these arrays past the frame that has it."""
-        bounds = [self._bounds(array) for array in arrays if array.size]
+        bounds = [bounds_of(array) for array in arrays if array.size]
         return any(place.overlaps(*bound) for bound in bounds for place in (*self._writers, *self._apart))
 
     def column(self, array: Any, *, shared: bool) -> None:
@@ -197,7 +206,7 @@ class Memory:
         """Return the array in which the memory of a buffer lies, or None."""
         if self._numpy is None or not memoryview(buffer).nbytes:
             return None
-        start, stop = self._bounds(self._numpy.frombuffer(buffer, "u1"))
+        start, stop = bounds_of(self._numpy.frombuffer(buffer, "u1"))
         if (known := self._parts.get((start, stop))) is not None:
             return known
         for place in self._living(start, stop):
@@ -212,7 +221,7 @@ class Memory:
         """Refuse the memory of a buffer that was not asked for its part, where somebody else may write into it."""
         if self._numpy is None or not view.nbytes or id(view.obj) in self._seen:
             return
-        start, stop = self._bounds(self._numpy.frombuffer(view, "u1"))
+        start, stop = bounds_of(self._numpy.frombuffer(view, "u1"))
         if (start, stop) in self._written:
             return
         what = f"a {type(view.obj).__name__}"
@@ -224,7 +233,7 @@ class Memory:
     def copy(self, array: Any) -> None:
         """Note an array whose contents are stored as they are, whoever shares them."""
         if array.size:
-            self._written.add(self._bounds(array))
+            self._written.add(bounds_of(array))
 
     def looks_into(self, kind: type) -> bool:
         """Tell whether objects of a type may hold arrays beside their pickle."""
@@ -235,7 +244,7 @@ class Memory:
         if self._owners or self._parts or (held := _held_by(type(value))) is None:
             return
         if held is _parts_of:
-            self._holders.setdefault(type(value), []).append(value)
+            self._holders.setdefault(type(value), {})[id(value)] = value
         if self._numpy is not None:
             array_type = self._numpy.ndarray
             self._hidden += [(part, value) for part in held(value) if part is None or type(part) is array_type]
@@ -277,7 +286,7 @@ class Memory:
                 continue
             if stop > last or not owner.flags.forc:  # what lies in its gaps is not stored with it
                 base = self._base(owner)
-                first, last = self._bounds(base)
+                first, last = bounds_of(base)
                 if not (first <= start and stop <= last and base.flags.forc):
                     raise EncodeError("two arrays share memory in a way that cannot be stored")
                 if base is not owner:
@@ -306,7 +315,7 @@ class Memory:
             if not array.size:
                 continue
             others = for_pandas if type(holder).__module__.partition(".")[0] == "pandas" else for_others
-            other = others.overlapping(*self._bounds(array))
+            other = others.overlapping(*bounds_of(array))
             if other is not None and not _gives(holder, array):
                 raise EntangledError(f"a {type(holder).__name__} shares its memory with {other.name or 'an array'}")
 
@@ -326,7 +335,7 @@ class Memory:
         there = stored()
         for kind, holders in self._holders.items():
             whole = 0
-            for holder in holders:
+            for holder in holders.values():
                 left_out, told = _left_out(holder, there)
                 # A library's class treats all of its objects alike, and a figure has thousands.
                 whole += not left_out
@@ -347,8 +356,8 @@ class Memory:
 
     def offset(self, array: Any, owner: Any) -> int:
         """Return how far behind the owner's first item that of the array lies, in bytes."""
-        first, last = self._bounds(owner)
-        start, stop = self._bounds(array)
+        first, last = bounds_of(owner)
+        start, stop = bounds_of(array)
         if not (first <= start and stop <= last):
             raise EncodeError("an array is taken for a part of one that it lies outside of")
         address: int = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
@@ -370,7 +379,7 @@ class Memory:
         if owner.flags.forc:
             return True
         assert self._numpy is not None
-        first, last = self._bounds(owner)
+        first, last = bounds_of(owner)
         marks = self._numpy.zeros(last - first, "?")
 
         def at(value: Any) -> Any:
@@ -386,14 +395,6 @@ class Memory:
             array = array.base
         return array
 
-    def _bounds(self, array: Any) -> tuple[int, int]:
-        assert self._numpy is not None
-        if array.flags.forc:  # as most are: the same in a tenth of the time
-            start = array.__array_interface__["data"][0]
-            return start, start + array.nbytes
-        start, stop = self._numpy.lib.array_utils.byte_bounds(array)
-        return int(start), int(stop)
-
     def _places(self, value: Any, name: str) -> Iterator[_Range]:
         assert self._numpy is not None
         if isinstance(value, self._numpy.ndarray):
@@ -404,7 +405,7 @@ class Memory:
             except (BufferError, ValueError, TypeError):  # closed, or in pieces
                 return
         if array.size:
-            yield _Range(*self._bounds(array), value, name)
+            yield _Range(*bounds_of(array), value, name)
 
 
 # -- what objects hold beside their pickle -----------------------------------------------------------------------------

@@ -72,7 +72,12 @@ if TYPE_CHECKING:
     )
     from awaitly_nb.keys.untouched import noted_digests as noted_digests, remember_digest as remember_digest
     from awaitly_nb.keys.values import fingerprint as fingerprint, unstable_type as unstable_type
-    from awaitly_nb.keys.values_objects import File as File, file as file, register_key as register_key
+    from awaitly_nb.keys.values_objects import (
+        File as File,
+        count_place as count_place,
+        file as file,
+        register_key as register_key,
+    )
     from awaitly_nb.keys.why import (
         Change as Change,
         call_text as call_text,
@@ -100,7 +105,7 @@ else:
             "register_tracer remember_environment",
             "untouched": "noted_digests remember_digest",
             "values": "fingerprint unstable_type",
-            "values_objects": "File file register_key",
+            "values_objects": "File count_place file register_key",
             "written": "Rewriting rewriting",
             "why": "Change call_text diff nearest outline outline_diff",
         },

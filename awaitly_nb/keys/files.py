@@ -227,9 +227,9 @@ class FileTracker:
             if self._is_childs(full):
                 touched.setdefault(full, (path, was is not None))
         found: list[Stamp] = []
-        from awaitly_nb.keys.written import Contents
+        from awaitly_nb.keys.written import StoredContents
 
-        contents = Contents()
+        contents = StoredContents()
         for full, (path, was_there) in touched.items():
             before = {} if (state := self._before.get(full)) is None else {"before": state}
             if (made := stamp_file(full)) is not None:

@@ -62,6 +62,7 @@ __all__ = [
     "StandIn",
     "by_stand_in",
     "by_state",
+    "count_place",
     "encoder_for",
     "file",
     "is_derived",
@@ -507,12 +508,18 @@ def _match(walk: Walk, value: re.Match[Any]) -> bytes:
 
 def _count(walk: Walk, value: Any) -> bytes:  # Any: an itertools.count
     """Read one of whole numbers by its text, which uses nothing up; that of others leaves something out."""
-    told = _COUNT.fullmatch(repr(value))
-    if told is None:
+    place = count_place(repr(value))
+    if place is None:
         raise Refusal("reading an iterator would use it up", "pass a list of its items")
     parts = node("count")
-    parts.update(walk.part(tuple(map(int, told.groups("1"))), ""))
+    parts.update(walk.part(place, ""))
     return seal(parts)
+
+
+def count_place(text: str) -> tuple[int, int] | None:
+    """Return the next number and the step of an `itertools.count`, by its text; None where these are not whole."""
+    told = _COUNT.fullmatch(text)
+    return None if told is None else (int(told[1]), int(told[2] or 1))
 
 
 _COUNT = re.compile(r"count\((-?\d+)(?:, (-?\d+))?\)")

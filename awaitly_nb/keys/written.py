@@ -23,7 +23,7 @@ from awaitly_nb.keys.stamps import Stamp, changed_files, digest_of, is_absent, m
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Contents", "How", "Rewriting", "State", "rewriting", "state_before"]
+__all__ = ["How", "Rewriting", "State", "StoredContents", "rewriting", "state_before"]
 
 How: TypeAlias = Literal["written", "made", "changed", "moded", "removed", "replaced", "emptied", "unknown"]
 """What becomes of a path: its file is overwritten, the folder made if it is not there, or the file put there anew."""
@@ -94,7 +94,7 @@ def _state(full: str) -> State | None:
 _open: Final = io.open  # the built-in of this name may be wrapped by the user
 
 
-class Contents:
+class StoredContents:
     """The contents of the files that a run leaves, as many as may be stored."""
 
     def __init__(self) -> None:

@@ -18,6 +18,6 @@ if TYPE_CHECKING:
         Watcher as Watcher,
         register_state as register_state,
     )
-    from awaitly_nb.notebook.ledger.threads import running_beside as running_beside
+    from awaitly_nb.notebook.ledger.process import running_beside as running_beside
 else:
-    __getattr__ = door(__name__, {"book": "Before Changes Ledger Watcher register_state", "threads": "running_beside"})
+    __getattr__ = door(__name__, {"book": "Before Changes Ledger Watcher register_state", "process": "running_beside"})

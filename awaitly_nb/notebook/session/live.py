@@ -19,6 +19,7 @@ from secrets import token_hex
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from awaitly_nb.codec import bounds_of
 from awaitly_nb.keys import is_user_class
 from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind, type_name
 from awaitly_nb.notebook.session.live_iterators import is_iterator
@@ -105,11 +106,7 @@ class Live:
         places = []
         for number, value in enumerate(self.objects):
             if isinstance(value, numpy.ndarray) and value.size:
-                start = value.__array_interface__["data"][0]
-                bounds = (start, start + value.nbytes)
-                if not value.flags.forc:
-                    bounds = numpy.lib.array_utils.byte_bounds(value)
-                places.append((*bounds, number, start))
+                places.append((*bounds_of(value), number, value.__array_interface__["data"][0]))
         places.sort()
         groups: list[list[tuple[int, ...]]] = []
         end = -1
@@ -189,6 +186,29 @@ class Live:
                 return False
             level = gc.get_referents(*inner)
         return None
+
+    @staticmethod
+    def is_a_tree(roots: Iterable[tuple[str, object]]) -> bool:
+        """Tell whether `sharing` would find nothing, at the speed of C for plain containers; False where in doubt."""
+        seen: set[int] = set()
+        others: list[tuple[str, object]] = []
+        level = [root for _, root in roots]
+        for _ in range(_DEEPEST):
+            kinds = set(map(type, level))
+            if not kinds <= _PLAIN:
+                inner = [one for one in level if type(one) not in _PLAIN]
+                others += [("", one) for one in inner if kind_of(type(one), one) is not None]
+            if kinds.isdisjoint(_CONTAINERS):
+                rest = Live(watch=False)
+                rest.add(others)
+                return rest.sharing() == "" and seen.isdisjoint(rest.numbers)
+            level = [one for one in level if type(one) in _CONTAINERS]
+            ids = set(map(id, level))
+            if len(ids) < len(level) or not seen.isdisjoint(ids):
+                return False
+            seen |= ids
+            level = gc.get_referents(*level)
+        return False
 
     def meets(self, others: Collection[object]) -> bool:
         """Tell whether one of `others` is among the objects, or an array of them may share memory with one of these."""

@@ -7,12 +7,12 @@ the list holds what it is to hold; and once it is spent it has let go of that.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from itertools import count, islice
 from operator import length_hint
 from typing import Any, Final
 
+from awaitly_nb.keys import count_place
 from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind
 
 __all__ = ["ITERATORS", "is_iterator"]
@@ -70,36 +70,13 @@ class _Counts:
         return bool(repr(value) == state)
 
     def contents(self, value: Any, state: Any) -> Any:
-        was, now = _COUNT.fullmatch(state), _COUNT.fullmatch(repr(value))
-        if was is None or now is None or was[2] != now[2]:
+        was, now = count_place(state), count_place(repr(value))
+        if was is None or now is None or was[1] != now[1]:
             raise CannotRestoreError("it counts on by something else than whole numbers")
-        step = int(now[2] or 1)
-        return (int(now[1]) - int(was[1])) // step if step else 0
+        return (now[0] - was[0]) // now[1] if now[1] else 0
 
     def change(self, value: Any, contents: Any) -> None:
         deque(islice(value, contents), 0)
-
-
-_COUNT: Final = re.compile(r"count\((-?\d+)(?:, (-?\d+))?\)")
-
-
-class _Through:
-    """One that holds others, and has no place of its own."""
-
-    def children(self, value: Any) -> list[object]:
-        return list(value.__reduce__()[1])
-
-    def state(self, _value: Any) -> Any:
-        return None
-
-    def same(self, _value: Any, _state: Any) -> bool:
-        return True
-
-    def contents(self, value: Any, _state: Any) -> Any:
-        raise AssertionError(value)
-
-    def change(self, value: Any, _contents: Any) -> None:
-        raise AssertionError(value)
 
 
 ITERATORS: Final[dict[type, Kind]] = {
@@ -107,7 +84,6 @@ ITERATORS: Final[dict[type, Kind]] = {
     **dict.fromkeys([type(iter(range(0))), type(iter(range(1 << 70)))], _Over()),
     type(iter([])): _OverList(),
     type(reversed([])): _OverList(),
-    **dict.fromkeys((zip, map, filter), _Through()),
     count: _Counts(),
 }
 

@@ -717,8 +717,7 @@ _KINDS: dict[type, Kind] = {
     BuiltinFunctionType: _Fixed(lambda value: (value.__self__,)),
     partial: _Fixed(lambda value: (value.func, *value.args, *value.keywords.values(), *value.__dict__.values())),
     property: _Fixed(lambda value: (value.fget, value.fset, value.fdel)),
-    staticmethod: _Fixed(lambda value: (value.__func__,)),
-    classmethod: _Fixed(lambda value: (value.__func__,)),
+    **dict.fromkeys((staticmethod, classmethod), _Fixed(lambda value: (value.__func__,))),
     # What only looks at another object.
     ContextVar: _Noticed(lambda value: value.get(None), lambda value: f"it sets the context variable {value.name}"),
     memoryview: _Views(),
@@ -726,6 +725,7 @@ _KINDS: dict[type, Kind] = {
     type(cache(len)): _Memos(),
     **dict.fromkeys(_PROXIES, _Fixed(gc.get_referents)),
     **ITERATORS,
+    **dict.fromkeys((zip, map, filter), _Fixed(lambda value: value.__reduce__()[1])),
 }
 _FILES: Final = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 LEAF: Final = _Fixed(lambda _: ())

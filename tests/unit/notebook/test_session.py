@@ -490,3 +490,24 @@ def test_what_a_library_shares_inside_an_object_of_its_own_is_no_input():
     assert sharing(f=Figure(line), v=line) == sharing(f=Figure(one, line), v=line) != ""
     assert sharing(v=line, f=Figure(line)) != sharing(v=line, f=Figure(["b"]))
     assert sharing(v=line, w=line) != sharing(v=line, w=["b"])
+
+
+def test_that_nothing_is_shared_is_seen_without_numbering_plain_containers():
+    class Holder:
+        def __init__(self, held):
+            self.held = held
+
+    line, rows = [1], [{"n": n, "in": (n, [n])} for n in range(20)]
+    for roots, is_tree in (
+        ({"rows": rows, "line": line, "text": "a"}, True),
+        ({"rows": rows, "holder": Holder([2])}, True),
+        ({"rows": rows, "also": rows}, False),
+        ({"rows": [line, line]}, False),
+        ({"rows": rows, "one": rows[3]["in"][1]}, False),
+        ({"rows": rows, "holder": Holder(rows[3]["in"][1])}, False),
+        ({"one": Holder(line), "other": Holder(line)}, False),
+    ):
+        live = Live(watch=False)
+        live.add(roots.items())
+        assert Live.is_a_tree(roots.items()) is is_tree
+        assert (live.sharing() == "") is is_tree
