@@ -477,5 +477,7 @@ def _cut(traceback: TracebackType | None, *, whole_end: bool) -> TracebackType |
         found = found.tb_next
     made: TracebackType | None = None
     for one in reversed([*own, *last] if whole_end else own):
-        made = TracebackType(made, one.tb_frame, one.tb_lasti, one.tb_lineno)
+        # None: an interrupt fell on an instruction of no line; -1 has the line looked up anew.
+        line = -1 if one.tb_lineno is None else one.tb_lineno
+        made = TracebackType(made, one.tb_frame, one.tb_lasti, line)
     return made

@@ -612,6 +612,10 @@ def _run_in_loop(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:  # Any: t
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     loop.run_until_complete(task)
+            elif not task.cancelled():
+                # It is raised here. A task that nobody asked for its exception logs it when it is collected: in the
+                # middle of whatever runs then, as of the traceback that IPython is making of it.
+                task.exception()
             raise
     return in_private_loop(make(), None)[0]
 

@@ -209,3 +209,34 @@ def test_an_interrupt_while_the_private_loop_is_being_started_cancels_what_it_aw
     with pytest.raises(KeyboardInterrupt):
         in_private_loop(awaited(), None)
     assert ended.wait(30)
+
+
+NESTED = """
+import asyncio, gc
+import awaitly_nb as aw
+
+complaints = []
+
+def stop():
+    raise KeyboardInterrupt
+
+async def body(ctx):
+    await ctx.step("one", stop, key="one")
+
+async def cell():
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context["message"]))
+    try:
+        aw.create_workflow("w", None, cache={}).run_sync(body)
+    except KeyboardInterrupt:
+        print("stopped", end=" ")
+    gc.collect()
+
+asyncio.run(cell())
+print(complaints)
+"""
+
+
+def test_stop_in_a_nested_run_leaves_no_task_that_complains_later():
+    # In a process of its own: such a run makes the loops of its process re-entrant.
+    found = subprocess.run([sys.executable, "-c", NESTED], capture_output=True, text=True, timeout=60, check=False)
+    assert (found.stdout, found.stderr) == ("stopped []\n", "")

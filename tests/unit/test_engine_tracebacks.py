@@ -43,6 +43,20 @@ def visible(exc):
     return [frame.f_code.co_name for frame in frames if "__tracebackhide__" not in frame.f_locals]
 
 
+def test_a_frame_that_stands_on_no_line_stays_in_the_traceback():
+    def lineless():
+        raise KeyboardInterrupt
+
+    # As it is when a signal falls on one of the instructions that the compiler adds by itself.
+    lineless.__code__ = lineless.__code__.replace(co_linetable=b"")
+    with pytest.raises(KeyboardInterrupt) as raised:
+        lineless()
+    kept = raised.value.__traceback__
+    assert kept.tb_next.tb_lineno is None
+    found = without_machinery(raised.value).__traceback__
+    assert [(one.f_code.co_name, line) for one, line in traceback.walk_tb(found)][-1] == ("lineless", None)
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"retry": 2}, {"timeout": 60}, {"error": "DISK"}, {"executor": "thread"}], ids=str
 )
