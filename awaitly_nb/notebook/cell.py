@@ -314,6 +314,7 @@ class Cell:
         return StepSpec(
             step_id=options.name,
             fn=compute,
+            args=(),
             kwargs={},
             key=self.key,
             parts=self.parts,

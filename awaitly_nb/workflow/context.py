@@ -178,8 +178,8 @@ class Context(_SpecMaker):
             The id, the key or the callable cannot be what was meant.
         """
         spec = check_step(
-            id, fn, args, kwargs, key=key, ttl=ttl, retry=retry, timeout=timeout, error=error,
-            cache_errors=cache_errors or self._cache_errors, executor=executor or self._executor, lazy=lazy,
+            id, fn, args, kwargs, key, ttl, retry, timeout, error,
+            cache_errors or self._cache_errors, executor or self._executor, lazy,
         )  # fmt: skip
         return self._run_step(spec)
 

@@ -7,7 +7,7 @@ from awaitly_nb.workflow import run_step, standing_run
 
 
 def spec(**more):
-    return StepSpec(step_id="cell", fn=lambda: 7, kwargs={}, key="cell:1", **more)
+    return StepSpec("cell", lambda: 7, (), {}, "cell:1", **more)
 
 
 def ran(spec, cache):
