@@ -199,7 +199,13 @@ class Folder:
 
     def fetch(self, name: str) -> Fetched | None:
         """Return the record called `name` on the road of a hit, or None."""
-        return self._guard(self.store.fetch, name)
+        if not (self._settled and self.store.database.whole):
+            return self._guard(self.store.fetch, name)
+        try:
+            return self.store.fetch(name)  # as `_guard` does it, without a call around
+        except StoreError as exc:
+            self._repair(exc)
+            return self.store.fetch(name)
 
     def read(self, name: str) -> Record | None:
         """Return the record called `name` with its body, or None."""
@@ -355,18 +361,22 @@ class Folder:
                 self._settle()
             return do(*args, **options)
         except StoreError as exc:
-            from awaitly_nb.stores import DamagedDatabaseError, UnfilledDatabaseError
-
-            if isinstance(exc, UnfilledDatabaseError):
-                self._settle()
-            elif isinstance(exc, DamagedDatabaseError):
-                from awaitly_nb.cache.repair import rebuild
-
-                self.tier.clear()
-                rebuild(self, str(exc))
-            else:
-                raise
+            self._repair(exc)
             return do(*args, **options)
+
+    def _repair(self, exc: StoreError) -> None:
+        """Have a database rebuilt or filled that turned out damaged or new; raise any other error."""
+        from awaitly_nb.stores import DamagedDatabaseError, UnfilledDatabaseError
+
+        if isinstance(exc, UnfilledDatabaseError):
+            self._settle()
+        elif isinstance(exc, DamagedDatabaseError):
+            from awaitly_nb.cache.repair import rebuild
+
+            self.tier.clear()
+            rebuild(self, str(exc))
+        else:
+            raise exc
 
 
 _folders: dict[tuple[str, bool, str], Folder] = {}

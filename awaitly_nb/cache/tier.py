@@ -93,7 +93,10 @@ class Tier:
             found = store.fetch(name)
             if found is None:
                 return Missed("absent", store.why_absent(name), None, (*moment, header))
-            self._read_ahead(found[-1])
+            if 0 < found[-1] - self._number <= _NEAR:
+                self._read_ahead(found[-1])
+            else:
+                self._in_order = 0
         head, body, version, _, file_stamp, self._number = found
         if known is not None and known.version == version:
             known.stamp = moment[1]  # Somebody has written something, but not to this entry: it is not verified again.
@@ -111,13 +114,11 @@ class Tier:
         return sealed
 
     def _read_ahead(self, number: int) -> None:
-        """Read what was written after the record of that number, if the last few were asked for in that order.
+        """Read what was written after the record of that number, once a few were asked for in that order.
 
         Whoever resumes does. One of these records is served only while nobody, here or elsewhere, has written anything.
         """
-        if not 0 < number - self._number <= _NEAR:
-            self._in_order = 0
-        elif self._in_order < _IN_ORDER:
+        if self._in_order < _IN_ORDER:
             self._in_order += 1
         elif not self._database.on_network:
             with suppress(StoreError):  # whoever wants one of them asks in a way that repairs the database

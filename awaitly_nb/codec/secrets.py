@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from binascii import b2a_base64
+from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
@@ -37,13 +39,16 @@ class Secret:
         The key itself; in no repr and no log.
     id
         A public name of the key, from which nothing can be learned of it.
+    short_id
+        The same in base 64 without padding, as heads have it.
     """
 
-    __slots__ = ("_keyed", "id", "key")
+    __slots__ = ("_keyed", "id", "key", "short_id")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.id: str = blake2b(key, digest_size=8, person=b"awaitly id").hexdigest()
+        self.short_id = b2a_base64(bytes.fromhex(self.id), newline=False).rstrip(b"=").decode("ascii")
         self._keyed = blake2b(key=key, digest_size=16, person=_PERSON)
 
     def __eq__(self, other: object) -> bool:
@@ -62,9 +67,10 @@ class Secret:
         """Return the signature of `parts`, sixteen bytes; the split between parts counts."""
         digest = self._keyed.copy()  # taking the key in costs as much as a small entry
         update = digest.update
-        update((b",%d" * len(parts) % tuple(map(len, parts)))[1:])
+        update(_lengths(len(parts)) % (*map(len, parts),))
         for part in parts:
-            update(part)
+            if part:
+                update(part)
         signature: bytes = digest.digest()
         return signature
 
@@ -79,6 +85,12 @@ class Secret:
     def verify(self, signature: str, *parts: bytes | bytearray | memoryview) -> bool:
         """Tell whether `signature` is that of `parts`."""
         return signature.isascii() and compare_digest(signature, self.sign(*parts))
+
+
+@lru_cache(maxsize=64)
+def _lengths(count: int) -> bytes:
+    """Return the form of the lengths of so many parts."""
+    return b",".join([b"%d"] * count)
 
 
 class Keyring:

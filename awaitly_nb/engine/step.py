@@ -15,7 +15,17 @@ from awaitly_nb.cache import handle_of
 from awaitly_nb.codec import copied_if_light, is_heavy, is_used_up, refuse_used_up
 from awaitly_nb.engine.calls import TIMED_OUT, Effect, Invoke, Pause, Save, Wait, arrived, as_called, attempted
 from awaitly_nb.engine.explain import Miss, failed_before, forget_failure, note_failure
-from awaitly_nb.engine.lookup import FIRST_RUN, Compute, Outcome, Serve, as_wanted, look_up_to_serve, may_store, serve
+from awaitly_nb.engine.lookup import (
+    FIRST_RUN,
+    Compute,
+    Outcome,
+    Serve,
+    as_wanted,
+    look_up_to_serve,
+    may_store,
+    outcome_of,
+    serve,
+)
 from awaitly_nb.engine.run import Course, Leave
 from awaitly_nb.errors import (
     ChangedInputError,
@@ -322,22 +332,22 @@ def _compute(run: Run, spec: StepSpec, *, reason: object, lookup_s: float = 0.0,
     size_of = getattr(run.cache, "size_of", None) if stored else None
     size_bytes = None if size_of is None else size_of(spec.key)
     run.complete_step(note, spec, result, stored=stored, size_bytes=size_bytes)
-    store_s = time.perf_counter() - storing
-    told = reason or ""
-    return Outcome(
-        result,
-        False,  # noqa: FBT003 - by position, as a hit
-        told,
-        spec.key,
-        spec.parts,
-        None,
-        stored,
-        error,
-        size_bytes,
-        spec.key_s,
-        lookup_s,
-        run_s,
-        store_s,
+    return outcome_of(
+        (
+            result,
+            False,
+            reason or "",
+            spec.key,
+            spec.parts,
+            None,
+            stored,
+            error,
+            size_bytes,
+            spec.key_s,
+            lookup_s,
+            run_s,
+            time.perf_counter() - storing,
+        )
     )
 
 

@@ -71,7 +71,7 @@ _NETWORKS: Final = (
 )
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _BUSY_S: Final = 60.0
-_LOOK_EVERY_S: Final = 1e-4  # how long a look at the path holds: a hit in a tight loop must not pay for a system call
+_LOOK_EVERY_S: Final = 5e-4  # how long a look at the path holds: a hit in a tight loop must not pay for a system call
 _WATCHED_FROM: Final = 16  # so many questions to SQLite pay for mapping what answers them; a short script asks fewer
 _MOST_OPEN: Final = 32  # connections of a process; each has up to six descriptors
 _IDLE_S: Final = 5.0  # after so long without a use a connection is closed when another one is opened
@@ -148,7 +148,7 @@ class Database:
         self.queue = WriterQueue(f"{self.path}-queue")
         self._connection: sqlite3.Connection | None = None
         self.used_at = 0.0
-        """When it was used last, to a tenth of a millisecond."""
+        """When it was used last, to half a millisecond."""
         self._identity: tuple[int, int] | None = None
         self._ask: Callable[..., Any]
         self._epoch = 0  # grows with every new connection, so that what was remembered of an older one is not trusted
@@ -245,16 +245,15 @@ class Database:
     def row(
         self, sql: str, values: tuple[Any, ...]
     ) -> Any:  # Any: columns not verified, so anybody may have written them
-        """Return the first row of a query, or None."""
+        """Return the one row of a query, or None."""
         try:
             with self.lock:
-                connection = self._connection if _monotonic() <= self._look_at else None
-                if connection is None:
-                    connection = self.looked()
+                if _monotonic() > self._look_at:
+                    self.looked()
                 try:
-                    return connection.execute(sql, values).fetchone()
+                    return self._ask(sql, values).fetchone()
                 except sqlite3.OperationalError as exc:
-                    return next(iter(fetch_again(exc, connection, sql, values)), None)
+                    return next(iter(fetch_again(exc, self.looked(), sql, values)), None)
         except sqlite3.Error as exc:
             raise self.explain(exc) from exc
 
