@@ -101,25 +101,31 @@ class Mark(Frozen, kw_only=True):
         made: Mapping[str, Any] | None = None,
         call: str | None = None,
     ) -> None:
-        _set(self, "step_id", step_id)
-        _set(self, "workflow", workflow)
-        _set(self, "at", at)
-        _set(self, "duration_s", duration_s)
-        _set(self, "ttl_s", ttl_s)
-        _set(self, "code", code)
-        _set(self, "origin", origin)
-        _set(self, "parts", parts)
-        _set(self, "files", files)
-        _set(self, "size_bytes", size_bytes)
-        _set(self, "traces", traces)
-        _set(self, "made", made)
-        _set(self, "call", call)
+        _set_step_id(self, step_id)
+        _set_workflow(self, workflow)
+        _set_at(self, at)
+        _set_duration_s(self, duration_s)
+        _set_ttl_s(self, ttl_s)
+        _set_code(self, code)
+        _set_origin(self, origin)
+        _set_parts(self, parts)
+        _set_files(self, files)
+        _set_size_bytes(self, size_bytes)
+        _set_traces(self, traces)
+        _set_made(self, made)
+        _set_call(self, call)
 
     def __getattr__(self, name: str) -> Any:  # Any: each field has its own type
         if name not in Mark._fields:
             raise AttributeError(f"a Mark has no {name!r}")
         Mark.fill(self, self._head, self._notes, self._home)
         return getattr(self, name)
+
+
+(
+    _set_step_id, _set_workflow, _set_at, _set_duration_s, _set_ttl_s, _set_code, _set_origin, _set_parts, _set_files,
+    _set_size_bytes, _set_traces, _set_made, _set_call,
+) = [Mark.__dict__[name].__set__ for name in Mark._fields]  # fmt: skip
 
 
 class _Slots:

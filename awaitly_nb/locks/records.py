@@ -141,15 +141,17 @@ class KernelFlight:
     A context manager too: `with flight:` waits until it is free.
     """
 
-    __slots__ = ("_locks", "_noted", "_number")
+    __slots__ = ("_locks", "_noted", "_number", "_tried")
 
     def __init__(self, locks: RecordLocks, number: int) -> None:
         self._locks = locks
         self._number = number
         self._noted = True
+        self._tried = False
 
     def try_acquire(self) -> bool:
         """Take the flight if nobody has it; a file that cannot be locked counts as free, for the work goes on."""
+        self._tried = True
         try:
             locked = self._locks.try_lock(self._number, self)
             if locked and self._noted:
@@ -164,7 +166,9 @@ class KernelFlight:
 
     def release(self) -> None:
         """Give it back, also where an interrupt ended an attempt to take it or to release it; else harmless."""
-        self._locks.unlock(self._number, self)
+        if self._tried:  # whoever must not be interrupted in between releases twice
+            self._locks.unlock(self._number, self)
+            self._tried = False
 
     def holder(self) -> str | None:
         """Return who computes this key, as in "kernel 4711 on host, since 12:03:10", or None where that is unknown."""

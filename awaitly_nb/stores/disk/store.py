@@ -65,6 +65,7 @@ def process_token() -> str:
 def _new_token() -> None:
     global _process_token  # noqa: PLW0603 - a forked child is another process
     _process_token = os.urandom(8).hex()
+    _drawn.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -229,7 +230,7 @@ class DiskStore:
 
     def adopt(self, name: str, head: str, filename: str, size: int, *, written_at: float) -> bool:
         """Give a value file its row again; return False where the name has a row already."""
-        version = int.from_bytes(os.urandom(6), "little")
+        version = _new_version()
         with self.database.transaction() as connection:
             columns = (written_at, version, head, size, _BINARY, filename, None)
             return connection.execute(_INSERT, (name, *columns)).rowcount == 1
@@ -263,7 +264,7 @@ class DiskStore:
             except OSError as exc:
                 raise StoreError(f"cannot write a value file in {self.directory} ({exc})") from exc
             mode = _BINARY
-        version = int.from_bytes(os.urandom(6), "little")
+        version = _new_version()
         columns = (
             self._clock() if written_at is None else written_at,
             version,
@@ -343,6 +344,19 @@ def _listed(reader: sqlite3.Connection, sql: str, values: Mapping[str, Any]) -> 
 
 def _plain(head: object) -> str:
     return head if type(head) is str else ""
+
+
+_drawn: list[int] = []
+"""Versions for the next writes: the system is asked for many at once. A forked child draws its own."""
+
+
+def _new_version() -> int:
+    while True:
+        try:
+            return _drawn.pop()
+        except IndexError:
+            drawn = memoryview(os.urandom(8 * 64)).cast("Q")
+            _drawn.extend(number & 0xFFFF_FFFF_FFFF for number in drawn)
 
 
 def _version(access_time: Any) -> Version:  # Any: whatever a planted row holds
