@@ -36,6 +36,7 @@ __all__ = [
     "secret_path",
     "settings",
     "settled",
+    "stamp_of_folder",
     "trusted_keys_path",
     "trusted_secrets_path",
     "user_directory",
@@ -243,6 +244,12 @@ def settings() -> Settings:
         found = {name: value for name, (value, _) in _resolve().items()}
         _memo = (stamp, Settings(**found))
     return _memo[1]
+
+
+def stamp_of_folder() -> object:
+    """Return what changes when AWAITLY_NB_CACHE_DIR does; a call of a decorated function asks for it, hit or miss."""
+    raw = getattr(os.environ, "_data", None)  # as below
+    return os.environ.get(_CACHE_DIR) if raw is None else raw.get(_RAW_CACHE_DIR)
 
 
 def _variables() -> Iterator[object]:
@@ -549,3 +556,5 @@ _PARSERS: Final[dict[str, Callable[[Any, str, Path], Any]]] = {  # Any: each set
 }
 _VARIABLES: Final = tuple(f"AWAITLY_NB_{name.upper()}" for name in _PARSERS)
 _RAW_VARIABLES: Final = tuple(map(os.environ.encodekey, _VARIABLES))
+_CACHE_DIR: Final = "AWAITLY_NB_CACHE_DIR"
+_RAW_CACHE_DIR: Final = os.environ.encodekey(_CACHE_DIR)

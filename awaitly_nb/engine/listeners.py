@@ -246,7 +246,8 @@ class _Recording:
         self.base = RunSummary(run_id=run_id, workflow=workflow, status=status, started_at=at)
         self.reasons: dict[tuple[str, str | None], object] = {}
         # A hit is noted as the bare facts, and made into a summary when somebody asks.
-        self.steps: dict[tuple[str, str | None], StepNote | _Hit] = {}
+        # Ordered, as a plain dict is too: but the first of this one is found at once after thousands were dropped.
+        self.steps: OrderedDict[tuple[str, str | None], StepNote | _Hit] = OrderedDict()
 
     def begin(self, where: tuple[str, str | None], step: StepNote) -> None:
         self.steps[where] = step
@@ -255,7 +256,7 @@ class _Recording:
     def make_room(self) -> None:
         """Drop the oldest of too many: a function or a cell has no end. Of a run of a workflow all are remembered."""
         if self.standing and len(self.steps) > _MOST_KEYS:
-            del self.steps[next(iter(self.steps))]
+            self.steps.popitem(last=False)
 
     def computed(self, where: tuple[str, str | None]) -> StepNote | None:
         """Return what is known of a step that runs or ran here; None of a hit."""

@@ -11,7 +11,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from awaitly_nb.cache import as_step_cache, open_default
-from awaitly_nb.config import generation, settings
+from awaitly_nb.config import generation, settings, stamp_of_folder
 from awaitly_nb.engine import (
     RECENT,
     Emitter,
@@ -177,7 +177,7 @@ class StepFunction(Generic[P, R]):
     def _standing(self) -> Run:
         # Finding the default folder takes some ten system calls; a hit costs less than that. So what was found holds
         # for a moment, unless what decides it is seen to change.
-        stamp = (os.environ.get("AWAITLY_NB_CACHE_DIR"), generation(), os.getpid())
+        stamp = (stamp_of_folder(), generation(), os.getpid())
         now = time.monotonic()
         if self._run is None or stamp != self._stamp or now > self._looked + _LOOK_EVERY_S:
             cache = self._options["cache"]
@@ -210,15 +210,15 @@ class StepFunction(Generic[P, R]):
     ) -> StepSpec:
         options = self._options
         return StepSpec(
-            step_id=self.name,
-            fn=self._boxed,
-            args=args,
-            kwargs=kwargs,
-            key=key,
+            self.name,
+            self._boxed,
+            args,
+            kwargs,
+            key,
+            options["ttl_s"],
+            cache_errors=options["cache_errors"],
             parts=parts,
             reread=None if parts is None else lambda: self._parts(args, kwargs),
-            ttl_s=options["ttl_s"],
-            cache_errors=options["cache_errors"],
         )
 
     def _filled(self, template: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
