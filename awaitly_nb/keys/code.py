@@ -263,9 +263,12 @@ def _size(body: ast.expr) -> tuple[int, int]:
 def _segment(lines: list[str], node: _FunctionNode | ast.ClassDef) -> str:
     if isinstance(node, ast.Lambda):
         return (ast.get_source_segment("".join(lines), node) or "") + "\n"
+    text = "".join(lines[_first_line(node) - 1 : node.end_lineno])
+    if not text[:1].isspace():
+        return _BLANK_LINE.sub("", text)  # as `dedent` does it, which a first hit would load for nothing else
     import textwrap
 
-    return textwrap.dedent("".join(lines[_first_line(node) - 1 : node.end_lineno]))
+    return textwrap.dedent(text)
 
 
 def function_text(function: FunctionType) -> str:
@@ -423,6 +426,7 @@ _LOCAL: Final = frozenset(
     {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"}
 )
 _STORE: Final = frozenset({"STORE_FAST", "STORE_DEREF", "STORE_NAME", "STORE_GLOBAL"})
+_BLANK_LINE: Final = re.compile(r"^[ \t]+$", re.MULTILINE)
 _FUSED: Final = re.compile("LOAD_FAST|STORE_FAST")
 _CALL: Final = frozenset({"PUSH_NULL", "PRECALL", "CALL", "CACHE"})
 _READERS: Final = frozenset({"eval", "exec", "globals"})
