@@ -92,7 +92,8 @@ class Tier:
             moment, header = (self.writes, database.seen or store.stamp()), database.header
             found = store.fetch(name)
             if found is None:
-                return Missed("absent", store.why_absent(name), None, (*moment, header))
+                moments = None if database.on_network else (*moment, header)
+                return Missed("absent", store.why_absent(name), None, moments)
             if 0 < found[-1] - self._number <= _NEAR:
                 self._read_ahead(found[-1])
             else:
@@ -180,7 +181,7 @@ class Tier:
     def unwritten_since(self, moment: Any) -> bool:  # Any: what a miss gave
         """Tell whether nobody, here or elsewhere, has written since the moment of a miss."""
         writes, stamp, header = moment
-        if writes != self.writes or self._database.on_network:
+        if writes != self.writes:
             return False
         try:
             return self._database.unwritten_since(header) or stamp == self.store.stamp()

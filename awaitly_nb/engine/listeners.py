@@ -246,8 +246,8 @@ class _Recording:
         self.base = RunSummary(run_id=run_id, workflow=workflow, status=status, started_at=at)
         self.reasons: dict[tuple[str, str | None], object] = {}
         # A hit is noted as the bare facts, and made into a summary when somebody asks.
-        # Ordered, as a plain dict is too: but the first of this one is found at once after thousands were dropped.
-        self.steps: OrderedDict[tuple[str, str | None], StepNote | _Hit] = OrderedDict()
+        # Where the oldest are dropped it is found at once in an `OrderedDict`, and no longer in a dict after thousands.
+        self.steps: dict[tuple[str, str | None], StepNote | _Hit] = OrderedDict() if self.standing else {}
 
     def begin(self, where: tuple[str, str | None], step: StepNote) -> None:
         self.steps[where] = step
@@ -255,7 +255,7 @@ class _Recording:
 
     def make_room(self) -> None:
         """Drop the oldest of too many: a function or a cell has no end. Of a run of a workflow all are remembered."""
-        if self.standing and len(self.steps) > _MOST_KEYS:
+        if isinstance(self.steps, OrderedDict) and len(self.steps) > _MOST_KEYS:
             self.steps.popitem(last=False)
 
     def computed(self, where: tuple[str, str | None]) -> StepNote | None:

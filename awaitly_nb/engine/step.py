@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from awaitly_nb.cache import handle_of
 from awaitly_nb.codec import copied_if_light, is_heavy, is_used_up, refuse_used_up
@@ -48,6 +48,7 @@ from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from datetime import datetime
 
     from awaitly_nb.engine.calls import Steps
     from awaitly_nb.engine.run import Run, StepSpec
@@ -62,7 +63,7 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.05
 # for ever. Past this bound the step is computed without the lock: twice, perhaps, but never not at all.
 _WAIT_WHILE_LEADING_S = 10.0
 _TELL_AFTER_S = 1.0
-_DIGITS_OF_S = 7  # of the clock's sixteen; every entry has them in its head
+_PARTS_OF_S = 1e7  # so much of the clock's sixteen digits; every entry has them in its head
 _INFO, _WARNING = 20, 30  # levels of logging, which is loaded when there is something to log
 _ALWAYS = lambda: True  # noqa: E731
 _UNTRACKED: AbstractContextManager[None] = nullcontext()
@@ -161,7 +162,8 @@ def _missed(run: Run, spec: StepSpec, decision: Compute, started: float) -> Step
         try:
             _abandon(mine)
         finally:
-            _abandon(mine)  # as in `_lead`: who waits for a flight that nobody leads waits for ever
+            if mine and not mine[-1].is_over:  # interrupted
+                _abandon(mine)  # as in `_lead`: who waits for a flight that nobody leads waits for ever
         if token is not None:
             led.reset(token)
 
@@ -291,7 +293,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: object, lookup_s: float = 0.0,
             mark_there = partial(_mark_of, run, spec, code, parts, tracker) if spec.lazy else None
             called = as_called(spec, run.cache, mark_there)
             answer = yield from attempted(run, called)
-            run_s = round(time.perf_counter() - started, _DIGITS_OF_S)
+            run_s = int((time.perf_counter() - started) * _PARTS_OF_S + 0.5) / _PARTS_OF_S  # `round` takes half a us
             result, there = arrived(run, spec, answer)
             course.end()
         except Leave:
@@ -308,14 +310,10 @@ def _compute(run: Run, spec: StepSpec, *, reason: object, lookup_s: float = 0.0,
         run_s = origin.duration_s  # without its wait for a worker
     storing = time.perf_counter()
     wanted = _is_wanted(spec, result, run_s)
+    made = spec.made() if wanted and spec.made is not None and result.ok else None
     mark = _mark_of(
-        run, spec, code, parts, tracker,
-        at=at,
-        duration_s=run_s,
-        origin="returned" if origin is None else origin.origin,
-        traces=traces,
-        made=spec.made() if wanted and spec.made is not None and result.ok else None,
-    )  # fmt: skip
+        run, spec, code, parts, tracker, at, run_s, "returned" if origin is None else origin.origin, traces, made
+    )
     result = with_mark(result, mark)
     run.end_step(note, spec, result, run_s)
     stored, error = False, None
@@ -351,13 +349,17 @@ def _compute(run: Run, spec: StepSpec, *, reason: object, lookup_s: float = 0.0,
     )
 
 
-def _mark_of(
+def _mark_of(  # noqa: PLR0917 - every miss makes one
     run: Run,
     spec: StepSpec,
     code: str | None,
     parts: Mapping[str, Any] | None,
     tracker: FileTracker | None,
-    **known: Any,  # Any: each field of a mark has its own type
+    at: datetime | None = None,
+    duration_s: float | None = None,
+    origin: Literal["returned", "throw"] = "returned",
+    traces: Mapping[str, Any] | None = None,
+    made: Mapping[str, Any] | None = None,
 ) -> Mark:
     call = None
     if spec.parts is not None:
@@ -367,12 +369,16 @@ def _mark_of(
     return Mark(
         step_id=spec.step_id,
         workflow=run.workflow,
+        at=at,
+        duration_s=duration_s,
         ttl_s=spec.ttl_s,
         code=code,
+        origin=origin,
         parts=parts,
         files=() if tracker is None else tracker.stamps(),
+        traces=traces,
+        made=made,
         call=call,
-        **known,
     )
 
 
