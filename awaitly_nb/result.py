@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-__all__ = ["Err", "Mark", "Ok", "Result", "err", "mark_of", "ok", "with_mark"]
+__all__ = ["Err", "Mark", "Ok", "Result", "err", "fresh_ok", "mark_of", "ok", "with_mark"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -201,6 +201,17 @@ class Ok(_Slots, Generic[T_co]):
         return self.value
 
 
+_new_ok, _set_value, _set_mark = Ok.__new__, Ok.__dict__["value"].__set__, Ok.__dict__["_mark"].__set__
+
+
+def fresh_ok(value: object, mark: Mark | None) -> Ok[Any]:  # Any: the user's value
+    """Return `Ok(value)` with its mark: the class takes as long as decoding a small value."""
+    result = _new_ok(Ok)
+    _set_value(result, value)
+    _set_mark(result, mark)
+    return result
+
+
 class Err(_Slots, Generic[E_co]):
     """A failure.
 
@@ -285,5 +296,5 @@ def mark_of(result: Result[Any, Any]) -> Mark | None:
 def with_mark(result: Result[T, E], mark: Mark | None) -> Result[T, E]:
     """Return `result` with `mark` in place of its own."""
     if isinstance(result, Ok):
-        return Ok(result.value, _mark=mark)
+        return fresh_ok(result.value, mark)
     return Err(result.error, result.cause, _mark=mark)

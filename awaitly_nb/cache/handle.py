@@ -221,9 +221,12 @@ def holds_handles(*groups: Any) -> bool:  # Any: the arguments of a call
     """Tell whether `loaded` would change one of these."""
     for group in groups:
         for value in group:
-            if _holds(value):
+            if type(value) in _MAY_HOLD and _holds(value):
                 return True
     return False
+
+
+_MAY_HOLD: Final = frozenset({Stored, list, tuple, dict})
 
 
 def _holds(value: object) -> bool:

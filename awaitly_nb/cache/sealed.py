@@ -31,7 +31,7 @@ from awaitly_nb.codec import (
     short_text,
     verified,
 )
-from awaitly_nb.result import Err, Mark, Ok, mark_of
+from awaitly_nb.result import Err, Mark, Ok, fresh_ok, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Sealed",
-    "fresh_ok",
     "hold",
     "is_called",
     "is_part",
@@ -67,8 +66,6 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _from_timestamp = datetime.fromtimestamp
 
 _new = object.__new__
-_set_value = Ok.__dict__["value"].__set__
-_set_mark = Ok.__dict__["_mark"].__set__
 _set_field = {name: Mark.__dict__[name].__set__ for name in (*Mark._fields, "_head", "_notes", "_home")}
 _set_head, _set_notes, _set_home, _set_code, _set_duration_s, _set_files, _set_size_bytes, _set_traces = [
     _set_field[name] for name in ("_head", "_notes", "_home", "code", "duration_s", "files", "size_bytes", "traces")
@@ -88,14 +85,6 @@ class Home(Protocol):
 
     def shared(self, digest: str) -> bytes | None:
         """Return the part of a key that a digest stands for, as JSON, or None."""
-
-
-def fresh_ok(value: object, mark: Mark) -> Ok[Any]:
-    """Return `Ok(value)` with its mark; the dataclass's own constructor takes as long as decoding a small value."""
-    result = _new(Ok)
-    _set_value(result, value)
-    _set_mark(result, mark)
-    return result
 
 
 def _fill(mark: Mark, head: str, notes: Body, home: Home | None) -> None:
@@ -415,7 +404,12 @@ def is_called(name: str, head: Mapping[str, Any]) -> bool:
 
 
 def _name(name: str) -> bytes:
-    return blake2b(name.encode("utf-8"), digest_size=4).digest()
+    digest = _NAME.copy()
+    digest.update(name.encode("utf-8"))
+    return digest.digest()
+
+
+_NAME: Final = blake2b(digest_size=4)
 
 
 def open_sealed(

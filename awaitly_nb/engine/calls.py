@@ -31,7 +31,7 @@ from awaitly_nb.events import StepRetriesExhausted, StepRetry
 from awaitly_nb.executors import is_awaitable, resolve, tells_no_files
 from awaitly_nb.frozen import Frozen, replace
 from awaitly_nb.keys import joined, note_files, track_files, tracked_from
-from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
+from awaitly_nb.result import Err, Mark, Ok, fresh_ok, mark_of, with_mark
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -246,7 +246,7 @@ def _attempt(spec: StepSpec) -> Results:
         # A nested workflow that crashed hands its crash on as a value; it is still a crash.
         crashed = isinstance(value.error, UnexpectedError | StepTimeoutError)
         return with_mark(value, _thrown(call) if crashed else _returned(call))
-    return with_mark(value, _returned(call)) if isinstance(value, Ok) else Ok(value, _mark=_returned(call))
+    return with_mark(value, _returned(call)) if isinstance(value, Ok) else fresh_ok(value, _returned(call))
 
 
 def _returned(call: Invoke) -> Mark | None:

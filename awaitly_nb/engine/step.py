@@ -412,8 +412,9 @@ def _store(
         _check_input(spec, names_set)
         if not there:
             # A cache with leases is on a server, and sees for itself that the lease still holds.
-            leased = hasattr(lock, "check_lease")
-            yield Save(lambda: cache.set(key, result, ttl=spec.ttl_s), lambda: leased or is_heavy(result))
+            yield Save(
+                lambda: cache.set(key, result, ttl=spec.ttl_s), lambda: hasattr(lock, "check_lease") or is_heavy(result)
+            )
     except Exception as exc:  # noqa: BLE001 - any adapter's disk, and any value's pickling, may raise anything
         run.emit(PersistFailed, step_id=spec.step_id, step_key=key, error=exc)
         if not spec.quiet:

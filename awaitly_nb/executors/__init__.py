@@ -6,7 +6,7 @@ An executor only runs a function. The key, the look-up, the lock and the events 
 from __future__ import annotations
 
 from types import CodeType, CoroutineType, FunctionType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from awaitly_nb.doors import door
 from awaitly_nb.errors import InvalidOptionError
@@ -87,7 +87,12 @@ def _is_client(value: object) -> bool:
 
 def is_awaitable(value: object) -> bool:
     """Tell whether `value` is to be awaited."""
-    return isinstance(value, CoroutineType) or hasattr(type(value), "__await__")
+    kind = type(value)
+    return kind not in _PLAIN and (kind is CoroutineType or hasattr(kind, "__await__"))
+
+
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, set, dict})
+"""What is told without asking for an attribute that is not there, which takes longer."""
 
 
 # Flags of code objects, as `inspect` has them, which would be loaded for nothing else.

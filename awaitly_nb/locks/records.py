@@ -32,6 +32,9 @@ _LOOK_EVERY_S: Final = 1e-3  # how long a look at the path holds: of a thousand 
 _MOST_OPEN: Final = 32  # lock files of a process; of more, those without a lock are closed
 
 
+_NUMBER: Final = blake2b(digest_size=6)
+
+
 class RecordLocks:
     """The locks of one file. Safe to call from several threads; usable again after a fork.
 
@@ -50,15 +53,17 @@ class RecordLocks:
 
     def flight(self, name: str) -> KernelFlight:
         """Return the right to compute `name`, not yet taken."""
-        return KernelFlight(self, int.from_bytes(blake2b(name.encode("utf-8"), digest_size=6).digest(), "little"))
+        digest = _NUMBER.copy()
+        digest.update(name.encode("utf-8"))
+        return KernelFlight(self, int.from_bytes(digest.digest(), "little"))
 
     def try_lock(self, number: int, owner: object) -> bool:
         """Take lock `number` if nobody else has it, here or elsewhere; raise OSError if the file cannot be used.
 
         An interrupt at any moment leaves it to `owner`, or free: who may have been interrupted here unlocks it.
         """
-        file = _file(self._text)
         with _registry_lock:
+            file = _file(self._text)
             if number in file.held:
                 return file.held[number] is owner
             # First: what is locked and belongs to nobody would be held for as long as this process lives.
