@@ -121,7 +121,7 @@ _postponing = False
 def uninterrupted(do: Callable[..., T], *args: Any, **options: Any) -> T:  # Any: of what is done
     """Do it, and let an interrupt from the keyboard wait until it is done."""
     global _postponing  # noqa: PLW0603 - there is one handler in a process
-    if _postponing or threading.current_thread() is not threading.main_thread():
+    if _postponing or threading.get_ident() != threading.main_thread().ident:
         return do(*args, **options)
     pending: list[Any] = []  # Any: the number, and the interpreter's frame
     handler = _signal.signal(_signal.SIGINT, lambda number, frame: pending.append((number, frame)))

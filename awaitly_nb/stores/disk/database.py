@@ -266,12 +266,13 @@ class Database:
         """Carry out one statement, which SQLite begins and commits by itself; tell whether it wrote a row."""
         with self.lock:
             try:
-                connection = self.writable()
+                self.writable()
                 if not self.on_network:
                     self.queue.enter()
                 try:
                     self.writes += 1
-                    return connection.execute(sql, values).rowcount == 1
+                    inserted: bool = self._ask(sql, values).rowcount == 1
+                    return inserted
                 finally:
                     self.queue.leave()
             except sqlite3.Error as exc:
