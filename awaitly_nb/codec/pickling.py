@@ -8,6 +8,7 @@ notebook has now, and their shape is noted, so that one that has changed since i
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import sys
@@ -191,6 +192,8 @@ def reduced_known(obj: Any) -> Any:  # Any: pickle's own protocol
         return _linked(obj)
     if is_global_generator(obj):
         return "_rand"  # numpy has no other name for it
+    if type(obj).__name__ == "CallbackRegistry" and type(obj).__module__ == "matplotlib.cbook":
+        return _connected(obj)
     numpy = sys.modules.get("numpy")
     if numpy is None or type(obj) is not numpy.ndarray or obj.dtype.kind not in "mM":
         return NotImplemented
@@ -215,6 +218,30 @@ def _link(error: BaseException, state: tuple[Any, ...]) -> None:  # Any: as abov
     attributes, error.__cause__, error.__context__, error.__suppress_context__ = state
     if attributes is not None:
         error.__setstate__(attributes)
+
+
+def _connected(registry: Any) -> Any:  # Any: a registry of matplotlib, and pickle's own protocol
+    """Return how a registry is made with what artists connected to it, which its own pickle leaves out.
+
+    An image that has lost sight of its norm is no longer drawn anew when that changes. What a window or the user has
+    connected stays out.
+    """
+    state = registry.__getstate__()
+    for signal, proxies in registry.callbacks.items():
+        called = {cid: proxy() for cid, proxy in proxies.items()}
+        kept = state["callbacks"].get(signal, {})
+        state["callbacks"][signal] = {
+            cid: one for cid, one in called.items() if cid in kept or _is_of_artist(getattr(one, "__self__", None))
+        }
+    return copyreg.__newobj__, (type(registry),), state  # type: ignore[attr-defined]  # public, and not in the stubs
+
+
+def _is_of_artist(owner: object) -> bool:
+    module = type(owner).__module__
+    return module.startswith("matplotlib.") and not module.startswith(_OF_WINDOWS)
+
+
+_OF_WINDOWS: Final = ("matplotlib.back", "matplotlib._pylab", "matplotlib.pyplot", "matplotlib.widgets")
 
 
 def _view_as(array: Any, dtype: str) -> Any:  # Any: a NumPy array; NumPy is not imported here

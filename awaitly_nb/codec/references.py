@@ -565,7 +565,14 @@ _LOOKED_AT: Final[tuple[type, ...]] = (
     *(logging.Handler, BaseException, _Bare),
 )
 _LOOKED_AT_IN: Final = (
-    *("pandas.core.internals", "matplotlib.figure", "zipfile", "concurrent.futures", "unittest.mock"),
+    *(
+        "pandas.core.internals",
+        "matplotlib.figure",
+        "matplotlib.cbook",
+        "zipfile",
+        "concurrent.futures",
+        "unittest.mock",
+    ),
 )
 """Types and modules of which `reduce` looks at each object."""
 

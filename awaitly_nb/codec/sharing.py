@@ -21,7 +21,7 @@ from itertools import accumulate
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from awaitly_nb.codec.pickling import is_user_class
+from awaitly_nb.codec.pickling import is_user_class, reduced_known
 from awaitly_nb.errors import EncodeError
 from awaitly_nb.installed import is_installed_path
 
@@ -467,10 +467,13 @@ def _left_out(holder: Any, there: Container[int]) -> tuple[list[Any], list[Metho
     if not held or len(given := _given(holder)) >= _MOST_PARTS:
         return [], []
     ids = set(map(id, given))
-    # What a given object, which is stored as itself, holds in its turn comes with that: an index of dates is made of
-    # its array, and remembers the dtype that the array has.
-    ids.update(id(inner) for part in given if id(part) in there for inner in _parts_of(part))
-    return [one for one in held if id(one) not in ids], [one for one in given if isinstance(one, MethodType)]
+    left_out = [one for one in held if id(one) not in ids]
+    if left_out:
+        # What a given object, which is stored as itself, holds in its turn comes with that: an index of dates is made
+        # of its array, and remembers the dtype that the array has.
+        ids.update(id(inner) for part in given if id(part) in there for inner in _parts_of(part))
+        left_out = [one for one in left_out if id(one) not in ids]
+    return left_out, [one for one in given if isinstance(one, MethodType)]
 
 
 def _calls_somebody(parts: list[Any], there: Container[int], told: Container[MethodType]) -> bool:  # Any: any objects
@@ -529,7 +532,8 @@ def _gives(holder: Any, array: Any) -> bool:  # Any: an object with a pickle of 
 
 def _given(holder: Any) -> list[Any]:  # Any: an object with a pickle of its own, and what that is made of
     try:
-        waiting = [holder.__reduce_ex__(pickle.HIGHEST_PROTOCOL)]
+        reduced = reduced_known(holder)
+        waiting = [holder.__reduce_ex__(pickle.HIGHEST_PROTOCOL) if reduced is NotImplemented else reduced]
     except Exception:  # noqa: BLE001 - user code may raise anything
         return []
     for part in waiting:  # grows while it is walked
