@@ -247,10 +247,11 @@ class MappingCache:
         """Return what is known of the live keys that match the glob `pattern`."""
         return [_entry(key, self.mapping[key]) for key in self.keys() if fnmatchcase(key, pattern)]
 
-    def marks(self, step_id: str) -> list[Mark]:
-        """Return the marks of the cached results of a step, newest first."""
+    def marks(self, step_id: str, *, before: datetime | None = None) -> list[Mark]:
+        """Return the marks of the cached results of a step, newest first, of those computed before an instant."""
         found = [mark_of(result) for result in list(self.mapping.values()) if isinstance(result, Ok | Err)]
-        return [mark for mark in reversed(found) if mark is not None and mark.step_id == step_id]
+        marks = [mark for mark in reversed(found) if mark is not None and mark.step_id == step_id]
+        return [mark for mark in marks if before is None or mark.at is None or mark.at < before]
 
     def _repr_html_(self) -> str | None:
         return html_of(self)

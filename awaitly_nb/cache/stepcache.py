@@ -41,7 +41,7 @@ from awaitly_nb.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     import pandas as pd
 
@@ -322,17 +322,21 @@ class StoredCache:
         rows = rows if matches is None else [row for row in rows if matches(row[0][skip:])]
         return [entry_of(*found) for found in live_heads(rows, self._clock())]
 
-    def marks(self, step_id: str, *, limit: int = 20) -> Iterator[Mark]:
-        """Yield the marks of the cached results of a step, newest first; decodes no value."""
+    def marks(self, step_id: str, *, limit: int = 20, before: datetime | None = None) -> Iterator[Mark]:
+        """Yield the marks of the cached results of a step, newest first, of those computed before an instant.
+
+        Decodes no value, and still reads each entry whole, to verify it.
+        """
         import heapq
 
+        end = float("inf") if before is None else before.timestamp()
         try:
             dated = [
                 (number_of(head.get("created_at")) or 0.0, name)
                 for name, head, _ in live_heads(self.store.heads(self._prefix), self._clock())
                 if head.get("step_id") == step_id
             ]
-            for _, name in heapq.nlargest(limit, dated):
+            for _, name in heapq.nlargest(limit, [one for one in dated if one[0] < end]):
                 if (sealed := self.store.peek(name, self._glance)) is not None:
                     yield sealed.mark
         except (StoreError, EnvelopeError):

@@ -195,8 +195,8 @@ def _cached(cache: StepCache, step_id: str, before: datetime | None = None) -> I
     """Yield the parts of the cached results of a step, newest first; those computed before an instant."""
     if (marks := getattr(cache, "marks", None)) is None:
         return
-    for mark in marks(step_id):
-        if mark.parts is not None and (before is None or mark.at is None or mark.at < before):
+    for mark in marks(step_id, before=before):  # not its own, which may be there by now, and large
+        if mark.parts is not None:
             yield Parts.from_data(dict(mark.parts))
 
 

@@ -8,6 +8,7 @@ from collections import deque
 import pytest
 
 import awaitly_nb as aw
+from awaitly_nb.cache.folder import Folder
 from awaitly_nb.engine import explain
 
 
@@ -120,3 +121,17 @@ def test_what_is_known_of_a_miss_is_bounded_and_its_reason_stays(tmp_path, monke
     assert len(explain._LATEST) == 2
     run = next(run for run in reversed(aw.recent_runs()) if run.workflow == "bounded")
     assert run.steps[1].reason == "argument x: 0 -> 1"
+
+
+def test_its_own_entry_is_not_read_to_tell_why_it_was_computed(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(Folder, "peek", lambda folder, name, make: read.append(name))
+
+    @aw.step(cache=aw.create_disk_cache(tmp_path), name="large")
+    def large(x):
+        return x
+
+    large(1)
+    run = next(run for run in reversed(aw.recent_runs()) if run.workflow == "large")
+    assert [step.reason for step in run.steps] == ["first run"]
+    assert read == []
