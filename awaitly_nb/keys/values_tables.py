@@ -375,7 +375,7 @@ def _add_polars_texts(parts: blake2b, series: Any) -> None:
     for first in range(0, len(series), rows):
         piece = series.slice(first, rows)
         lengths, at = piece.str.len_bytes(), 0
-        data = memoryview((piece.str.join("").item() or "").encode())
+        data = memoryview(_joined(piece))
         for start in range(0, len(piece), _WINDOW):
             window, sizes = piece.slice(start, _WINDOW), lengths.slice(start, _WINDOW)
             parts.update(encode_int(len(window)) + encode_int(nulls := window.null_count()))
@@ -386,6 +386,11 @@ def _add_polars_texts(parts: blake2b, series: Any) -> None:
             end = at + int(array.sum())
             parts.update(_bulk(array) + encode_bytes(data[at:end]))
             at = end
+
+
+def _joined(texts: Any) -> bytes:
+    """Return the texts of a series behind each other, in UTF-8 as polars has them."""
+    return texts.str.join("").cast(sys.modules["polars"].Binary).item() or b""
 
 
 def _add_polars_window(walk: Walk, parts: blake2b, window: Any) -> None:
@@ -402,7 +407,7 @@ def _add_polars_window(walk: Walk, parts: blake2b, window: Any) -> None:
         dtype, window = pl.String(), window.cast(pl.String)
     if dtype == pl.String:
         parts.update(_bulk(window.str.len_bytes().to_numpy()))
-        parts.update(encode_bytes(window.str.join("").item().encode()))
+        parts.update(encode_bytes(_joined(window)))
     elif isinstance(dtype, pl.Struct):
         for name in window.struct.fields:
             parts.update(encode_text(name))
