@@ -39,6 +39,7 @@ from awaitly_nb.errors import UnkeyableError
 from awaitly_nb.keys import fingerprint, is_user_class, is_user_function, is_user_module
 from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind, type_name
 from awaitly_nb.notebook.session.live_iterators import ITERATORS
+from awaitly_nb.notebook.session.live_memos import count_again, counts_of, memo_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -439,39 +440,28 @@ class _Memos:
     """Functions behind `functools.cache`: what an unbounded one remembers can be given to another, else nothing."""
 
     def children(self, value: Any) -> list[object]:
-        memo = self._memo(value)
-        return _inner([value.__wrapped__, *(() if memo is None else memo.values())])
+        return _inner([value.__wrapped__, *(memo_of(value) or {}).values()])
 
     def state(self, value: Any) -> Any:
-        memo = self._memo(value)
-        return value.cache_info() if memo is None else dict(memo)
+        return value.cache_info(), dict(memo_of(value) or {})
 
     def same(self, value: Any, state: Any) -> bool:
-        memo = self._memo(value)
-        return bool(value.cache_info() == state) if memo is None else _Dicts().same(memo, state)
+        return bool(value.cache_info() == state[0]) and _Dicts().same(memo_of(value) or {}, state[1])
 
     def contents(self, value: Any, _state: Any) -> Any:
-        memo = self._memo(value)
-        if memo is None:
+        if (memo := memo_of(value)) is None:
             raise CannotRestoreError(f"it calls {value.__wrapped__.__name__}, whose cache cannot be restored")
-        return dict(memo)
+        return counts_of(value), dict(memo)
 
     def change(self, value: Any, contents: Any) -> None:
-        memo = self._memo(value)
+        count_again(value, contents[0])
+        memo = memo_of(value)
         assert memo is not None
-        memo.clear()
-        memo.update(contents)
+        memo.update(contents[1])
 
     def is_bounded(self, value: Any) -> bool:
         """Tell whether it forgets, so that nothing of it can be restored."""
         return value.cache_parameters()["maxsize"] is not None
-
-    def _memo(self, value: Any) -> dict[Any, Any] | None:
-        """Return the dict of results; None where it also holds their order, or is hidden."""
-        if self.is_bounded(value):
-            return None
-        held = [part for part in gc.get_referents(value) if type(part) is dict and part is not value.__dict__]
-        return held[0] if len(held) == 1 and len(held[0]) == value.cache_info().currsize else None
 
 
 class _Noticed:
