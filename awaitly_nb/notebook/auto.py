@@ -24,6 +24,7 @@ from awaitly_nb.config import cache_directory, settings, settled
 from awaitly_nb.errors import AwaitlyError
 from awaitly_nb.keys import is_user_function
 from awaitly_nb.notebook.body import is_typed
+from awaitly_nb.notebook.ledger import Ledger
 from awaitly_nb.notebook.outputs import show_badge
 from awaitly_nb.notebook.totals import Tally
 from awaitly_nb.plans import (
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from awaitly_nb.engine import Outcome
+    from awaitly_nb.notebook.ledger import Before
     from awaitly_nb.notebook.shell import Shell
     from awaitly_nb.plans import Notes
 
@@ -61,6 +63,8 @@ _SLOWER = "from the cache it would take as long, so it runs from now on"
 _NETWORK = "read the network"
 _MUCH_LONGER = 3.0
 _FEW = 2000
+_MAY_SET = re.compile(r"[.(]")
+"""What a cell has that sets an attribute, or calls what does."""
 _TIMED_FROM_S = 0.005
 
 
@@ -105,9 +109,17 @@ class Auto:
         self._live_name, self._live_min_s = "", 0.0
         self._notes: tuple[Path, Notes] | None = None
         self._cold = True
+        self._ledger = Ledger(shell.user_ns)
+        self._before: Before | None = None
+        self._takes = False
 
     def __call__(self, lines: list[str]) -> list[str]:
         """Return the lines of a cell, with `%%awaitly --auto` before them where it is to be looked after."""
+        found = self._read(lines)
+        self._takes = found is not lines
+        return found
+
+    def _read(self, lines: list[str]) -> list[str]:
         self._live_code = None
         if not self.on or not is_typed() or not lines or lines[0].startswith("%%"):
             return lines
@@ -151,13 +163,24 @@ class Auto:
             self._notes = directory, notes_of(directory)  # which reads a file of notes as it grows
         return self._notes[1]
 
-    def before_cell(self, *_: object) -> None:
-        """Begin to time a cell that runs live; IPython calls this before each."""
+    def before_cell(self, info: Any = None) -> None:  # Any: IPython's own record of a cell
+        """Begin to time a cell that runs live, and to see what it sets; IPython calls this before each."""
+        self._note_set()  # where a cell runs another one, this is all that is seen of it
+        source = getattr(info, "raw_cell", None) or ""
+        if not self._takes and not source.startswith("%%awaitly") and _MAY_SET.search(source) is not None:
+            self._before = self._ledger.live(source)
         self.tally.begin()
+
+    def _note_set(self) -> None:
+        """Note what a live cell has set on modules and classes of libraries: the cells after it depend on that."""
+        before, self._before = self._before, None
+        if before is not None:
+            self._ledger.note(before)
 
     def after_cell(self, result: Any) -> None:  # Any: IPython's own record of what a cell came to
         """Count a cell that ran live, and remember it once it is slow; IPython calls this after each."""
         took_s = self.tally.took_s
+        self._note_set()
         is_timed = self.tally.is_live and result.success and took_s >= _TIMED_FROM_S
         if is_timed and (code := plain_digest(result.info.raw_cell)) is not None:
             self.notes.note_live(code, took_s, datetime.now(UTC))

@@ -152,7 +152,7 @@ class Cell:
         self._refused: str | None = None
         self._restored: Payload | None = None
         self._maker: _Maker | None = None
-        self._doubt = ""
+        self._doubt = self._display = ""
         self._shown: list[object] = []
         self._written: list[str] = []
         self._session: Watched | None = None
@@ -233,14 +233,14 @@ class Cell:
             self._read.names,
             automatic=self.parts is not None,
             imports=self.body.modules,
-            reached=self._ledger.reached(),
+            reached=self._ledger.reached(self.body.python),
         )
-        before = self._ledger.snapshot(self.body.python)
+        before, self._display = self._ledger.snapshot(self.body.python), self._ledger.display()
         self._doubt, threads = running_beside(), threading.enumerate()
         recorder = Recorder(self._shell) if self.options.output else None
         left = Left(lambda: self._collect(session, before, recorder, left))
         with ExitStack() as around:
-            around.callback(before.close)
+            around.callback(self._ledger.note, before)
             if recorder is not None:
                 around.enter_context(recorder)
             files = around.enter_context(track_files(self._named_files)) if settings().track_files else None
@@ -286,6 +286,7 @@ class Cell:
             filename=self.body.filename,
             lines=self.body.lines,
             patches=before.patches,
+            display=self._display if any(one["kind"] != "stream" for one in outputs or ()) else None,
             code=self._code(),
             line=self._line,
             source=self._source,
@@ -400,6 +401,8 @@ class Cell:
             raise CannotRestoreError(why)
         if cell["patches"] != self._ledger.patches(self.body.python):
             raise CannotRestoreError("what the notebook set on modules and classes of libraries differs")
+        if cell.get("display") not in {None, self._ledger.display()}:
+            raise CannotRestoreError("values are shown in another way than when it ran")
         register_lines(self._shell.compile, cell["filename"], cell["lines"], like=self.body.filename)
         if cell["inputs"][0] >= 0:
             self._read_now()  # what it leaves shares objects with what it reads
@@ -412,6 +415,7 @@ class Cell:
                 payload,
                 self._read.names,
                 ledger=self._ledger,
+                reached=self._ledger.reached(self.body.python),
                 define=partial(self.body.define, self._shell),
             )
         self._written = written.paths

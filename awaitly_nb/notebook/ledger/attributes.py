@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from awaitly_nb.notebook.ledger.settings import Values
 
-__all__ = ["Attributes"]
+__all__ = ["Attributes", "is_hung", "something_is_set"]
 
 Target: TypeAlias = "tuple[str, str]"
 """A module's name, and the qualified name of a class in it; empty for the module itself."""
@@ -81,11 +81,17 @@ class Attributes:
         return found
 
     def reached(self) -> list[tuple[str, object]]:
-        """Return the user's functions that cells of this process have hung into libraries, by name."""
-        found = [
-            (".".join((*target, name)), vars(_found(target)).get(name, _GONE)) for target, name in sorted(_touched)
-        ]
-        return [(name, value) for name, value in found if isinstance(value, FunctionType) and is_user_function(value)]
+        """Return what cells of this process have hung into libraries, by name: functions, and values that may change.
+
+        The library may call the functions in any cell; the values are only those that this cell names.
+        """
+        found = []
+        for target, name in sorted(_touched):
+            value = vars(_found(target)).get(name, _GONE)
+            is_users = isinstance(value, FunctionType) and is_user_function(value)
+            if is_users or (name in self._words and isinstance(value, _HOLDERS)):
+                found.append((".".join((*target, name)), value))
+        return found
 
     def difference(self, before: dict[Target, Values]) -> Values | None:
         """Return the attributes that were set, those that are gone, and those that are as at first."""
@@ -163,6 +169,16 @@ class Attributes:
                 yield owner
 
 
+def something_is_set() -> bool:
+    """Tell whether a cell of this process has set an attribute of a library."""
+    return bool(_touched)
+
+
+def is_hung(value: object) -> bool:
+    """Tell whether a cell of this process has hung this value into a library."""
+    return any(vars(_found(target)).get(name, _GONE) is value for target, name in _touched)
+
+
 def _note_original(target: Target, name: str, value: object) -> object:
     """Note what was there before a cell of this process set it first, and return that."""
     if (target, name) not in _touched:
@@ -217,6 +233,7 @@ def _is_reachable(owner: type) -> bool:
 
 
 _GONE = object()
+_HOLDERS = (list, dict, set, bytearray)
 _touched: dict[tuple[Target, str], Any] = {}  # Any: whatever was there before a cell of this process set it first
 _HEAP_TYPE = 1 << 9  # attributes of other types cannot be set
 _OWN = frozenset({"__main__"})

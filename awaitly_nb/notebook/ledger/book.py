@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from awaitly_nb.errors import MisuseError
 from awaitly_nb.keys import ImportWatch, is_user_class, is_user_function, is_user_module
 from awaitly_nb.notebook.ledger.called import CalledSettings
-from awaitly_nb.notebook.ledger.libraries import shell_watchers
+from awaitly_nb.notebook.ledger.libraries import display_of, shell_watchers
 from awaitly_nb.notebook.ledger.process import LoadedModules, limits_in_force
 from awaitly_nb.notebook.ledger.settings import digest_of
 from awaitly_nb.notebook.ledger.unwatched import unwatched
@@ -180,10 +180,29 @@ class Ledger:
 
     def snapshot(self, source: str = "") -> Before:
         """Return the watched states before a cell of this source runs; give it to `difference`, once."""
+        words, functions = self._words(source)
+        return self._taken(Before(source, self._watchers(words), words, functions, patches=self._patches(words)))
+
+    def live(self, source: str) -> Before:
+        """Return what a cell that runs live may set on libraries, as it is before; give it to `note`, once."""
         from awaitly_nb.notebook.ledger.attributes import Attributes
 
-        words, functions = self._words(source)
-        before = Before(source, self._watchers(words), words, functions, patches=self._patches(words))
+        words, _ = self._words(source)
+        return self._taken(Before(source, (Attributes(self._namespace, words),), words))
+
+    def note(self, before: Before) -> None:
+        """Note what a cell has set on libraries, stored or not: the cells after it depend on that."""
+        before.close()
+        for watcher in before.watchers:
+            if watcher.name == "attributes" and watcher.name in before.states:
+                with suppress(Exception):  # a module that it took away
+                    watcher.difference(before.states[watcher.name])  # which notes what was there
+
+    def _taken(self, before: Before) -> Before:
+        """Take the snapshots of all watchers, and see to it that those of libraries to be imported are taken then."""
+        from awaitly_nb.notebook.ledger.attributes import Attributes
+
+        source = before.source
         late: dict[str, list[BuiltIn]] = {}
         # Not by the operators of sets, which go over all the names of `sys.modules`.
         new = {name for name in _libraries(source) if name not in sys.modules}
@@ -211,11 +230,18 @@ class Ledger:
         """Return a digest of what was set on modules and classes of libraries that a cell of this source names."""
         return self._patches(self._words(source)[0])
 
-    def reached(self) -> list[tuple[str, object]]:
-        """Return the user's functions that libraries call, by names that are the same in every session."""
-        from awaitly_nb.notebook.ledger.attributes import Attributes
+    def display(self) -> str:
+        """Return a digest of how values are shown, where that is not as it is at first; empty without a shell."""
+        return display_of(self._shell) if self._shell is not None else ""
 
-        return Attributes(self._namespace, frozenset()).reached()
+    def reached(self, source: str) -> list[tuple[str, object]]:
+        """Return the user's functions that libraries call, and what of the user's lies in those that a cell names.
+
+        The names are the same in every session.
+        """
+        from awaitly_nb.notebook.ledger.attributes import Attributes, something_is_set
+
+        return Attributes(self._namespace, self._words(source)[0]).reached() if something_is_set() else []
 
     def _patches(self, words: frozenset[str]) -> str:
         from awaitly_nb.notebook.ledger.attributes import Attributes

@@ -304,6 +304,22 @@ def shell_watchers(shell: Any) -> tuple[NamedValues | Hooks, ...]:  # Any: IPyth
     return settings, Hooks(shell)
 
 
+def display_of(shell: Any) -> str:  # Any: as above
+    """Return a digest of how a shell shows values, as far as the user has set that; empty where they have not."""
+    formatters = shell.display_formatter.formatters
+    plain = formatters["text/plain"]
+    # Any: settings, and the user's printers
+    found: Values = {name: value for name in _PLAIN if (value := getattr(plain, name)) != plain.trait_defaults(name)}
+    for mime, formatter in formatters.items():
+        for kind, printer in formatter.type_printers.items():
+            if isinstance(printer, FunctionType) and is_user_function(printer):
+                found[f"{mime} {kind.__module__}.{kind.__qualname__}"] = printer
+    return digest_of(sorted(found.items())) if found else ""
+
+
+_PLAIN = ("float_precision", "float_format", "pprint", "max_width", "max_seq_length", "verbose", "newline")
+
+
 def _is_default(printer: Any) -> bool:
     """Tell whether a formatter has it to begin with, which depends on what is loaded when it is first asked for."""
     return str(getattr(printer, "__qualname__", "")).startswith("PlainTextFormatter._type_printers_default")

@@ -35,7 +35,7 @@ Payload: TypeAlias = "dict[str, Any]"
 """A cell as it is stored: `CELL` holds what belongs to it as plain data, the rest is the pickle of its variables."""
 
 CELL: Final = ""
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 _SHELL_NAMES: Final = frozenset({"_", "__", "___"})
 _IMMUTABLE: Final = (int, float, complex, str, bytes, bool, type(None))
 
@@ -283,7 +283,7 @@ class Watched:
         found = {}
         was, now = self._before.get, list(self._shell.user_ns.items())
         for name, value in [(n, value) for n, value in now if was(n, missing) is not value or n in stores]:
-            if name in _SHELL_NAMES or hidden.get(name, missing) is value:
+            if hidden.get(name, missing) is value or (name in _SHELL_NAMES and not self._is_own(name, value, stores)):
                 continue
             if was(name, missing) is not value:
                 found[name] = value
@@ -292,6 +292,11 @@ class Watched:
             elif name in stores and isinstance(value, ModuleType):
                 found[name] = value
         return found
+
+    def _is_own(self, name: str, value: object, stores: Collection[str]) -> bool:
+        """Tell whether `_` is a variable of the user's, as in `first, _ = pair`, and worth keeping: a plain value."""
+        shown = getattr(self._shell.displayhook, name, value)
+        return name in stores and value is not shown and isinstance(value, _IMMUTABLE)
 
     def _deleted(self) -> list[str]:
         now, hidden = self._shell.user_ns, self._shell.user_ns_hidden
@@ -420,7 +425,13 @@ def _is_installed(value: object) -> bool:
 
 
 def restore(
-    shell: Shell, payload: Payload, reads: Sequence[str], *, ledger: Ledger, define: Callable[[], None]
+    shell: Shell,
+    payload: Payload,
+    reads: Sequence[str],
+    *,
+    ledger: Ledger,
+    reached: Sequence[tuple[str, object]] = (),
+    define: Callable[[], None],
 ) -> list[object]:
     """Restore what `Watched.collect` noted, and return the value that was shown, if one was.
 
@@ -430,6 +441,8 @@ def restore(
         The variables that the cell reads.
     ledger
         Applies what the cell changed in the process.
+    reached
+        What else its code may reach, by name.
     define
         Runs the definitions of the cell's top level.
 
@@ -442,7 +455,7 @@ def restore(
     if cell.get("format") != _FORMAT:
         raise CannotRestoreError("it was stored by another version of awaitly_nb")
     with _prepared(ledger, cell["early"]):
-        content, inputs, made, modules = _loaded(payload, reads, names, define, ledger.reached())
+        content, inputs, made, modules = _loaded(payload, reads, names, define, reached)
         changes = content["changes"]
         inputs.check(number for number in changes if number >= 0)
         if (why := ledger.refusal(content["beside"])) is not None:

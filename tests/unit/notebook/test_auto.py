@@ -396,3 +396,44 @@ def test_the_history_holds_cells_as_they_were_typed(auto, tmp_path, monkeypatch)
     assert "run_cell_magic" not in (tmp_path / "typed.py").read_text()
     history = auto.ip.history_manager
     assert not [parsed for _, parsed, _ in history.db_input_cache if "run_cell_magic('awaitly'" in parsed]
+
+
+@pytest.mark.parametrize(
+    ("live", "edited", "read", "ends"),
+    [
+        ("import json; json.own_opt = 1", "import json; json.own_opt = 2", "x = json.own_opt * 10", (10, 20)),
+        (
+            "import json; json.JSONDecoder.own_n = 1",
+            "import json; json.JSONDecoder.own_n = 2",
+            "x = json.JSONDecoder().own_n",
+            (1, 2),
+        ),
+        ("import json; setup(1)", "import json; setup(2)", "x = json.own_level", (1, 2)),
+    ],
+)
+def test_what_a_live_cell_sets_on_a_library_is_an_input_of_those_after_it(auto, live, edited, read, ends):
+    auto.run("import json\ndef setup(n): json.own_level = n")
+    for source, end in zip((live, live, edited, live), (ends[0], *ends, ends[0]), strict=True):
+        auto.run(f"# awaitly: live\n{source}")
+        auto.run(f"# awaitly: cache\n{read}")
+        assert auto.ns["x"] == end
+    auto.run(f"# awaitly: live\n{live}")
+    auto.run(f"# awaitly: cache\n{read}")
+    assert badge(auto).startswith("x: from cache")
+    auto.run("# awaitly: live\nfor name in ('own_opt', 'own_level'): vars(json).pop(name, None)")
+
+
+def test_what_a_fast_cell_sets_on_a_library_is_an_input_too(auto):
+    for n in (1, 1, 2, 1):
+        auto.run(f"import json\nlog = []; json.own_fast = {n}")
+        auto.run("# awaitly: cache\nx = json.own_fast * 10")
+        assert auto.ns["x"] == n * 10
+    auto.run("# awaitly: live\ndel json.own_fast")
+
+
+def test_a_value_is_shown_as_the_live_cell_before_says(auto):
+    for digits, text in (("2", "3.14"), ("2", "3.14"), ("4", "3.1416"), ("2", "3.14")):
+        auto.run(f"%precision {digits}")
+        auto.run("# awaitly: cache\n3.14159265")
+        assert text in auto.out.split()
+    auto.run("%precision")
