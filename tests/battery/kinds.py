@@ -529,7 +529,30 @@ UNSEEN = {
     "backend switched": "import matplotlib\nimport matplotlib.pyplot as plt --- plt.switch_backend('svg'); d = 1 --- OUT = matplotlib.get_backend()",
 }
 
+SESSION = {
+    "edited module loaded again": "_ = open('own_again.py', 'w').write('V = 1\\ndef f(): return V\\n')\nimport importlib, own_again --- a = own_again.f() --- _ = open('own_again.py', 'w').write('V = 333\\ndef f(): return V, V\\n') --- _ = importlib.reload(own_again) --- b = own_again.f() --- OUT = (a, b)",
+    "value hung into a library, changed": "import json --- json.own_box = {'a': 1} --- json.own_box['b'] = 2 --- json.own_box.update(c=3) --- OUT = json.own_box",
+    "value hung into a library, read and changed": "import json --- json.own_list = [1] --- n = len(json.own_list) --- json.own_list.append(n) --- OUT = (n, json.own_list)",
+    "table of a library": "import matplotlib.colors as mc --- mc._colors_full_map['own'] = '#123456'; d = 1 --- OUT = mc.to_hex('own')",
+    "table of a library, by a call": "import matplotlib.colors as mc --- mc._colors_full_map.update(own2='#123456'); d = 1 --- OUT = mc.to_hex('own2')",
+    "object that a library holds": "import json --- json._default_encoder.item_separator = ';' --- OUT = json.dumps([1, 2]); json._default_encoder.item_separator = ', '",
+    "callback of the collector": "import gc\nseen = []\ndef note(phase, info): seen.append(phase) --- gc.callbacks.append(note) --- _ = gc.collect() --- gc.callbacks.remove(note) --- OUT = seen[:2]",
+    "profiler set by the user": "import sys\ncalls = []\ndef tr(f, e, a):\n    if f.f_code.co_name == 'own_zz': calls.append(e)\ndef own_zz(): return 1 --- sys.setprofile(tr) --- own_zz() --- sys.setprofile(None) --- OUT = calls",
+    "cache without bound, information": "import functools\n@functools.lru_cache(None)\ndef f(n): return n if n < 2 else f(n - 1) + f(n - 2) --- a = f(5) --- b = f(7) --- OUT = (a, b, f.cache_info())",
+    "cache without bound, typed": "import functools\n@functools.lru_cache(None, typed=True)\ndef f(n, **k): return n --- a = [f(1), f(1.0), f(1)] --- OUT = f.cache_info()",
+    "cache without bound, only asked": "import functools\n@functools.cache\ndef f(n): return n\nf(1) --- a = f(1) --- b = f(1) --- OUT = f.cache_info()",
+    "cache without bound of what takes all": "import functools\n@functools.cache\ndef f(*a, **k): return len(a) --- a = f(1, 2) --- OUT = f.cache_info()",
+    "underscore of the user's": "a, _ = (1, 2) --- y = _ + 1 --- OUT = (y, _)",
+    "underscore of a loop": "for _ in range(3): pass --- 9 --- y = _ --- OUT = y",
+    "digits edited, shown": "%precision 3 ==> %precision 5 --- 3.14159265 --- OUT = 1",
+    "printer edited, shown": "class P: pass\nf = get_ipython().display_formatter.formatters['text/plain']; f.for_type(P, lambda o, p, c: p.text('one')); del f ==> class P: pass\nf = get_ipython().display_formatter.formatters['text/plain']; f.for_type(P, lambda o, p, c: p.text('two')); del f --- P() --- OUT = 1",
+    "docstring read": "def f():\n    'One.'\n    return 1 --- d = f.__doc__ --- OUT = d",
+    "line number read": "def f(): return 1 --- n = f.__code__.co_firstlineno > 0 --- OUT = n",
+    "time of a file": "import os\n_ = open('mt', 'w').write('a'); os.utime('mt', (1, 1)) --- t = os.path.getmtime('mt') --- OUT = t",
+}
+
 GROUPS = {
+    "session": ("", SESSION),
     "memory": ("import numpy as np\n", MEMORY),
     "frames": ("import numpy as np, pandas as pd\n", FRAMES),
     "definitions": ("", DEFINITIONS),

@@ -373,6 +373,7 @@ PROCESS = (
         lambda values, gone: None,  # noqa: ARG005 - it comes with the environment
         used=frozenset({"localtime", "mktime", "strftime", "ctime", "asctime", "fromtimestamp", "astimezone"}),
     ),
+    ListedEntries("callbacks of the collector", lambda: gc.callbacks, lambda: None, hints=frozenset({"callbacks"})),
     NamedValues("signals", _signals, _set_signals, hints=frozenset({"signal"})),
     NamedValues("names of levels", _level_names, _set_level_names, hints=frozenset({"addLevelName"})),
     NamedValues(
@@ -396,13 +397,16 @@ PROCESS = (
 
 
 def running_beside(before: Collection[threading.Thread] | None = None) -> str:
-    """Return why a cell cannot be told apart from a thread that runs beside it; empty where none does.
+    """Return why a cell cannot be told apart from what runs beside it, a thread or a tracer; empty where nothing does.
 
     Parameters
     ----------
     before
         The threads that there were when the cell began; None where it begins now.
     """
+    for tracer in (sys.gettrace(), sys.getprofile()):
+        if isinstance(tracer, FunctionType) and is_user_function(tracer):
+            return f"{tracer.__name__} sees all that it calls"
     here = threading.current_thread()
     for thread in threading.enumerate():
         if thread is here or thread is threading.main_thread():

@@ -21,6 +21,7 @@ from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodTy
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from awaitly_nb.keys import function_text, is_user_class, is_user_function, is_user_module
+from awaitly_nb.notebook.ledger.attributes import is_hung
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -113,7 +114,7 @@ def _lookups(source: str, *, of_cell: bool) -> tuple[tuple[str, str, str | None]
 
     Each is the built-in function that does, or nothing, with what to tell, and the module where that is all it loads.
     """
-    if not any(name in source for name in (*_LOOKING, *_OF_PROCESS)):
+    if not any(name in source for name in (*_LOOKING, *_OF_PROCESS, *_OF_FILES, *_OF_TEXTS)):
         return ()
     found: dict[tuple[str, str, str | None], None] = {}
     tree = _parsed(source, of_cell=of_cell)
@@ -153,7 +154,18 @@ def _lookups(source: str, *, of_cell: bool) -> tuple[tuple[str, str, str | None]
         inside = at_top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         waiting.extend((child, inside) for child in ast.iter_child_nodes(node))
     found |= {(builtin, f"{told} is another one in each process", None): None for builtin, told in _numbers(tree)}
+    found |= {("", told, None): None for told in _no_inputs(tree, of_cell=of_cell)}
     return tuple(found)
+
+
+def _no_inputs(tree: ast.AST, *, of_cell: bool) -> Iterator[str]:
+    """Yield what the code asks for, and no key holds."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(attr=name) | ast.Name(id=name) if name in _OF_FILES:
+                yield f"{name}: when a file was written is no input"
+            case ast.Attribute(attr=name, ctx=ast.Load()) | ast.Name(id=name) if of_cell and name in _OF_TEXTS:
+                yield f"{name}: comments, docstrings and line numbers are no input"
 
 
 def _numbers(tree: ast.AST) -> Iterator[tuple[str, str]]:
@@ -240,7 +252,10 @@ def _doubted(statement: _Deed, names: Names, *, shown: bool) -> str:
     if statement.sets:
         owner, value = _led_to(statement.chain[:-1], names)
         # Attributes of modules and classes have a watcher of their own.
-        if not owner or isinstance(value, ModuleType | type) or _is_trusted(owner):
+        if not owner or isinstance(value, ModuleType | type):
+            return ""
+        is_part = statement.chain[-1] != "[]" and owner.partition(".")[0] in _WITHOUT_PARTS
+        if _is_trusted(owner) and not is_part and not _is_its_own(owner, value):
             return ""
         return f"{owner}.{statement.chain[-1]}".replace(".[]", "[...]")
     name, value = _led_to(statement.chain, names)
@@ -249,8 +264,11 @@ def _doubted(statement: _Deed, names: Names, *, shown: bool) -> str:
     if statement.inner or (statement.last and shown and not isinstance(value, type)):
         return name if name and _is_known(name) else ""
     is_users = isinstance(value, FunctionType) and is_user_function(value)  # what it does is read in its own code
-    if not name or is_users or not callable(value) or _is_trusted(name):
+    if not name or is_users or not callable(value):
         return ""
+    if _is_trusted(name):
+        # What an earlier cell has hung into it is seen to be changed.
+        return name if _is_its_own(name, getattr(value, "__self__", None)) and statement.chain[-1] in _CHANGING else ""
     return "" if any(_is_variable(names.get(one)) for one in statement.given) else name
 
 
@@ -260,6 +278,11 @@ _LOOKING = (
     *("__main__", "import_module", "__import__", "id(", "hash("),
 )
 _OF_PROCESS = ("getpid", "getppid", "get_ident", "get_native_id")
+_OF_FILES = ("getmtime", "getatime", "getctime", *(f"st_{one}time{ns}" for one in "mac" for ns in ("", "_ns")))
+_OF_TEXTS = (
+    *("__doc__", "getdoc", "getcomments", "getsource", "getsourcelines", "getsourcefile"),
+    *("co_firstlineno", "co_lines", "tb_lineno", "f_lineno"),
+)
 _FOR_PYTHON = ("__hash__", "__eq__", "__deepcopy__", "__copy__", "__repr__", "__str__")
 """Methods whose `id` and `hash` do not outlive what Python calls them for."""
 
@@ -325,6 +348,13 @@ def _is_trusted(name: str) -> bool:
     return False
 
 
+def _is_its_own(name: str, value: object) -> bool:
+    """Tell whether this is a table that a library keeps to itself, with no watcher."""
+    if not isinstance(value, dict | list | set) or type(value).__name__ == "RcParams":
+        return False
+    return name.partition(".")[0] not in _WATCHED_TABLES and not is_hung(value)
+
+
 def _is_known(name: str) -> bool:
     """Tell whether a name is one of those that are known to do something unseen."""
     return not _NOT_WATCHED.isdisjoint(_ways(name))
@@ -336,6 +366,12 @@ def _ways(name: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
 
 
+_WATCHED_TABLES = frozenset({"sys", "logging", "warnings", "gc", "IPython", "ipykernel", "builtins"})
+_WITHOUT_PARTS = frozenset({"json", "random", "pickle", "csv", "string", "re", "collections", "tqdm", "joblib"})
+"""Libraries that hold no settings in objects of theirs: `json._default_encoder.indent = 2` is seen by nobody."""
+_CHANGING = frozenset(
+    {"append", "extend", "insert", "remove", "add", "discard", "update", "setdefault", "pop", "popitem", "clear"}
+)
 _WATCHED = frozenset(
     {
         # What they change are arguments, files, what is shown, or states that have a watcher.
@@ -363,6 +399,6 @@ _NOT_WATCHED = frozenset(
         *("matplotlib.pyplot.switch_backend", "matplotlib.pyplot.connect"),
         *("matplotlib.font_manager", "matplotlib.units", "matplotlib.scale", "matplotlib.projections"),
         *("pandas.plotting.register_matplotlib_converters", "pandas.plotting.deregister_matplotlib_converters"),
-        "numpy.set_string_function",
+        *("numpy.set_string_function", "importlib.reload"),
     }
 )

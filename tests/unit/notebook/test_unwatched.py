@@ -4,11 +4,14 @@ import abc
 import asyncio
 import csv
 import faulthandler
+import importlib
+import json
 import multiprocessing
 import os
 import random
 import signal
 import sqlite3
+import sys
 import time
 import urllib.request
 import xml.etree.ElementTree as ET
@@ -102,6 +105,32 @@ def test_what_a_cell_sets_on_an_object_of_a_library_is_doubted():
     assert told == ""  # a variable
     told = unwatched("mp.context._default_context.x = 1", (), NAMES, shown=False)
     assert told == "nobody can tell what setting multiprocessing.context._default_context.x leaves"
+
+
+def test_a_table_that_a_library_keeps_is_its_own():
+    names = {"json": json, "importlib": importlib, "os": os, "sys": sys}
+    for source in ("json.decoder.BACKSLASH['x'] = 'y'", "json.decoder.BACKSLASH.update(x='y')"):
+        assert "json.decoder.BACKSLASH" in unwatched(source, (), names, shown=False)
+    assert "json._default_encoder.indent" in unwatched("json._default_encoder.indent = 2", (), names, shown=False)
+    assert "importlib.reload" in unwatched("_ = importlib.reload(json)", (), names, shown=False)
+    # These have a watcher.
+    assert unwatched("os.environ['A'] = '1'; sys.path.append('x'); sys.argv[0] = 'y'", (), names, shown=False) == ""
+    assert unwatched("n = json.decoder.BACKSLASH['x']\njson.decoder.BACKSLASH.get('x')", (), names, shown=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("t = os.path.getmtime('a')", "getmtime: when a file was written is no input"),
+        ("t = Path('a').stat().st_mtime_ns", "st_mtime_ns: when a file was written is no input"),
+        ("d = f.__doc__", "__doc__: comments, docstrings and line numbers are no input"),
+        ("t = inspect.getsource(f)", "getsource: comments, docstrings and line numbers are no input"),
+        ("f.__doc__ = 'x'", ""),
+        ("for lineno, line in enumerate(lines): print(lineno)", ""),
+    ],
+)
+def test_what_no_key_holds_is_doubted(source, told):
+    assert unwatched(source, (), NAMES, shown=False) == told
 
 
 def test_functions_of_the_user_are_read_too():
