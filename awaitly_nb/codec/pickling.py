@@ -194,6 +194,14 @@ def reduced_known(obj: Any) -> Any:  # Any: pickle's own protocol
         return "_rand"  # numpy has no other name for it
     if type(obj).__name__ == "CallbackRegistry" and type(obj).__module__ == "matplotlib.cbook":
         return _connected(obj)
+    if str(type(obj).__module__).startswith("plotly.graph_objs._figure"):
+        return _plotly_figure(obj)
+    if hasattr(type(obj), "_accessors"):  # of pandas
+        from awaitly_nb.pandas_attributes import set_on_pandas
+
+        if own := set_on_pandas(obj):
+            make, args, *rest = obj.__reduce_ex__(PROTOCOL)
+            return make, args, (rest[0] if rest else None, own), None, None, _set_with_attributes
     numpy = sys.modules.get("numpy")
     if numpy is None or type(obj) is not numpy.ndarray or obj.dtype.kind not in "mM":
         return NotImplemented
@@ -242,6 +250,33 @@ def _is_of_artist(owner: object) -> bool:
 
 
 _OF_WINDOWS: Final = ("matplotlib.back", "matplotlib._pylab", "matplotlib.pyplot", "matplotlib.widgets")
+
+
+def _plotly_figure(figure: Any) -> Any:  # Any: a figure of plotly, and pickle's own protocol
+    """Reduce a figure to its arrays: plotly would write them as text, and give that to who asks for `fig.data[0].y`."""
+    make, args, *rest = figure.__reduce_ex__(PROTOCOL)
+    if not (args and isinstance(args[0], dict) and {"data", "layout"} <= args[0].keys()):
+        return NotImplemented
+    plain = {"data": figure._data, "layout": figure._layout}  # noqa: SLF001 - as its own `to_dict` begins
+    if "frames" in args[0]:
+        plain["frames"] = [frame._props for frame in figure._frame_objs]  # noqa: SLF001 - as above
+    return make, ({**args[0], **_with_new_containers(plain)}, *args[1:]), *rest
+
+
+def _with_new_containers(value: Any) -> Any:  # Any: what plotly keeps of a figure
+    """Return an equal value of other dicts and lists: those of a figure that lives are its own."""
+    if isinstance(value, dict):
+        return {name: _with_new_containers(part) for name, part in value.items()}
+    return [_with_new_containers(part) for part in value] if isinstance(value, list) else value
+
+
+def _set_with_attributes(value: Any, states: Any) -> None:  # Any: a frame or an index, and pickle's own protocol
+    """Give an object of pandas its state, and the attributes that users have set on it."""
+    state, own = states
+    if state is not None:
+        value.__setstate__(state)
+    for name, part in own.items():
+        object.__setattr__(value, name, part)
 
 
 def _view_as(array: Any, dtype: str) -> Any:  # Any: a NumPy array; NumPy is not imported here

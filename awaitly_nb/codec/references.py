@@ -289,6 +289,8 @@ class _Pass:
             return False
         if kind in pickler().dispatch_table or kind in self._held:
             return False
+        if hasattr(kind, "_accessors"):  # a class of pandas, on whose objects users set attributes
+            return False
         numpy, place = sys.modules.get("numpy"), str(kind.__module__)
         if (numpy is not None and issubclass(kind, numpy.ndarray)) or kind.__name__ == "RandomState":
             return False
@@ -580,7 +582,10 @@ _LOOKED_AT_IN: Final = (
 def _made_of_another(obj: Any) -> Any:  # Any: any object, and pickle's own protocol
     """Return how what belongs to another object is made of that one, and refuse what cannot be."""
     if (make := _VIEWS.get(type(obj))) is not None:
-        return make, tuple(gc.get_referents(obj))
+        mappings = gc.get_referents(obj)
+        if any(type(one) is dict and {"__module__", "__doc__"} <= one.keys() for one in mappings):
+            raise EntangledError("a mappingproxy looks at the attributes of a class")
+        return make, tuple(mappings)
     if isinstance(obj, BaseException) and obj.__traceback__ is not None:
         # Whoever asks where it was raised would find nothing. A cell that only keeps its text has let go of it.
         raise pickle.PicklingError("its traceback leads to frames, which no pickle takes")

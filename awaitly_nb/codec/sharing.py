@@ -117,6 +117,7 @@ class Memory:
         outside: Mapping[str, object],
     ) -> None:
         self._numpy = sys.modules.get("numpy")
+        self._numbers = numbers
         self._live: list[_Range] = []
         self._where = _Places(())
         self._apart: list[_Range] = []
@@ -180,6 +181,7 @@ class Memory:
         if others:
             raise EncodeError("an array shares memory with one that lies outside of it")
         self._check_apart(start, stop, array, "an array")
+        self._check_base(array)
         self._seen[id(array)] = _Range(start, stop, array)
         self._written.add((start, stop))
         return None
@@ -353,6 +355,12 @@ class Memory:
         for place in self._apart:
             if place.overlaps(start, stop) and place.value is not value:
                 raise EntangledError(f"{what} shares its memory with {place.name}")
+
+    def _check_base(self, array: Any) -> None:
+        """Refuse a view of memory that an object written in C has: `clf.tree_.value` of an estimator."""
+        base = self._base(array).base if array.base is not None and array.flags.writeable else None
+        if base is not None and id(base) in self._numbers and not exports_memory(base):
+            raise EntangledError(f"an array looks at the memory of a {type(base).__name__}")
 
     def offset(self, array: Any, owner: Any) -> int:
         """Return how far behind the owner's first item that of the array lies, in bytes."""
@@ -565,8 +573,15 @@ def _polars_memory(value: Any) -> Iterator[Any]:  # Any: an object of polars, an
             except Exception:  # noqa: BLE001 - polars raises errors of its own where it had to copy
                 if chunk.null_count():
                     yield _behind_nulls(chunk)
-    elif kind == "LazyFrame" and "DF [" in value.explain(optimized=False):
-        yield None
+    elif kind in {"Expr", "LazyFrame"}:
+        if _POLARS_FUNCTION in value.__getstate__():
+            raise EncodeError(f"a {kind} of polars is stored with a copy of the function that it is to call")
+        if kind == "LazyFrame" and "DF [" in value.explain(optimized=False):
+            yield None
+
+
+_POLARS_FUNCTION: Final = b"cloudpickle"
+"""What polars' own bytes hold where they hold a function of a notebook."""
 
 
 def _behind_nulls(chunk: Any) -> Any:  # Any: as above

@@ -30,6 +30,7 @@ from awaitly_nb.keys.values import (
     show_key,
 )
 from awaitly_nb.keys.values_arrays import add_array, add_dtype, raw_digest
+from awaitly_nb.pandas_attributes import set_on_pandas
 
 if TYPE_CHECKING:
     from hashlib import blake2b
@@ -92,6 +93,13 @@ def _add_metadata(walk: Walk, parts: blake2b, value: Any) -> None:
     for name in value._metadata:  # noqa: SLF001 - the documented place
         if name not in ("name", "_name"):
             parts.update(encode_text(name) + walk.part(getattr(value, name, None), f".{name}"))
+    _add_attributes(walk, parts, value)
+
+
+def _add_attributes(walk: Walk, parts: blake2b, value: Any) -> None:
+    """Add what users set on a frame or an index as attributes, in no order."""
+    for name, part in sorted(set_on_pandas(value).items()):
+        parts.update(b"a" + encode_text(name) + walk.part(part, f".{name}"))
 
 
 def _index(walk: Walk, value: Any) -> bytes:
@@ -108,6 +116,7 @@ def _index(walk: Walk, value: Any) -> bytes:
     else:
         parts.update(_frequency(walk, getattr(value, "freq", None)))
         _add_values(walk, parts, value.array)
+    _add_attributes(walk, parts, value)
     return seal(parts)
 
 
@@ -441,7 +450,17 @@ def _polars_lazy(_walk: Walk, _value: Any) -> bytes:
     )
 
 
+def _polars_expression(walk: Walk, value: Any) -> bytes:
+    state = value.__getstate__()
+    if b"cloudpickle" in state:  # a function of a notebook, as polars writes it
+        raise Refusal("a polars expression calls a function, and nobody sees what that reads and changes")
+    parts = node("polars expression")
+    parts.update(walk.class_code(type(value), known="polars") + encode_bytes(state))
+    return seal(parts)
+
+
 _POLARS: dict[str, Encoder] = {
+    "Expr": _polars_expression,
     "DataFrame": _polars_frame,
     "Series": _polars_series,
     "LazyFrame": _polars_lazy,

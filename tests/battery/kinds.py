@@ -551,6 +551,40 @@ SESSION = {
     "time of a file": "import os\n_ = open('mt', 'w').write('a'); os.utime('mt', (1, 1)) --- t = os.path.getmtime('mt') --- OUT = t",
 }
 
+LIBRARY_OBJECTS = {
+    "traits linked": "import traitlets as tl\nclass A(tl.HasTraits):\n    x = tl.Int()\na, b = A(), A(); l = tl.link((a, 'x'), (b, 'x')) --- a.x = 3 --- OUT = (b.x,)",
+    "attribute of a series with a frame": "s = pd.Series([1]); s.own = pd.DataFrame({'a': [1]}) --- s.own['b'] = 2 --- OUT = list(s.own)",
+    "attribute deleted": "df = pd.DataFrame({'a': [1]})\nimport warnings; warnings.simplefilter('ignore')\ndf.note = ['x'] --- del df.note --- OUT = hasattr(df, 'note')",
+    "attribute that holds the frame": "df = pd.DataFrame({'a': [1]}); df.me = df --- df.me['b'] = 1 --- OUT = (list(df), df.me is df)",
+    "attribute shared with a variable": "import warnings; warnings.simplefilter('ignore')\nxs = [1]; df = pd.DataFrame({'a': [1]}); df.xs = xs --- xs.append(2) --- OUT = (df.xs, df.xs is xs)",
+    "attribute edited": "df = pd.DataFrame({'a': [1]}); df.note = 'n1' ==> df = pd.DataFrame({'a': [1]}); df.note = 'n2' --- r = df.note + '!' --- OUT = (r, df.note)",
+    "index with an attribute, in a frame": "i = pd.Index([1, 2]); i.own = [1]; df = pd.DataFrame({'a': [1, 2]}, i) --- df.index.own.append(2) --- OUT = (df.index is i, i.own)",
+    "plotly trace with an array": "import plotly.graph_objects as go\nf = go.Figure(go.Scatter(y=np.array([1., 2.]), x=[1, 2])) --- v = float(sum(f.data[0].y)) --- OUT = (v, list(f.data[0].y), type(f.data[0].y).__name__)",
+    "plotly heat map": "import plotly.graph_objects as go\nf = go.Figure(go.Heatmap(z=np.arange(4).reshape(2, 2))) --- n = f.to_json() --- OUT = (f.data[0].z.tolist(), len(n))",
+    "plotly frames": "import plotly.graph_objects as go\nf = go.Figure(go.Scatter(y=np.arange(2)), frames=[go.Frame(data=[go.Scatter(y=np.arange(3))], name='k')]) --- n = len(f.frames) --- OUT = (n, f.frames[0].data[0].y.tolist(), f.frames[0].name)",
+    "plotly subplots": "from plotly.subplots import make_subplots\nf = make_subplots(1, 2); _ = f.add_scatter(y=np.arange(2), row=1, col=2) --- _ = f.add_bar(y=np.arange(3), row=1, col=1); d = 1 --- OUT = (len(f.data), f.data[1].y.tolist(), f.data[0].xaxis)",
+    "plotly express": "import plotly.express as px\nf = px.line(pd.DataFrame({'a': [1., 2], 'b': [3, 4]}), x='a', y='b') --- v = f.data[0].y.tolist() --- OUT = (v, f.data[0].x.tolist(), f.layout.xaxis.title.text)",
+    "style library": "plt.style.library['own'] = {'lines.linewidth': 7} --- plt.style.use('own') --- OUT = ('own' in plt.style.library, plt.rcParams['lines.linewidth'])",
+    "named colour": "matplotlib.colors.get_named_colors_mapping()['own'] = '#123456' --- c = matplotlib.colors.to_hex('own') --- OUT = c",
+    "polars map with a counter": "import polars as pl\nn = []\ndf = pl.DataFrame({'a': [1, 2]}); e = pl.col('a').map_elements(lambda v: n.append(v) or v, return_dtype=pl.Int64) --- r = df.select(e)['a'].to_list() --- OUT = (r, n)",
+    "polars lazy map with a counter": "import polars as pl\nn = []\nlz = pl.DataFrame({'a': [1, 2]}).lazy().map_batches(lambda d: n.append(1) or d) --- r = lz.collect()['a'].to_list() --- OUT = (r, n)",
+    "polars expression": "import polars as pl\ne = (pl.col('a') + 1).alias('b') --- r = pl.DataFrame({'a': [1]}).select(e).columns --- OUT = (r, str(e))",
+    "attrs class": "import attrs\n@attrs.define\nclass A:\n    x: list = attrs.field(factory=list)\n    y: int = 0\na = A(); h = [a] --- a.x.append(1); a.y = 2 --- OUT = (h[0].x, h[0].y, h[0] == A([1], 2))",
+    "attrs class frozen with cached hash": "import attrs\n@attrs.frozen(cache_hash=True)\nclass A:\n    x: int\na = A(1); d = {a: 1} --- b = A(1) --- OUT = (d[b], a in d)",
+    "option with a callback": "log = []\nimport pandas._config.config as cf\ncf.register_option('own.cb', 3, cb=lambda k: log.append(k)) --- pd.set_option('own.cb', 4) --- OUT = (log, pd.get_option('own.cb'))",
+    "thresholds of a tree": "from sklearn.tree import DecisionTreeRegressor\nm = DecisionTreeRegressor().fit([[1], [2]], [1, 2]); t = m.tree_.threshold --- s = float(t[0]) --- OUT = (s, t.tolist())",
+    "namespace of a class, kept": "class A: x = 1\nm = vars(A) --- n = m['x'] --- A.x = 5 --- OUT = (n, m['x'])",
+    "values of a tree, written to": "from sklearn.tree import DecisionTreeRegressor\nm = DecisionTreeRegressor().fit([[1], [2]], [1, 2]) --- v = m.tree_.value --- v[:] = 3 --- OUT = m.predict([[1]]).tolist()",
+    "attribute of a subclass that pandas does not know": "class F(pd.DataFrame):\n    @property\n    def _constructor(self): return F\nf = F({'a': [1]}); object.__setattr__(f, '_own', [1]) --- f._own.append(2) --- OUT = f._own",
+    "list that pandas carries on to another frame": "class F(pd.DataFrame):\n    _metadata = ['log']\n    @property\n    def _constructor(self): return F\nf = F({'a': [1]}); f.log = [1] --- g = f[['a']] --- f.log.append(2) --- OUT = (g.log, g.log is f.log)",
+    "parameters of plots of pandas": "import pandas.plotting as pp --- pp.plot_params['xaxis.compat'] = True --- OUT = pp.plot_params['xaxis.compat']",
+    "attribute of a frame, read": "import warnings; warnings.simplefilter('ignore')\ndf = pd.DataFrame({'a': [1]}) --- df.note = 'n1' ==> df.note = 'n2' --- r = df.note + '!' --- OUT = r",
+    "workers of a transform": "from scipy import fft --- c = fft.set_workers(2); _ = c.__enter__() --- OUT = fft.get_workers()",
+    "workers of a transform, in a block": "from scipy import fft --- with fft.set_workers(2): n = fft.get_workers() --- OUT = (n, fft.get_workers())",
+    "error number of C": "import ctypes --- _ = ctypes.set_errno(5); d = 1 --- OUT = ctypes.get_errno()",
+    "option of one's own": "import pandas._config.config as cf --- cf.register_option('own.thing', 3) --- OUT = pd.get_option('own.thing')",
+}
+
 GROUPS = {
     "session": ("", SESSION),
     "memory": ("import numpy as np\n", MEMORY),
@@ -569,4 +603,8 @@ GROUPS = {
     ),
     "polars": ("import polars as pl\n", POLARS),
     "unseen": ("", UNSEEN),
+    "objects of libraries": (
+        "import numpy as np, pandas as pd, matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt\n",
+        LIBRARY_OBJECTS,
+    ),
 }

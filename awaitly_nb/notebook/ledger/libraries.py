@@ -30,6 +30,29 @@ def _register_maps(values: Values, gone: list[str]) -> None:
         maps.unregister(name)
 
 
+def _colours() -> Values:
+    return dict(sys.modules["matplotlib.colors"]._colors_full_map)  # noqa: SLF001 - what `get_named_colors_mapping` returns
+
+
+def _set_colours(values: Values, gone: list[str]) -> None:
+    _set_items(importlib.import_module("matplotlib.colors").get_named_colors_mapping(), values, gone)
+
+
+def _styles() -> Values:
+    return dict(sys.modules["matplotlib.style"].library)
+
+
+def _set_styles(values: Values, gone: list[str]) -> None:
+    _set_items(importlib.import_module("matplotlib.style").library, values, gone)
+
+
+def _set_items(mapping: dict[str, Any], values: Values, gone: list[str]) -> None:
+    for name in values:
+        mapping[name] = values[name]  # `update` would pass by what forgets the colours that were looked up
+    for name in gone:
+        mapping.pop(name, None)
+
+
 def _backend() -> Values:
     parameters: Any = sys.modules["matplotlib"].rcParams
     # One that matplotlib, the environment or the kernel has chosen is theirs to choose again.
@@ -339,6 +362,8 @@ LIBRARIES: tuple[NamedValues | Draws | Figures, ...] = (
     *map(_watcher, LIBRARY_SETTINGS),
     NamedValues("plot backend", _backend, _set_backend, library="matplotlib", hints=frozenset({"use"})),
     NamedValues("colour maps", _registered_maps, _register_maps, library="matplotlib"),
+    NamedValues("colour names", _colours, _set_colours, library="matplotlib.colors"),
+    NamedValues("styles", _styles, _set_styles, library="matplotlib.style"),
     NamedValues(
         "array errors",
         _array_errors,

@@ -269,7 +269,8 @@ def _doubted(statement: _Deed, names: Names, *, shown: bool) -> str:
     if _is_trusted(name):
         # What an earlier cell has hung into it is seen to be changed.
         return name if _is_its_own(name, getattr(value, "__self__", None)) and statement.chain[-1] in _CHANGING else ""
-    return "" if any(_is_variable(names.get(one)) for one in statement.given) else name
+    acts_on_given = any(_is_variable(names.get(one)) for one in statement.given) and not _is_known(name)
+    return "" if acts_on_given else name
 
 
 _ABSTRACT = "an abstract class"
@@ -378,7 +379,7 @@ _WATCHED = frozenset(
         *("builtins", "os", "shutil", "pathlib", "io", "glob", "json", "pickle", "csv", "zipfile", "tarfile", "gzip"),
         *("time", "random", "warnings", "logging", "locale", "decimal", "gc", "sys", "subprocess", "importlib"),
         *("numpy", "pandas", "polars.Config", "scipy", "sklearn", "matplotlib", "pylab", "seaborn", "joblib"),
-        *("IPython", "ipykernel", "ipywidgets", "tqdm", "torch.manual_seed", "torch.cuda"),
+        *("IPython", "ipykernel", "ipywidgets", "tqdm", "torch.manual_seed", "torch.cuda", "attr._compat"),
         *("calendar.setfirstweekday", "sqlite3.register_adapter", "sqlite3.register_converter", "dask.config.set"),
         *("xml.etree.ElementTree.register_namespace", "plotly.io.templates", "plotly.io.renderers"),
         *("signal.signal", "socket.setdefaulttimeout", "urllib.request.urlretrieve", "urllib.request.install_opener"),
@@ -399,6 +400,9 @@ _NOT_WATCHED = frozenset(
         *("matplotlib.pyplot.switch_backend", "matplotlib.pyplot.connect"),
         *("matplotlib.font_manager", "matplotlib.units", "matplotlib.scale", "matplotlib.projections"),
         *("pandas.plotting.register_matplotlib_converters", "pandas.plotting.deregister_matplotlib_converters"),
-        *("numpy.set_string_function", "importlib.reload"),
+        *("pandas.plotting.plot_params", "pandas._config.config.register_option", "numpy.set_string_function"),
+        "importlib.reload",
+        *("scipy.fft.set_workers", "scipy.fft.set_backend", "scipy.fft.set_global_backend", "ctypes.set_errno"),
+        *("scipy.fft._pocketfft.helper.set_workers", "scipy.fft._backend"),
     }
 )

@@ -40,6 +40,7 @@ from awaitly_nb.keys import fingerprint, is_user_class, is_user_function, is_use
 from awaitly_nb.notebook.session.kind import CannotRestoreError, Kind, type_name
 from awaitly_nb.notebook.session.live_iterators import ITERATORS
 from awaitly_nb.notebook.session.live_memos import count_again, counts_of, memo_of
+from awaitly_nb.pandas_attributes import set_on_pandas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -602,7 +603,7 @@ class _Frames:
 
     def children(self, value: Any) -> list[object]:
         manager = _manager(value)
-        attributes = _inner(value.attrs.values())
+        attributes = _inner([*value.attrs.values(), *self._own(value).values()])
         return [*manager.axes, *(block.values for block in manager.blocks), *attributes]
 
     def blocks(self, value: Any) -> dict[int, Any]:
@@ -620,17 +621,15 @@ class _Frames:
         )
 
     def _own(self, value: Any) -> dict[str, Any]:
-        """Return what a subclass keeps of its own, and the flags."""
+        """Return what a subclass keeps of its own, what users set as attributes, and the flags."""
         own = {name: getattr(value, name, None) for name in value._metadata if name != "_name"}  # noqa: SLF001 - pandas' own protocol
-        return {**own, "allows_duplicate_labels": value.flags.allows_duplicate_labels}
+        return {**own, **set_on_pandas(value), "allows_duplicate_labels": value.flags.allows_duplicate_labels}
 
     def same(self, value: Any, state: Any) -> bool:
         blocks, arrays, axes, attributes, name, own = self.state(value)
-        if not _Dicts().same(own, state[5]):
+        if not (_Dicts().same(own, state[5]) and _Dicts().same(attributes, state[3])):
             return False
-        if not (_is_each(axes, state[2]) and _Dicts().same(attributes, state[3]) and name is state[4]):
-            return False
-        if len(axes) != len(state[2]):
+        if len(axes) != len(state[2]) or not _is_each(axes, state[2]) or name is not state[4]:
             return False
         if len(blocks) == len(state[0]) and _is_each(arrays, state[1]):
             places = zip(blocks, state[0], strict=True)
@@ -656,6 +655,8 @@ class _Frames:
         value.attrs.update(attributes)
         if hasattr(value, "_name"):
             object.__setattr__(value, "_name", name)
+        for attribute in self._own(value).keys() - own.keys():
+            object.__delattr__(value, attribute)
         for attribute, part in own.items():
             if attribute == "allows_duplicate_labels":
                 value.flags._allows_duplicate_labels = part  # noqa: SLF001 - the public way checks what was checked
@@ -670,14 +671,12 @@ class _PandasArrays:
     _SET: Final = ("_name", "_names", "_pa_array", "_mask", "_data", "_freq")
 
     def children(self, value: Any) -> list[object]:
-        return [
-            part
-            for name in self._PARTS
-            if (part := getattr(value, name, None)) is not None and type(part) not in _ATOMS
-        ]
+        parts = [*(getattr(value, name, None) for name in self._PARTS), *set_on_pandas(value).values()]
+        return [part for part in parts if part is not None and type(part) not in _ATOMS]
 
     def state(self, value: Any) -> Any:
-        return {name: getattr(value, name) for name in self._SET if name in getattr(value, "__dict__", ())}
+        held = {name: getattr(value, name) for name in self._SET if name in getattr(value, "__dict__", ())}
+        return held | set_on_pandas(value)
 
     def same(self, value: Any, state: Any) -> bool:
         return _Dicts().same(self.state(value), state)
@@ -786,7 +785,7 @@ def _standard_kind(cls: type) -> Any:  # Any: a kind, None, or NotImplemented wh
         return None
     if issubclass(cls, BaseException):
         return _Objects(cls)
-    if top in _ATOM_MODULES:
+    if top in _ATOM_MODULES and cls.__name__ not in {"link", "directional_link"}:  # between two objects of traitlets
         return None
     return NotImplemented
 
