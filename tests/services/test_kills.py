@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.counts import count
+
 PROGRAM = Path(__file__).with_name("payment.py")
-KILLS = 30
+KILLS = count(sample=15, whole=30)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
