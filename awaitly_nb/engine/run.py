@@ -26,11 +26,13 @@ from awaitly_nb.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
+    from contextlib import AbstractContextManager
     from datetime import timedelta
+    from types import TracebackType
 
     from awaitly_nb.cache import StepCache
     from awaitly_nb.events import Event
-    from awaitly_nb.keys import Parts
+    from awaitly_nb.keys import FileTracker, Parts
     from awaitly_nb.result import Err, Result
     from awaitly_nb.states import ResumeState, Session
 
@@ -280,16 +282,34 @@ class Leave(BaseException):
 
 
 class Course:
-    """The computing of one step, which takes notice, as a context manager, that its run is left somewhere inside it."""
+    """The computing of one step, which takes notice, as a context manager, that its run is left somewhere inside it.
 
-    __slots__ = ("_token", "left", "run")
+    Attributes
+    ----------
+    run
+        The run.
+    left
+        Whether it was left.
+    tracker
+        What took notice of the files that the step read, if anything did.
+    """
 
-    def __init__(self, run: Run) -> None:
+    __slots__ = ("_token", "_tracking", "left", "run", "tracker")
+
+    def __init__(self, run: Run, tracking: AbstractContextManager[FileTracker] | None) -> None:
         self.run = run
         self.left = False
+        self.tracker: FileTracker | None = None
+        self._tracking = tracking
 
     def __enter__(self) -> Course:
         self._token = _courses.set((*_courses.get(), self))
+        if self._tracking is not None:
+            try:
+                self.tracker = self._tracking.__enter__()
+            except BaseException:
+                _courses.reset(self._token)
+                raise
         return self
 
     def end(self) -> None:
@@ -297,11 +317,15 @@ class Course:
         if self.left:
             raise Leave
 
-    def __exit__(self, *_: object) -> None:
-        try:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:  # noqa: SIM105 - each miss comes by here
             _courses.reset(self._token)
-        except ValueError:  # left in another context, as when a task is closed by the loop
-            return
+        except ValueError:
+            pass  # left in another context, as when a task is closed by the loop
+        if self._tracking is not None:
+            self._tracking.__exit__(kind, exc, traceback)
 
 
 _courses: ContextVar[tuple[Course, ...]] = ContextVar("awaitly_nb_courses", default=())

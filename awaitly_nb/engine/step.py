@@ -7,7 +7,6 @@ drivers carry the effects out, `perform` blocking and `perform_async` awaiting, 
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,6 +47,7 @@ from awaitly_nb.result import Err, Mark, Ok, mark_of, with_mark
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from awaitly_nb.engine.calls import Steps
@@ -66,7 +66,6 @@ _TELL_AFTER_S = 1.0
 _PARTS_OF_S = 1e7  # so much of the clock's sixteen digits; every entry has them in its head
 _INFO, _WARNING = 20, 30  # levels of logging, which is loaded when there is something to log
 _ALWAYS = lambda: True  # noqa: E731
-_UNTRACKED: AbstractContextManager[None] = nullcontext()
 _AS_ASKED = Compute("recomputed, as asked")
 
 
@@ -286,11 +285,11 @@ def _compute(run: Run, spec: StepSpec, *, reason: object, lookup_s: float = 0.0,
     code = run.code_of(spec) if spec.key is not None else None
     # Before the call: it may change its arguments, and their outline is to show what it was given.
     parts = None if spec.parts is None else spec.parts.to_data()
-    with _tracked(run, spec) as tracker, Course(run) as course:
+    with Course(run, _tracking(run, spec)) as course:
         begun = None if spec.parts is None or spec.parts.is_isolated else begin_traces()
         started = time.perf_counter()
         try:
-            mark_there = partial(_mark_of, run, spec, code, parts, tracker) if spec.lazy else None
+            mark_there = partial(_mark_of, run, spec, code, parts, course.tracker) if spec.lazy else None
             called = as_called(spec, run.cache, mark_there)
             answer = yield from attempted(run, called)
             run_s = int((time.perf_counter() - started) * _PARTS_OF_S + 0.5) / _PARTS_OF_S  # `round` takes half a us
@@ -312,7 +311,7 @@ def _compute(run: Run, spec: StepSpec, *, reason: object, lookup_s: float = 0.0,
     wanted = _is_wanted(spec, result, run_s)
     made = spec.made() if wanted and spec.made is not None and result.ok else None
     mark = _mark_of(
-        run, spec, code, parts, tracker, at, run_s, "returned" if origin is None else origin.origin, traces, made
+        run, spec, code, parts, course.tracker, at, run_s, "returned" if origin is None else origin.origin, traces, made
     )
     result = with_mark(result, mark)
     run.end_step(note, spec, result, run_s)
@@ -382,10 +381,10 @@ def _mark_of(  # noqa: PLR0917 - every miss makes one
     )
 
 
-def _tracked(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker | None]:
-    """Take notice of the files a step reads, where its key is made of what it depends on."""
+def _tracking(run: Run, spec: StepSpec) -> AbstractContextManager[FileTracker] | None:
+    """Return what takes notice of the files a step reads, where its key is made of what it depends on."""
     if spec.parts is None or not run.track_files:
-        return _UNTRACKED
+        return None
     named = literal_files(getattr(spec.fn, "__wrapped__", spec.fn), (spec.args, dict(spec.kwargs)))
     return track_files((*spec.known_files, *named))
 
