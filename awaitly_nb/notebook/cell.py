@@ -401,7 +401,7 @@ class Cell:
             raise CannotRestoreError(why)
         if cell["patches"] != self._ledger.patches(self.body.python):
             raise CannotRestoreError("what the notebook set on modules and classes of libraries differs")
-        if cell.get("display") not in {None, self._ledger.display()}:
+        if (display := cell.get("display")) is not None and display != self._ledger.display():
             raise CannotRestoreError("values are shown in another way than when it ran")
         register_lines(self._shell.compile, cell["filename"], cell["lines"], like=self.body.filename)
         if cell["inputs"][0] >= 0:
